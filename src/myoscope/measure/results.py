@@ -1,0 +1,166 @@
+"""Measurements: the contract of `measurements.json`. Every number carries its unit in its name; None is "not measured".
+
+What is None has a reason in `quality.missing`, under its dotted name (`lv.edv_index_ml_m2`).
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Grade = Literal["0", "1-25", "26-50", "51-75", "76-100"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PatientFacts(_Part):
+    """Patient facts that measurements depend on. Never a name or a birth date."""
+
+    study_id: str
+    sex: Literal["F", "M"] | None = None
+    age_years: float | None = None
+    height_cm: float | None = None
+    weight_kg: float | None = None
+    heart_rate_bpm: float | None = None
+    bsa_m2: float | None = None
+    clinical: dict[str, str] = {}
+
+
+class Ventricle(_Part):
+    """Volumes and function of one ventricle from a short-axis cine, by summation of discs; papillary in volume."""
+
+    edv_ml: float | None = None
+    esv_ml: float | None = None
+    sv_ml: float | None = None
+    ejection_fraction_percent: float | None = None
+    edv_index_ml_m2: float | None = None
+    esv_index_ml_m2: float | None = None
+    sv_index_ml_m2: float | None = None
+    volume_curve_ml: list[float] | None = None
+
+
+class LeftVentricle(Ventricle):
+    """Left ventricle; mass at end-diastole with 1.05 g/ml. Frames count from 0."""
+
+    mass_g: float | None = None
+    mass_index_g_m2: float | None = None
+    cardiac_output_l_min: float | None = None
+    cardiac_index_l_min_m2: float | None = None
+    wall_thickness_max_mm: float | None = None
+    ed_frame: int | None = None
+    es_frame: int | None = None
+    frame_time_ms: float | None = None
+
+
+class Lge(_Part):
+    """Late gadolinium enhancement. Infarct includes no-reflow; per cent are of the LV myocardium."""
+
+    myocardium_ml: float | None = None
+    myocardium_g: float | None = None
+    infarct_ml: float | None = None
+    infarct_g: float | None = None
+    infarct_percent: float | None = None
+    no_reflow_ml: float | None = None
+    no_reflow_g: float | None = None
+    no_reflow_percent: float | None = None
+
+
+class T2(_Part):
+    """T2: edema (including infarct, on a joint map), per cent of the LV myocardium."""
+
+    edema_ml: float | None = None
+    edema_g: float | None = None
+    edema_percent: float | None = None
+
+
+class Segment(_Part):
+    """One of the 17 segments of the AHA (doi:10.1161/hc0402.102975)."""
+
+    segment: int
+    name: str
+    territory: Literal["LAD", "RCA", "LCX"]
+    wall_thickness_ed_mm: float | None = None
+    wall_thickness_es_mm: float | None = None
+    wall_thickening_percent: float | None = None
+    scar_percent: float | None = None
+    transmurality_percent: float | None = None
+    transmurality_grade: Grade | None = None
+
+
+class Evidence(_Part):
+    """One measurement that speaks for (weight > 0) or against the predicted class; weight in log-odds."""
+
+    measurement: str
+    value: float
+    weight: float
+
+
+class SeriesDiagnosis(_Part):
+    """Diagnosis proposed from one series."""
+
+    prediction: str
+    probabilities: dict[str, float]
+    evidence: list[Evidence]
+
+
+class Diagnosis(_Part):
+    """The overall proposal, and the one of each series ("cine", "lge") it rests on."""
+
+    prediction: str | None = None
+    probabilities: dict[str, float] = {}
+    evidence: list[Evidence] = []
+    by_series: dict[str, SeriesDiagnosis] = {}
+
+
+class Flag(_Part):
+    """Something a reader must know before trusting a number."""
+
+    code: str
+    level: Literal["info", "warning", "error"]
+    series: str | None
+    message: str
+
+
+class Quality(_Part):
+    """Flags, and for every value that is None the reason."""
+
+    flags: list[Flag] = []
+    missing: dict[str, str] = {}
+
+
+class SeriesProvenance(_Part):
+    """Where the labels of one series came from."""
+
+    role: str
+    files: list[str]
+    slices: int
+    frames: int
+    spacing_mm: tuple[float, float, float]
+    labels_from: str
+    weights_sha256: str | None = None
+    weights_licence: str | None = None
+
+
+class Provenance(_Part):
+    """What made these numbers, so that they can be made again."""
+
+    myoscope_version: str
+    created_utc: str
+    series: list[SeriesProvenance]
+    conventions: list[str]
+    notice: str
+
+
+class Measurements(_Part):
+    """Everything `measurements.json` holds."""
+
+    patient: PatientFacts
+    lv: LeftVentricle
+    rv: Ventricle
+    lge: Lge
+    t2: T2
+    segments: list[Segment]
+    diagnosis: Diagnosis
+    quality: Quality
+    provenance: Provenance

@@ -1,0 +1,108 @@
+"""Patient, Series, Study, Case: what is read, before anything is measured."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+import numpy as np
+
+from myoscope.volume import Volume
+
+
+class Role(StrEnum):
+    """What a series shows."""
+
+    CINE = "cine"
+    LGE = "lge"
+    T2 = "t2"
+    BSSFP = "bssfp"
+
+
+@dataclass(frozen=True)
+class Patient:
+    """Facts about a patient, as far as files tell them; None is unknown.
+
+    `clinical` holds further values as text, as found (EMIDEC's twelve, for one).
+    """
+
+    sex: Literal["F", "M"] | None = None
+    age_years: float | None = None
+    height_cm: float | None = None
+    weight_kg: float | None = None
+    heart_rate_bpm: float | None = None
+    clinical: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def bsa_m2(self) -> float | None:
+        """Body surface area after Mosteller 1987 (doi:10.1056/NEJM198710223171717), in m2.
+
+        >>> round(Patient(height_cm=180, weight_kg=80).bsa_m2, 3)
+        2.0
+        """
+        if self.height_cm is None or self.weight_kg is None:
+            return None
+        return float(np.sqrt(self.height_cm * self.weight_kg / 3600))
+
+
+@dataclass(frozen=True)
+class FileGrid:
+    """How a file stores what a Volume holds, so that a result can be written back onto the file's own voxels.
+
+    `axes` are the file's axes that became (Z, Y, X); `flips` says which of these were reversed afterwards.
+    """
+
+    stem: str
+    path: str
+    axes: tuple[int, int, int]
+    flips: tuple[bool, bool, bool]
+    shape: tuple[int, ...]
+    affine: np.ndarray
+
+
+@dataclass(frozen=True)
+class Series:
+    """One image stack of a study: a cine over the cycle, or one frame.
+
+    `files` has one entry, or one a frame where each frame came from a file of its own. `ed_frame` and `es_frame`
+    (from 0) are set where the study says them; otherwise `measure` finds them.
+    """
+
+    role: Role
+    name: str
+    image: Volume
+    files: tuple[FileGrid, ...] = ()
+    ed_frame: int | None = None
+    es_frame: int | None = None
+
+
+@dataclass(frozen=True)
+class Study:
+    """What `analyze` takes: a patient and the series that were found, at most one a role."""
+
+    id: str
+    patient: Patient
+    series: tuple[Series, ...]
+
+    def get(self, role: Role) -> Series | None:
+        """The series of a role, or None."""
+        return next((s for s in self.series if s.role is role), None)
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a data set yields: a study with its expert labels and class.
+
+    `labels` maps a series' role to a Volume of `Structure` codes on the series' grid. `group` is the diagnosis,
+    in the data set's words. `scan` names the scan: cases drawn twice from one scan share it (and so a fold).
+    """
+
+    study: Study
+    labels: Mapping[Role, Volume]
+    group: str | None = None
+    scan: str = ""
+
+    @property
+    def id(self) -> str:
+        """The study's id."""
+        return self.study.id
