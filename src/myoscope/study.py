@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
@@ -50,14 +51,19 @@ class FileGrid:
     """How a file stores what a Volume holds, so that a result can be written back onto the file's own voxels.
 
     `axes` are the file's axes that became (Z, Y, X); `flips` says which of these were reversed afterwards.
+    `header` is the file's own (nibabel), for the result to carry the same geometry.
     """
 
-    stem: str
-    path: str
+    path: Path
     axes: tuple[int, int, int]
     flips: tuple[bool, bool, bool]
     shape: tuple[int, ...]
-    affine: np.ndarray
+    header: Any
+
+    @property
+    def stem(self) -> str:
+        """The file's name without .nii or .nii.gz."""
+        return self.path.name.removesuffix(".gz").removesuffix(".nii")
 
 
 @dataclass(frozen=True)

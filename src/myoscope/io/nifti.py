@@ -1,0 +1,210 @@
+"""NIfTI in and out: any orientation and axis order in, the file's own voxel grid out."""
+
+import gzip
+import logging
+import zlib
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.openers import Opener
+from nibabel.spatialimages import HeaderDataError
+
+from myoscope.errors import InputError
+from myoscope.labels import Structure, to_structures
+from myoscope.study import FileGrid
+from myoscope.volume import OBLIQUE_DEGREES, Volume
+
+SUFFIXES = (".nii", ".nii.gz")
+THICK_SLICE_RATIO = 1.5
+"""An axis whose spacing exceeds the next larger by this factor is the one across slices."""
+
+SCREEN_RIGHT = np.array([-1.0, -1.0, 0.0]) / np.sqrt(2)
+SCREEN_DOWN = np.array([0.0, -1.0, -1.0]) / np.sqrt(2)
+"""Where right and down point in the standard short-axis view, in RAS+: left-posterior and inferior-posterior."""
+
+_MM_PER_UNIT = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
+_MS_PER_UNIT = {"sec": 1000.0, "msec": 1.0, "usec": 0.001}
+
+logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # what nibabel would log, we raise
+
+
+def shown(path: Path | str) -> str:
+    """A path as it can stand in a one-line message: control characters replaced."""
+    return "".join(c if c.isprintable() else "?" for c in str(path))
+
+
+def is_nifti(path: Path) -> bool:
+    """Whether a file's name says NIfTI."""
+    return path.is_file() and path.name.lower().endswith(SUFFIXES)
+
+
+def read_nifti(path: Path, directions: np.ndarray | None = None) -> tuple[Volume, FileGrid]:
+    """Read an image into the standard short-axis view.
+
+    Args:
+        path: A .nii or .nii.gz file, 3-D or 4-D (time last), or 3-D with one slice.
+        directions: Direction cosines (3, 3) to use where the header's are known to be wrong.
+
+    Returns:
+        The image, float32, and how to write results back onto the file's grid.
+
+    Raises:
+        InputError: the file is missing, not NIfTI, cut short, 2-D, empty of contrast, or has no usable spacing.
+    """
+    image, raw = _load(path)
+    axes, flips, affine = _standard_view(_affine_mm(image, raw, path), image.shape[:3], directions)
+    volume = Volume(_to_view(_voxels(image, path), axes, flips), affine, _frame_time_ms(image))
+    return volume, FileGrid(path, axes, flips, image.shape[:3], image.header)
+
+
+def read_labels(path: Path, image: Volume, grid: FileGrid, codes: dict[int, Structure]) -> Volume:
+    """Read a label file drawn on an image's voxels (its header is not trusted), as `Structure` codes, uint8.
+
+    Raises:
+        InputError: the file cannot be read, has another shape than the image, or holds unknown codes.
+    """
+    label_image, _ = _load(path)
+    if label_image.shape[:3] != grid.shape or label_image.ndim - 3 > image.voxels.ndim - 3:
+        raise InputError(
+            f"{shown(path)}: expected labels of shape {grid.shape} like the image, found {label_image.shape}; "
+            "give the label map that was drawn on this image"
+        )
+    codes_found = _to_view(_voxels(label_image, path, labels=True), grid.axes, grid.flips)
+    return image.with_voxels(to_structures(codes_found, codes, shown(path)))
+
+
+def write_labels(labels: np.ndarray, grid: FileGrid, path: Path) -> None:
+    """Write a label map (Z, Y, X) or (T, Z, Y, X) onto the voxel grid of the file its image came from."""
+    voxels = _from_view(labels.astype(np.uint8), grid.axes, grid.flips)
+    header = grid.header.copy()
+    header.set_data_dtype(np.uint8)
+    header.set_slope_inter(1, 0)
+    header["cal_min"] = header["cal_max"] = 0
+    header["descrip"] = b"myoscope label map"
+    nib.save(type_of(header)(voxels, None, header), path)
+
+
+def type_of(header: nib.Nifti1Header) -> type[nib.Nifti1Image]:
+    """The image class that belongs to a header: NIfTI-1 or NIfTI-2."""
+    return nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
+
+
+def _load(path: Path) -> tuple[nib.Nifti1Image, nib.Nifti1Header]:
+    """The image, and its header as it stands in the file (nibabel repairs what it loads)."""
+    if not path.exists():
+        raise InputError(f"{shown(path)}: no such file; check the path")
+    try:
+        image = nib.load(path)
+        with Opener(str(path)) as file:
+            raw = type(image.header).from_fileobj(file, check=False)
+    except (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error) as error:
+        raise InputError(f"{shown(path)}: expected a NIfTI image, cannot read it ({_reason(error)})") from None
+    if not isinstance(image, nib.Nifti1Image | nib.Nifti1Pair):
+        raise InputError(f"{shown(path)}: expected a NIfTI image, found {type(image).__name__}; convert it to NIfTI")
+    while image.ndim > 4 and image.shape[-1] == 1:
+        image = image.slicer[..., 0]
+    if image.ndim not in (3, 4) or min(image.shape) < 1 or sorted(image.shape[:3])[1] < 2:
+        raise InputError(
+            f"{shown(path)}: expected a 3-D stack of slices or a 4-D cine, found a {image.ndim}-D image of shape "
+            f"{tuple(map(int, image.shape))}; give the whole stack"
+        )
+    return image, raw
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return "compressed data is cut short or damaged" if isinstance(error, EOFError | zlib.error) else shown(text)[:120]
+
+
+def _voxels(image: nib.Nifti1Image, path: Path, labels: bool = False) -> np.ndarray:
+    """Voxels as float32 in the file's axis order; NaN and infinity become 0."""
+    if image.get_data_dtype().kind not in "iuf":
+        raise InputError(f"{shown(path)}: expected real numbers, found {image.get_data_dtype()}; export one channel")
+    try:
+        voxels = np.asarray(image.dataobj, dtype=np.float32)
+    except (OSError, EOFError, ValueError, zlib.error, gzip.BadGzipFile, OverflowError) as error:
+        raise InputError(
+            f"{shown(path)}: the image data cannot be read ({_reason(error)}); copy the file again"
+        ) from None
+    finite = np.isfinite(voxels)
+    if not finite.any():
+        raise InputError(f"{shown(path)}: expected an image, found only NaN; export it again")
+    if not finite.all():
+        voxels = np.where(finite, voxels, np.float32(0))
+    if not labels and voxels.min() == voxels.max():
+        raise InputError(f"{shown(path)}: expected an image, every voxel is {voxels.flat[0]:g}; export it again")
+    return voxels
+
+
+def _affine_mm(image: nib.Nifti1Image, raw: nib.Nifti1Header, path: Path) -> np.ndarray:
+    """The affine in mm; where it holds no spacing (EMIDEC's own files), the header's pixdim is taken."""
+    pixdim = np.asarray(raw["pixdim"][1:4], float)
+    affine = np.asarray(image.affine, float)
+    norms = np.linalg.norm(affine[:3, :3], axis=0)
+    if not (np.isfinite(pixdim).all() and (pixdim > 0).all() and np.isfinite(affine).all() and (norms > 1e-6).all()):
+        found = ", ".join(f"{p:g}" for p in (pixdim if not (pixdim > 0).all() else norms))
+        raise InputError(f"{shown(path)}: expected positive voxel spacing, found ({found}) mm; repair the header")
+    if np.allclose(norms, 1, atol=1e-4) and not np.allclose(pixdim, 1, atol=1e-3):
+        affine = affine @ np.diag([*pixdim, 1.0])
+    if abs(np.linalg.det(affine[:3, :3])) < 1e-3 * np.prod(np.linalg.norm(affine[:3, :3], axis=0)):
+        raise InputError(f"{shown(path)}: expected three independent axes, found a flat affine; repair the header")
+    return np.diag([_MM_PER_UNIT.get(image.header.get_xyzt_units()[0], 1.0)] * 3 + [1.0]) @ affine
+
+
+def _frame_time_ms(image: nib.Nifti1Image) -> float | None:
+    unit = image.header.get_xyzt_units()[1]
+    if image.ndim < 4 or unit not in _MS_PER_UNIT:
+        return None
+    time_ms = float(image.header.get_zooms()[3]) * _MS_PER_UNIT[unit]
+    return time_ms if 1 <= time_ms <= 500 else None
+
+
+def _slice_axis(shape: tuple[int, ...], spacing: np.ndarray) -> int:
+    """The file axis across slices: one voxel long, clearly thicker, or clearly shorter than the others."""
+    if 1 in shape:
+        return shape.index(1)
+    order = np.argsort(spacing)
+    if spacing[order[2]] >= THICK_SLICE_RATIO * spacing[order[1]]:
+        return int(order[2])
+    fewest = np.argsort(shape)
+    return int(fewest[0]) if shape[fewest[0]] * 2 <= shape[fewest[1]] else 2
+
+
+def _standard_view(
+    affine: np.ndarray, shape: tuple[int, ...], directions: np.ndarray | None
+) -> tuple[tuple[int, int, int], tuple[bool, bool, bool], np.ndarray]:
+    """File axes that become (Z, Y, X), which of them to flip, and the affine (x, y, z) after both."""
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    if directions is not None:
+        affine = affine.copy()
+        affine[:3, :3] = directions * spacing
+    cosines = affine[:3, :3] / spacing
+    z = _slice_axis(shape, spacing)
+    a, b = (axis for axis in range(3) if axis != z)
+    right, down = SCREEN_RIGHT @ cosines, SCREEN_DOWN @ cosines
+    x, y = (a, b) if abs(right[a]) + abs(down[b]) >= abs(right[b]) + abs(down[a]) - 1e-6 else (b, a)
+    aligned = np.abs(cosines).max(axis=0).min() >= np.cos(np.radians(OBLIQUE_DEGREES))
+    unset = aligned and not affine[:3, 3].any()  # no orientation was stored: show the slices as they lie
+    flip_x, flip_y = (False, False) if unset else (bool(right[x] < -1e-6), bool(down[y] < -1e-6))
+    step = np.eye(4)[:, [x, y, z, 3]]
+    for column, (axis, flip) in enumerate(((x, flip_x), (y, flip_y))):
+        if flip:
+            step[axis, column] = -1
+            step[axis, 3] = shape[axis] - 1
+    return (z, y, x), (False, flip_y, flip_x), affine @ step
+
+
+def _to_view(voxels: np.ndarray, axes: tuple[int, int, int], flips: tuple[bool, bool, bool]) -> np.ndarray:
+    """From the file's (i, j, k[, t]) to ([T,] Z, Y, X)."""
+    order = (3, *axes) if voxels.ndim == 4 else axes
+    view = voxels.transpose(order)
+    return np.ascontiguousarray(np.flip(view, [view.ndim - 3 + i for i, flip in enumerate(flips) if flip]))
+
+
+def _from_view(view: np.ndarray, axes: tuple[int, int, int], flips: tuple[bool, bool, bool]) -> np.ndarray:
+    """Undo `_to_view`."""
+    voxels = np.flip(view, [view.ndim - 3 + i for i, flip in enumerate(flips) if flip])
+    order = (3, *axes) if voxels.ndim == 4 else axes
+    return np.ascontiguousarray(voxels.transpose(np.argsort(order)))
