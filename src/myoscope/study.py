@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from myoscope.labels import Structure
 from myoscope.volume import Volume
 
 
@@ -101,12 +102,15 @@ class Case:
 
     `labels` maps a series' role to a Volume of `Structure` codes on the series' grid. `group` is the diagnosis,
     in the data set's words. `scan` names the scan: cases drawn twice from one scan share it (and so a fold).
+    `drawn_as` lists structures that the data set does not draw, and what stands in their place (EMIDEC: RV as
+    background).
     """
 
     study: Study
     labels: Mapping[Role, Volume]
     group: str | None = None
     scan: str = ""
+    drawn_as: Mapping[Structure, Structure] = field(default_factory=dict)
 
     @property
     def id(self) -> str:

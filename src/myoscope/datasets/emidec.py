@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from myoscope.io.nifti import is_nifti, read_labels, read_nifti
-from myoscope.labels import EMIDEC_CODES
+from myoscope.labels import EMIDEC_CODES, Structure
 from myoscope.study import Case, Patient, Role, Series, Study
 
 CLASSES = ("normal", "pathological")
@@ -34,7 +34,7 @@ def read_case(folder: Path) -> Case:
     labels = read_labels(folder / "Contours" / grid.path.name, series.image, grid, EMIDEC_CODES)
     letter = re.match(r"Case_([NP])", folder.name)
     group = {"N": CLASSES[0], "P": CLASSES[1]}[letter[1]] if letter else None
-    return Case(study, {Role.LGE: labels}, group, folder.name)
+    return Case(study, {Role.LGE: labels}, group, folder.name, {Structure.RV: Structure.BACKGROUND})
 
 
 def read_clinical(text: str) -> dict[str, str]:

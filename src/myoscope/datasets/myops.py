@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from myoscope.io.nifti import read_labels, read_nifti
-from myoscope.labels import MYOPS_CODES
+from myoscope.labels import MYOPS_CODES, Structure
 from myoscope.study import Case, Patient, Role, Series, Study
 
 ROLES = {"C0": Role.BSSFP, "LGE": Role.LGE, "DE": Role.LGE, "T2": Role.T2}
@@ -43,7 +43,7 @@ def read_case(folder: Path) -> Case:
         grid = series.files[0]
         path = grid.path.with_name(re.sub(r"_(C0|LGE|DE|T2)\.nii", "_gd.nii", grid.path.name, flags=re.IGNORECASE))
         labels[series.role] = read_labels(path, series.image, grid, MYOPS_CODES)
-    return Case(study, labels, None, folder.name)
+    return Case(study, labels, None, folder.name, {Structure.NO_REFLOW: Structure.INFARCT})
 
 
 def _images(folder: Path) -> dict[Role, Path]:

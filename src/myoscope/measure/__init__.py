@@ -1,0 +1,67 @@
+"""From a study and its labels to measurements."""
+
+from collections.abc import Mapping
+
+from myoscope.measure.function import DENSITY_G_ML, find_phases, label_volume_ml
+from myoscope.measure.quality import value_flags
+from myoscope.measure.results import Diagnosis, Measurements, PatientFacts, Provenance, Quality
+from myoscope.measure.segments import SegmentMap, segment_map, segment_rows
+from myoscope.measure.steps import check_labels, measure_cine, measure_lge, measure_t2
+from myoscope.measure.values import Value
+from myoscope.study import Role, Study
+from myoscope.volume import Volume
+
+__all__ = ["DENSITY_G_ML", "SegmentMap", "find_phases", "label_volume_ml", "measure", "segment_map"]
+
+
+def measure(study: Study, labels: Mapping[Role, Volume], provenance: Provenance) -> Measurements:
+    """Measure everything that the labels of a study allow; the diagnosis is left empty.
+
+    Args:
+        study: The study.
+        labels: For each role that was segmented, `Structure` codes on the grid of that role's series.
+        provenance: What made the labels; passed through.
+
+    Returns:
+        Measurements; what is None has its reason in `quality.missing`. Labels without any heart give reasons and a
+        flag, no error.
+
+    Raises:
+        MeasurementError: labels of a role that the study lacks, on another grid, or with unknown codes.
+    """
+    for role, volume in labels.items():
+        check_labels(study, role, volume)
+    facts = _facts(study)
+    bsa_m2: Value = facts.bsa_m2 or "height or weight unknown"
+    cine, late, t2 = measure_cine(study, labels, bsa_m2), measure_lge(study, labels), measure_t2(study, labels)
+    segments, segments_missing = segment_rows(cine.ed_mm, cine.es_mm, late.scar)
+    values = {"lv": cine.lv, "rv": cine.rv, "lge": late.lge, "t2": t2.t2}
+    missing = {f"{part}.{name}": why for part, (_, reasons) in values.items() for name, why in reasons.items()}
+    if isinstance(bsa_m2, str):
+        missing["patient.bsa_m2"] = bsa_m2
+    flags = value_flags(facts, cine.lv[0], cine.rv[0], late.lge[0], segments)
+    return Measurements(
+        patient=facts,
+        lv=cine.lv[0],
+        rv=cine.rv[0],
+        lge=late.lge[0],
+        t2=t2.t2[0],
+        segments=segments,
+        diagnosis=Diagnosis(),
+        quality=Quality(flags=[*cine.flags, *late.flags, *t2.flags, *flags], missing=missing | segments_missing),
+        provenance=provenance,
+    )
+
+
+def _facts(study: Study) -> PatientFacts:
+    patient = study.patient
+    return PatientFacts(
+        study_id=study.id,
+        sex=patient.sex,
+        age_years=patient.age_years,
+        height_cm=patient.height_cm,
+        weight_kg=patient.weight_kg,
+        heart_rate_bpm=patient.heart_rate_bpm,
+        bsa_m2=patient.bsa_m2 or None,
+        clinical=dict(patient.clinical),
+    )

@@ -1,0 +1,193 @@
+"""Cross-validation: train the folds that are missing, predict what each has not seen, score, and write the table."""
+
+import csv
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from myoscope.datasets import LAYOUTS, case_folders, read_case
+from myoscope.evaluate.folds import FOLDS, fold_of
+from myoscope.evaluate.metrics import CINE_REGIONS, LGE_REGIONS, region_scores
+from myoscope.io.nifti import shown
+from myoscope.study import Case, Role
+from myoscope.systems import system_module
+from myoscope.training.loop import Budget
+
+REGIONS = {Role.CINE: CINE_REGIONS, Role.BSSFP: CINE_REGIONS, Role.LGE: LGE_REGIONS}
+
+
+def read_cases(roots: Sequence[Path]) -> list[Case]:
+    """All labelled cases under the roots of one or more data sets."""
+    return [read_case(folder) for root in roots for folder in case_folders(root)]
+
+
+def data_set_of(case: Case) -> str:
+    """Name of the data set whose layout a case was read from."""
+    path = case.study.series[0].files[0].path
+    folder = path.parents[1] if path.parent.name == "Images" else path.parent
+    return next(name for name, layout in LAYOUTS.items() if layout.is_case(folder))
+
+
+def train_fold(system: str, cases: Sequence[Case], fold: int | None, budget: Budget, runs: Path, device: str) -> Path:
+    """Train on all folds but one (on all cases where fold is None); nothing to do where that was finished.
+
+    Returns:
+        The weights, RUNS/fold-K/SYSTEM.safetensors (K from 1) or RUNS/all/SYSTEM.safetensors.
+    """
+    module = system_module(system)
+    folder = runs / ("all" if fold is None else f"fold-{fold + 1}")
+    path = folder / f"{system}.safetensors"
+    if path.exists():
+        return path
+    chosen = [case for case, k in zip(cases, fold_of(cases), strict=True) if k != fold]
+    model = module.train(module.RECIPES[system], chosen, budget, folder, device)
+    model.save(path, card(system, chosen, fold, budget, runs, folder, device))
+    return path
+
+
+def card(
+    system: str, cases: Sequence[Case], fold: int | None, budget: Budget, runs: Path, folder: Path, device: str
+) -> dict[str, Any]:
+    """What a user of the weights must know: data, split, minutes, device, and how good in cross-validation."""
+    sets: dict[str, int] = {}
+    for case in cases:
+        sets[data_set_of(case)] = sets.get(data_set_of(case), 0) + 1
+    recipe = json.loads((folder / "recipe.json").read_text())
+    curve = (folder / "curve.csv").read_text().splitlines() if (folder / "curve.csv").exists() else []
+    results = runs / "results.json"
+    return {
+        "system": system,
+        "widths": recipe["widths"],
+        "trained_on": {**sets, "phantom": recipe["phantoms"]},
+        "split": "all cases" if fold is None else f"all but fold {fold + 1} of {FOLDS}",
+        "minutes": budget.minutes,
+        "steps": int(curve[-1].split(",")[0]) if len(curve) > 1 else budget.steps,
+        "device": device if device != "cpu" else f"cpu, {len(os.sched_getaffinity(0))} cores",
+        "commit": _commit(),
+        "licence": "CC BY-NC-SA 4.0 (LICENSE-WEIGHTS.md): research use only, not commercial",
+        "cross_validation": json.loads(results.read_text()) if results.exists() else None,
+    }
+
+
+def _commit() -> str | None:
+    import subprocess
+
+    folder = Path(__file__).parent
+    found = subprocess.run(["git", "-C", folder, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return found.stdout.strip() or None
+
+
+def score_fold(system: str, cases: Sequence[Case], fold: int, weights: Path, device: str) -> list[dict[str, Any]]:
+    """Scores of the cases that a fold's model has not seen, one row a frame; kept beside the weights."""
+    path = weights.with_name("scores.json")
+    if path.exists() and path.stat().st_mtime >= weights.stat().st_mtime:
+        return json.loads(path.read_text())
+    model = system_module(system).Model.load(weights, device)
+    rows = []
+    for case, k in zip(cases, fold_of(cases), strict=True):
+        if k != fold:
+            continue
+        for role, predicted in model.predict(case.study).items():
+            truth, voxel_ml = case.labels[role], predicted.voxel_ml
+            for frame, (a, b) in enumerate(zip(predicted.frames, truth.frames, strict=True)):
+                row = {"data": data_set_of(case), "case": case.id, "group": case.group, "fold": fold + 1}
+                phase = ("ED", "ES")[frame] if predicted.voxels.ndim == 4 else ""
+                rows.append(row | {"phase": phase} | region_scores(a, b, REGIONS[role], voxel_ml))
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(rows, indent=1))
+    os.replace(part, path)
+    return rows
+
+
+def evaluate(system: str, roots: Sequence[Path], runs: Path, minutes: float | None, folds: int, device: str) -> str:
+    """Cross-validate, write RUNS/scores.csv, results.json and results.md, and give the page back.
+
+    Args:
+        system: Name of a system.
+        roots: Data sets.
+        runs: Folder of the folds; what it holds is used, what is missing is trained where minutes are given.
+        minutes: Training budget of a missing fold.
+        folds: How many of the five folds to use, from the first.
+        device: "cpu" or "cuda".
+    """
+    cases = read_cases(roots)
+    rows: list[dict[str, Any]] = []
+    used = []
+    for fold in range(folds):
+        weights = runs / f"fold-{fold + 1}" / f"{system}.safetensors"
+        if minutes is not None:
+            weights = train_fold(system, cases, fold, Budget(minutes=minutes), runs, device)
+        if weights.exists():
+            rows += score_fold(system, cases, fold, weights, device)
+            used.append(fold + 1)
+    if not rows:
+        from myoscope.errors import InputError
+
+        raise InputError(f"{shown(runs)}: expected trained folds, found none; add --minutes to train them")
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    with (runs / "scores.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+    summary = summarise(rows)
+    cards = [json.loads((runs / f"fold-{k}" / f"{system}.json").read_text()) for k in used]
+    (runs / "results.json").write_text(json.dumps({"folds": used, "scores": summary}, indent=1))
+    page = results_page(system, roots, summary, used, cards)
+    (runs / "results.md").write_text(page)
+    return page
+
+
+def summarise(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Mean, standard deviation and n of every region, by data set and phase; presence of scar beside."""
+    result = []
+    for data, phase in sorted({(row["data"], row["phase"]) for row in rows}):
+        some = [row for row in rows if (row["data"], row["phase"]) == (data, phase)]
+        for region in [key.removesuffix(" dice") for key in some[0] if key.endswith(" dice")]:
+            scores = np.array([row[f"{region} dice"] for row in some])
+            volume, truth = (np.array([row[f"{region} {kind}"] for row in some]) for kind in ("ml", "true ml"))
+            present = truth > 0
+            result.append(
+                {
+                    "data": data,
+                    "phase": phase,
+                    "region": region,
+                    "n": len(scores),
+                    "dice": float(scores.mean()),
+                    "dice_sd": float(scores.std()),
+                    "present_n": int(present.sum()),
+                    "present_dice": float(scores[present].mean()) if present.any() else None,
+                    "presence_right_percent": 100 * float(((volume > 0) == present).mean()),
+                    "volume_error_ml": float(np.abs(volume - truth).mean()),
+                }
+            )
+    return result
+
+
+def results_page(
+    system: str, roots: Sequence[Path], summary: Sequence[dict[str, Any]], used: list[int], cards: list[dict[str, Any]]
+) -> str:
+    """The results as Markdown."""
+    command = f"myoscope evaluate {system} " + " ".join(f"--data {root.name}" for root in roots) + " -o RUNS"
+    held_out = "five-fold cross-validation by patient" if len(used) == FOLDS else f"held-out fold {used} of {FOLDS}"
+    minutes = sorted({f"{c['minutes']:g} min ({c['steps']} steps) on {c['device']}" for c in cards})
+    lines = [
+        f"# {system}: {held_out}",
+        "",
+        f"Written by `{command}`. Dice on whole volumes, all slices, on the image's own grid; empty against empty is 1.",
+        "Beside it Dice over the cases where the structure is present, how often presence itself is right, and the mean",
+        f"absolute volume error. Trained for {'; '.join(minutes)}.",
+        "",
+        "| data | phase | region | n | Dice, mean ± SD | where present (n) | presence right | volume error |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for s in summary:
+        present = f"{s['present_dice']:.3f} ({s['present_n']})" if s["present_n"] else "-"
+        lines.append(
+            f"| {s['data']} | {s['phase'] or '-'} | {s['region']} | {s['n']} | {s['dice']:.3f} ± {s['dice_sd']:.3f} "
+            f"| {present} | {s['presence_right_percent']:.0f} % | {s['volume_error_ml']:.1f} ml |"
+        )
+    return "\n".join(lines) + "\n"

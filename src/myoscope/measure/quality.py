@@ -1,0 +1,249 @@
+"""What a reader must know before trusting a number: flags on label maps and on values.
+
+Bounds are engineering limits, wide on purpose: outside of them a measurement is more likely wrong than the patient
+unusual. They are no reference ranges.
+"""
+
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+import numpy as np
+from scipy import ndimage
+
+from myoscope.labels import LV_WALL, Structure
+from myoscope.measure.function import CYCLE_FRAMES, Phases, circular_median
+from myoscope.measure.results import Flag, LeftVentricle, Lge, PatientFacts, Segment, Ventricle
+from myoscope.measure.segments import SegmentMap, base_slope
+from myoscope.measure.wall import find_ring
+from myoscope.volume import Spacing
+
+MIN_LV_SLICES = 5
+"""Fewer slices with LV than this do not cover a ventricle."""
+
+NOTICEABLE_SHARE, NOTICEABLE_MM2 = 0.05, 15.0
+"""A piece or a hole counts when it has this share of its structure in the slice, and at least this area."""
+
+STACK_END_SHARE = {"apex": 0.3, "base": 0.7}
+"""A stack perhaps stops short where its end slice still shows this share of the largest area within the epicardium."""
+
+OPEN_RINGS = 2
+"""So many slices of outflow tract are usual; more open rings are worth a warning."""
+
+SV_GAP_PERCENT = 20.0
+"""Stroke volumes of the ventricles should not differ by more than this share of the larger."""
+
+UNEVEN_SHARE = 0.15
+"""A frame's volume is out of line when it is this share of the largest away from the median with its neighbours."""
+
+
+class Bound(NamedTuple):
+    """What a value is called, its limits, and its unit."""
+
+    title: str
+    low: float
+    high: float
+    unit: str
+
+
+BOUNDS = {
+    "patient.bsa_m2": Bound("Body surface area", 1.2, 3.0, "m2"),
+    "patient.heart_rate_bpm": Bound("Heart rate", 30, 200, "/min"),
+    "lv.edv_ml": Bound("LV end-diastolic volume", 40, 500, "ml"),
+    "lv.ejection_fraction_percent": Bound("LV ejection fraction", 5, 85, "%"),
+    "lv.mass_g": Bound("LV mass", 30, 450, "g"),
+    "lv.wall_thickness_max_mm": Bound("Largest end-diastolic wall thickness", 2, 35, "mm"),
+    "rv.edv_ml": Bound("RV end-diastolic volume", 40, 500, "ml"),
+    "rv.ejection_fraction_percent": Bound("RV ejection fraction", 5, 85, "%"),
+    "lge.myocardium_g": Bound("LV myocardium on LGE", 30, 450, "g"),
+}
+"""Limits of what is believable, after engineering judgement; not reference ranges."""
+
+_HEART = (Structure.LV, *LV_WALL, Structure.RV)
+_STRUCTURES = (("the LV cavity", (Structure.LV,)), ("the LV myocardium", LV_WALL), ("the RV cavity", (Structure.RV,)))
+
+
+def label_flags(series: str, frames: np.ndarray, spacing_mm: Spacing) -> list[Flag]:
+    """Flags on the label maps of one series.
+
+    Args:
+        series: Role of the series, as it stands in the flags.
+        frames: The frames that were measured, labels (T, Z, Y, X).
+        spacing_mm: Distance between voxel centres along (Z, Y, X), in mm.
+    """
+    lv = np.isin(frames, [Structure.LV, *LV_WALL])
+    if not lv.any():
+        return [_flag("heart_not_found", "error", series, "No left ventricle was found in this series: 0 voxels.")]
+    return [
+        *_edge(series, frames),
+        *_slices(series, frames[0] if lv[0].any() else frames[-1]),
+        *_pieces(series, frames, spacing_mm),
+        *_holes(series, frames, spacing_mm),
+        *_open_rings(series, frames, spacing_mm),
+    ]
+
+
+def _flag(code: str, level: Literal["info", "warning", "error"], series: str | None, message: str) -> Flag:
+    return Flag(code=code, level=level, series=series, message=message)
+
+
+def _edge(series: str, frames: np.ndarray) -> list[Flag]:
+    heart = np.isin(frames, _HEART).any(axis=0)
+    border = np.ones(heart.shape[1:], bool)
+    border[1:-1, 1:-1] = False
+    cut = int((heart & border).any(axis=(1, 2)).sum())
+    if not cut:
+        return []
+    return [_flag("cut_at_edge", "warning", series, f"The heart touches the edge of the image in {_n(cut, 'slice')}.")]
+
+
+def _n(count: int, word: str) -> str:
+    return f"{count} {word}" + ("" if count == 1 else "s")
+
+
+def _slices(series: str, labels: np.ndarray) -> list[Flag]:
+    """Flags on a stack's extent, from one frame (Z, Y, X): too few slices, gaps, ends of the stack."""
+    area = np.isin(labels, [Structure.LV, *LV_WALL]).sum(axis=(1, 2))
+    seen = np.flatnonzero(area)
+    flags = []
+    if len(seen) < MIN_LV_SLICES:
+        message = f"The left ventricle shows in {_n(len(seen), 'slice')} only; volumes and mass cover a part of it."
+        flags.append(_flag("few_slices", "warning", series, message))
+    if gaps := int(seen[-1] - seen[0] + 1 - len(seen)):
+        message = f"{_n(gaps, 'slice')} between labelled slices without left ventricle; volumes are too small."
+        flags.append(_flag("slice_gap", "warning", series, message))
+    slope = base_slope(labels)
+    if slope and len(labels) > 1:
+        ends = {"base": -1, "apex": 0} if slope > 0 else {"base": 0, "apex": -1}
+        for name, end in ends.items():
+            if (share := area[end] / area.max()) >= STACK_END_SHARE[name]:
+                message = (
+                    f"The stack may not reach beyond the {name}: "
+                    f"its last slice there shows {100 * share:.0f}% of the largest LV area."
+                )
+                flags.append(_flag(f"stack_ends_at_{name}", "info", series, message))
+    return flags
+
+
+def _planes(frames: np.ndarray) -> Iterable[np.ndarray]:
+    return (plane for plane in frames.reshape(-1, *frames.shape[-2:]) if plane.any())
+
+
+def _noticeable(pieces: np.ndarray, whole: int, spacing_mm: Spacing) -> int:
+    """How many of some numbered pieces (0 is none) are large enough to count."""
+    least = max(NOTICEABLE_SHARE * whole, NOTICEABLE_MM2 / (spacing_mm[1] * spacing_mm[2]))
+    return int((np.bincount(pieces.ravel())[1:] >= least).sum())
+
+
+def _pieces(series: str, frames: np.ndarray, spacing_mm: Spacing) -> list[Flag]:
+    flags = []
+    for name, structures in _STRUCTURES:
+        torn = 0
+        for plane in _planes(frames):
+            mask = np.isin(plane, structures)
+            pieces, count = ndimage.label(mask, np.ones((3, 3)))
+            torn += count > 1 and _noticeable(pieces, int(mask.sum()), spacing_mm) > 1
+        if torn:
+            message = f"{name[0].upper()}{name[1:]} lies in more than one piece in {_n(torn, 'slice')}."
+            flags.append(_flag(f"pieces_{name.split()[1].lower()}_{name.split()[2]}", "warning", series, message))
+    return flags
+
+
+def _holes(series: str, frames: np.ndarray, spacing_mm: Spacing) -> list[Flag]:
+    holed = 0
+    for plane in _planes(frames):
+        for structures in ((Structure.LV, *LV_WALL), (Structure.RV,)):
+            mask = np.isin(plane, structures)
+            pieces, count = ndimage.label(ndimage.binary_fill_holes(mask) & (plane == Structure.BACKGROUND))
+            holed += count > 0 and _noticeable(pieces, int(mask.sum()), spacing_mm) > 0
+    if not holed:
+        return []
+    return [_flag("holes", "warning", series, f"The segmentation has a hole in {_n(holed, 'slice')}.")]
+
+
+def _open_rings(series: str, frames: np.ndarray, spacing_mm: Spacing) -> list[Flag]:
+    flags = []
+    for index, frame in enumerate(frames):
+        rings = [find_ring(plane, spacing_mm[1:]) for plane in frame]
+        cavities = (frame == Structure.LV).any(axis=(1, 2))
+        opened = [z for z, ring in enumerate(rings) if cavities[z] and not (ring and ring.is_full)]
+        inner = np.flatnonzero([bool(ring and ring.is_full) for ring in rings])
+        between = [z for z in opened if len(inner) and inner[0] < z < inner[-1]]
+        if opened and index == 0:
+            level: Literal["info", "warning"] = "warning" if between or len(opened) > OPEN_RINGS else "info"
+            message = (
+                f"Myocardium does not go all round the cavity in {_n(len(opened), 'slice')}, "
+                f"{len(between)} of them between full rings; segments leave them out."
+            )
+            flags.append(_flag("open_ring", level, series, message))
+    return flags
+
+
+def phase_flags(series: str, lv_ml: np.ndarray, phases: Phases) -> list[Flag]:
+    """Flags on the choice of end-diastole and end-systole, from the LV's volume in every frame, shape (T,), in ml."""
+    flags = []
+    if isinstance(phases.ed, int) and isinstance(phases.es, str) and len(lv_ml) > 1:
+        flags.append(_flag("no_end_systole", "warning", series, f"No end-systole: {phases.es}."))
+    if len(phases.frames) == 2 and lv_ml[phases.frames[1]] > lv_ml[phases.frames[0]]:
+        message = (
+            f"The frame given as end-systole ({phases.es}) shows a larger LV than end-diastole ({phases.ed}): "
+            f"{lv_ml[phases.frames[1]]:.0f} against {lv_ml[phases.frames[0]]:.0f} ml."
+        )
+        flags.append(_flag("phases_swapped", "warning", series, message))
+    if empty := int((lv_ml == 0).sum()) if lv_ml.any() else 0:
+        message = f"No left ventricle was found in {empty} of {len(lv_ml)} frames."
+        flags.append(_flag("frames_without_lv", "warning", series, message))
+    if 2 < len(lv_ml) < CYCLE_FRAMES:
+        message = f"End-diastole and end-systole were chosen among {len(lv_ml)} frames only."
+        flags.append(_flag("few_frames", "warning", series, message))
+    if len(lv_ml) >= CYCLE_FRAMES and lv_ml.any():
+        uneven = int((np.abs(lv_ml - circular_median(lv_ml)) > UNEVEN_SHARE * lv_ml.max()).sum())
+        if uneven:
+            message = f"The LV volume curve jumps in {_n(uneven, 'frame')}; the choice of phases is less certain."
+            flags.append(_flag("uneven_curve", "warning", series, message))
+    return flags
+
+
+def segment_flags(series: str, where: SegmentMap) -> list[Flag]:
+    """Flags on how the segments of one series were placed."""
+    if where.reason:
+        return [_flag("no_segments", "warning", series, f"Segments could not be placed: {where.reason}.")]
+    flags = []
+    if not where.from_rv:
+        message = "Segments were placed without the right ventricle in 0 slices seen, by the image's upright direction."
+        flags.append(_flag("segments_by_convention", "warning", series, message))
+    if not where.clear_base:
+        message = f"Base and apex look alike in {_n(len(where.rings), 'slice')}; segments may be in reverse order."
+        flags.append(_flag("base_unclear", "warning", series, message))
+    return flags
+
+
+def value_flags(
+    patient: PatientFacts, lv: LeftVentricle, rv: Ventricle, lge: Lge, segments: list[Segment]
+) -> list[Flag]:
+    """Flags on values outside of what is believable, and on ventricles whose stroke volumes disagree."""
+    parts = {"patient": patient, "lv": lv, "rv": rv, "lge": lge}
+    flags = []
+    for name, bound in BOUNDS.items():
+        part, field = name.split(".")
+        value = getattr(parts[part], field)
+        if value is not None and not bound.low <= value <= bound.high:
+            message = (
+                f"{bound.title} is {value:.4g} {bound.unit}, "
+                f"outside what is believable ({bound.low:g} to {bound.high:g} {bound.unit})."
+            )
+            series = {"patient": None, "lge": "lge"}.get(part, "cine")
+            flags.append(_flag(f"implausible_{part}_{field}", "warning", series, message))
+    low, high = BOUNDS["lv.wall_thickness_max_mm"][1:3]
+    walls = [s.wall_thickness_ed_mm for s in segments if s.wall_thickness_ed_mm is not None]
+    if odd := sum(not low <= w <= high for w in walls):
+        message = f"End-diastolic wall thickness is outside {low:g} to {high:g} mm in {_n(odd, 'segment')}."
+        flags.append(_flag("implausible_wall", "warning", "cine", message))
+    if lv.sv_ml is not None and rv.sv_ml is not None and (larger := max(lv.sv_ml, rv.sv_ml)) > 0:
+        gap = 100 * abs(lv.sv_ml - rv.sv_ml) / larger
+        if gap > SV_GAP_PERCENT:
+            message = (
+                f"LV and RV stroke volume differ by {gap:.0f}% ({lv.sv_ml:.0f} and {rv.sv_ml:.0f} ml): "
+                "regurgitation, a shunt, or an error of segmentation."
+            )
+            flags.append(_flag("stroke_volumes_differ", "warning", "cine", message))
+    return flags

@@ -1,0 +1,157 @@
+"""The LV wall in one short-axis slice: its ring, its thickness, its rays from the centre.
+
+Angles are in radians as seen on screen: 0 to the right, growing anticlockwise (upwards is pi / 2), measured in mm
+around the centre of the cavity. Ray k of `RAYS` lies at (k + 0.5) degrees.
+"""
+
+from dataclasses import dataclass
+
+import contourpy
+import numpy as np
+from scipy import ndimage
+from scipy.spatial import cKDTree
+
+from myoscope.labels import LV_WALL, SCAR, Structure
+
+RAYS = 360
+"""Rays cast from the centre, one a degree."""
+
+GAP_DEGREES = 10
+"""A ring counts as full when no more than this is open: a voxel or two missed, not an outflow tract."""
+
+CONTACT_MM = 4.0
+"""The RV's blood touches the LV wall when it begins within this distance outside the epicardium."""
+
+MAX_SECTORS = 12
+"""The largest wall thickness is the largest mean over one of this many sectors of a slice."""
+
+
+@dataclass(frozen=True)
+class Ring:
+    """LV in one slice: `cavity` and `disc` (with the wall), (Y, X) bool without holes; `is_full`: wall all round."""
+
+    cavity: np.ndarray
+    disc: np.ndarray
+    centre_yx: tuple[float, float]
+    is_full: bool
+
+
+def largest_piece(mask: np.ndarray) -> np.ndarray:
+    """The largest connected piece of a mask (diagonals connect), same shape; an empty mask stays empty.
+
+    >>> largest_piece(np.array([[1, 1, 0, 1]], bool)).astype(int).tolist()
+    [[1, 1, 0, 0]]
+    """
+    pieces, count = ndimage.label(mask, np.ones((3,) * mask.ndim))
+    if count < 2:
+        return mask
+    return pieces == 1 + np.bincount(pieces.ravel())[1:].argmax()
+
+
+def find_ring(labels: np.ndarray, spacing_yx: tuple[float, float]) -> Ring | None:
+    """The LV's ring in a slice of labels (Y, X), or None where the slice lacks cavity or wall.
+
+    Holes in the cavity (papillary muscles) count as cavity, holes in the wall as wall; stray pieces are left out.
+    """
+    cavity, wall = labels == Structure.LV, np.isin(labels, LV_WALL)
+    if not cavity.any() or not wall.any():
+        return None
+    disc = ndimage.binary_fill_holes(largest_piece(cavity | wall))
+    cavity = ndimage.binary_fill_holes(largest_piece(cavity & disc))
+    if not cavity.any() or not (wall & disc & ~cavity).any():
+        return None
+    row, column = (float(i.mean()) for i in np.nonzero(cavity))
+    ring = Ring(cavity, disc, (row, column), False)
+    closed = along_rays(wall & disc & ~cavity, ring, spacing_yx).any(axis=1)
+    return Ring(cavity, disc, (row, column), bool((~closed).sum() <= GAP_DEGREES * RAYS / 360))
+
+
+def pixel_angles(shape: tuple[int, int], centre_yx: tuple[float, float], spacing_yx: tuple[float, float]) -> np.ndarray:
+    """Angle of every pixel around a centre, in [0, 2 pi), shape (Y, X).
+
+    >>> np.degrees(pixel_angles((3, 3), (1.0, 1.0), (1.0, 1.0))).round().astype(int).tolist()
+    [[135, 90, 45], [180, 0, 0], [225, 270, 315]]
+    """
+    rows, columns = np.indices(shape)
+    up, right = (centre_yx[0] - rows) * spacing_yx[0], (columns - centre_yx[1]) * spacing_yx[1]
+    return np.arctan2(up, right) % (2 * np.pi)
+
+
+def along_rays(mask: np.ndarray, ring: Ring, spacing_yx: tuple[float, float], beyond_mm: float = 0.0) -> np.ndarray:
+    """A mask (Y, X) read along the rays from a ring's centre to its outermost point, and `beyond_mm` further.
+
+    Returns:
+        Shape (RAYS, R) bool; radii grow in steps of a quarter of a pixel. Outside of the image is False.
+    """
+    step = min(spacing_yx) / 4
+    rows, columns = np.nonzero(ring.disc)
+    reach = np.hypot(
+        (rows - ring.centre_yx[0]) * spacing_yx[0], (columns - ring.centre_yx[1]) * spacing_yx[1]
+    ).max() + max(spacing_yx)
+    radii = np.arange(0, reach + beyond_mm, step)
+    angles = np.radians((np.arange(RAYS) + 0.5) * 360 / RAYS)[:, None]
+    y = np.rint(ring.centre_yx[0] - radii * np.sin(angles) / spacing_yx[0]).astype(int)
+    x = np.rint(ring.centre_yx[1] + radii * np.cos(angles) / spacing_yx[1]).astype(int)
+    inside = (y >= 0) & (y < mask.shape[0]) & (x >= 0) & (x < mask.shape[1])
+    return mask[y.clip(0, mask.shape[0] - 1), x.clip(0, mask.shape[1] - 1)] & inside
+
+
+def scar_depth(labels: np.ndarray, ring: Ring, spacing_yx: tuple[float, float]) -> np.ndarray:
+    """Share of the wall that is scar (infarct or no-reflow) on every ray, shape (RAYS,), from 0 to 1.
+
+    The wall is what lies between cavity and epicardium on the ray; a ray without any gives 0.
+    """
+    wall = along_rays(ring.disc & ~ring.cavity, ring, spacing_yx)
+    scar = along_rays(np.isin(labels, SCAR) & ring.disc & ~ring.cavity, ring, spacing_yx)
+    return scar.sum(axis=1) / np.maximum(wall.sum(axis=1), 1)
+
+
+def rv_contact(labels: np.ndarray, ring: Ring, spacing_yx: tuple[float, float]) -> np.ndarray:
+    """Rays on which the RV's blood begins within CONTACT_MM outside of the epicardium, shape (RAYS,) bool."""
+    reach_mm = max(CONTACT_MM, 2 * max(spacing_yx))
+    disc = along_rays(ring.disc, ring, spacing_yx, reach_mm)
+    rv = along_rays((labels == Structure.RV) & ~ring.disc, ring, spacing_yx, reach_mm)
+    steps = np.arange(disc.shape[1])
+    edge = np.where(disc, steps, 0).max(axis=1)[:, None]
+    near = steps - edge <= reach_mm / (min(spacing_yx) / 4)
+    return (rv & (steps > edge) & near).any(axis=1)
+
+
+def contour_mm(mask: np.ndarray, spacing_yx: tuple[float, float]) -> np.ndarray:
+    """Outline of a mask as points (N, 2), y and x in mm from voxel (0, 0), a quarter of a pixel apart.
+
+    The outline runs halfway between pixels in and out, and is averaged over 3 pixels along itself, which takes
+    away the stairs and moves a circle of 5 pixels inwards by less than a tenth of a pixel.
+    """
+    lines = contourpy.contour_generator(z=np.pad(mask, 1).astype(float)).lines(0.5)
+    outline = max((np.asarray(line) for line in lines), key=len)[:, ::-1] - 1
+    outline = outline * spacing_yx
+    lengths = np.concatenate([[0], np.hypot(*np.diff(outline, axis=0).T).cumsum()])
+    step = min(spacing_yx) / 4
+    places = np.linspace(0, lengths[-1], max(int(lengths[-1] / step), 8), endpoint=False)
+    even = np.column_stack([np.interp(places, lengths, outline[:, i]) for i in (0, 1)])
+    return ndimage.uniform_filter1d(even, min(13, len(even)), axis=0, mode="wrap")
+
+
+def wall_thickness(ring: Ring, spacing_yx: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
+    """Thickness of the wall at points evenly spaced along the endocardium: distance to the nearest epicardium.
+
+    Returns:
+        Angle of each point around the cavity's centre in [0, 2 pi), and thickness in mm; both shape (N,).
+    """
+    endocardium, epicardium = (contour_mm(mask, spacing_yx) for mask in (ring.cavity, ring.disc))
+    thickness, _ = cKDTree(epicardium).query(endocardium)
+    y, x = (endocardium - np.multiply(ring.centre_yx, spacing_yx)).T
+    return np.arctan2(-y, x) % (2 * np.pi), thickness
+
+
+def largest_thickness_mm(rings: list[Ring], spacing_yx: tuple[float, float]) -> float:
+    """Largest wall thickness in some rings: mean over a sector of 30 degrees, in mm; 0.0 without rings."""
+    largest = 0.0
+    for ring in rings:
+        angles, thickness = wall_thickness(ring, spacing_yx)
+        sector = (angles / (2 * np.pi) * MAX_SECTORS).astype(int) % MAX_SECTORS
+        points = np.bincount(sector, minlength=MAX_SECTORS)
+        means = np.bincount(sector, thickness, MAX_SECTORS) / np.maximum(points, 1)
+        largest = max(largest, float(means.max()))
+    return largest

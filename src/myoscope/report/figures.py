@@ -1,0 +1,242 @@
+"""Every slice of a series with its contours.
+
+Pictures are data URIs, everything drawn is inline SVG: the page needs no file beside it.
+"""
+
+import base64
+from dataclasses import dataclass
+from io import BytesIO
+
+import numpy as np
+from contourpy import LineType, contour_generator
+from markupsafe import Markup, escape
+from PIL import Image
+
+from myoscope.labels import LV_WALL, SCAR, Structure
+from myoscope.measure.segments import CLEAR_SLOPE, base_slope
+from myoscope.study import Role, Series
+from myoscope.volume import Volume
+
+MARGIN_MM = 18.0
+"""Kept around the heart when a series is cropped."""
+
+WINDOW_PERCENTILES = (1.0, 99.5)
+"""Grey values from black to white, over all slices shown of a series."""
+
+MAX_SIDE = 360
+"""Pictures with more voxels a side are shrunk to this, so that uncropped series keep the page small."""
+
+ROLE_TITLES = {
+    Role.CINE: "Cine",
+    Role.LGE: "Late gadolinium enhancement",
+    Role.T2: "T2-weighted",
+    Role.BSSFP: "bSSFP",
+}
+
+OUTLINES: dict[Structure, tuple[tuple[Structure, ...], str, str]] = {
+    Structure.MYOCARDIUM: ((Structure.LV, *LV_WALL), "8 3", "LV myocardium (epicardial border)"),
+    Structure.RV: ((Structure.RV,), "2 2", "RV blood pool"),
+    Structure.LV: ((Structure.LV,), "", "LV blood pool (endocardial border)"),
+    Structure.EDEMA: ((Structure.EDEMA, *SCAR), "9 3 2 3", "edema, infarct included"),
+    Structure.INFARCT: (SCAR, "4 2", "infarct, no-reflow included"),
+    Structure.NO_REFLOW: ((Structure.NO_REFLOW,), "1.5 1.5", "no-reflow"),
+}
+"""What is outlined for a structure, its dash pattern and its words; drawn in this order."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One slice as it is shown; `end` says "base" or "apex" at the ends of the stack."""
+
+    number: int
+    end: str
+    svg: Markup
+
+
+@dataclass(frozen=True)
+class Row:
+    """The slices of one frame, base to apex."""
+
+    title: str
+    panels: tuple[Panel, ...]
+
+
+@dataclass(frozen=True)
+class SeriesFigure:
+    """All of a series that is shown."""
+
+    role: str
+    title: str
+    name: str
+    rows: tuple[Row, ...]
+    legend: tuple[tuple[Markup, str], ...]
+    notes: tuple[str, ...]
+
+
+def series_figure(series: Series, labels: Volume | None, ed: int | None, es: int | None) -> SeriesFigure:
+    """Every slice of a series with its contours: at ED and ES for a cine, else of the first frame."""
+    images = series.image.frames
+    masks, notes = _masks(images, labels)
+    phases = _phases(series.role, len(images), ed, es, masks)
+    shown = None if masks is None else masks[[frame for _, frame in phases]]
+    order, known = (list(range(images.shape[1])), False) if shown is None else base_to_apex(shown)
+    if not known:
+        notes.append("Which end is the base was not found; slices stand in the order of the file.")
+    window = crop(shown, images.shape[-2:], series.image.spacing_mm[1:])
+    cut = images[[frame for _, frame in phases]][:, :, *window]
+    grey = to_grey(cut)
+    rows = []
+    for i, (title, _) in enumerate(phases):
+        panels = []
+        for number, z in enumerate(order, 1):
+            alt = f"{ROLE_TITLES[series.role]}, {title}, slice {number} of {len(order)}"
+            mask = None if shown is None else shown[i, z][window]
+            end = "" if not known else "base" if number == 1 else "apex" if number == len(order) else ""
+            panels.append(Panel(number, end, slice_svg(grey[i, z], mask, series.image.spacing_mm[1:], alt)))
+        rows.append(Row(title, tuple(panels)))
+    return SeriesFigure(
+        series.role, ROLE_TITLES[series.role], series.name, tuple(rows), _legend(shown), tuple(notes)
+    )
+
+
+def _masks(images: np.ndarray, labels: Volume | None) -> tuple[np.ndarray | None, list[str]]:
+    """Label maps as (T, Z, Y, X) of the image's shape, or None and why."""
+    if labels is None:
+        return None, ["No labels: slices without contours."]
+    masks = labels.frames
+    if masks.shape == images.shape:
+        return masks, []
+    return None, [f"Labels of shape {masks.shape} do not fit the image {images.shape}: slices without contours."]
+
+
+def _phases(
+    role: Role, frames: int, ed: int | None, es: int | None, masks: np.ndarray | None
+) -> list[tuple[str, int]]:
+    """Titles and frames to show."""
+    if role is Role.CINE and frames > 1:
+        named = [("End-diastole", ed), ("End-systole", es)]
+        found = [(f"{title}, frame {t + 1} of {frames}", t) for title, t in named if t is not None and 0 <= t < frames]
+        if found:
+            return found
+    labelled = [] if masks is None else np.flatnonzero(masks.any(axis=(1, 2, 3))).tolist()
+    first = labelled[0] if labelled else 0
+    return [("All slices" if frames == 1 else f"Frame {first + 1} of {frames}", first)]
+
+
+def base_to_apex(masks: np.ndarray) -> tuple[list[int], bool]:
+    """Slices from base to apex, and whether the direction was found; the file's order where it was not.
+
+    Args:
+        masks: Label maps (T, Z, Y, X); the first frame with a heart decides.
+    """
+    slices = list(range(masks.shape[1]))
+    shown = [frame for frame in masks if frame.any()]
+    slope = base_slope(shown[0]) if shown else 0.0
+    return (slices[::-1] if slope > 0 else slices), abs(slope) > CLEAR_SLOPE
+
+
+def crop(masks: np.ndarray | None, shape: tuple[int, int], spacing_mm: tuple[float, float]) -> tuple[slice, slice]:
+    """Rows and columns around everything segmented, with a margin; the whole slice where nothing is.
+
+    >>> crop(None, (10, 12), (1.0, 1.0))
+    (slice(0, 10, None), slice(0, 12, None))
+    """
+    if masks is None or not masks.any():
+        return slice(0, shape[0]), slice(0, shape[1])
+    found = masks.any(axis=(0, 1))
+    ranges = []
+    for axis, (size, mm) in enumerate(zip(shape, spacing_mm, strict=True)):
+        inside = np.flatnonzero(found.any(axis=1 - axis))
+        margin = round(MARGIN_MM / mm)
+        ranges.append(slice(max(int(inside[0]) - margin, 0), min(int(inside[-1]) + margin + 1, size)))
+    return ranges[0], ranges[1]
+
+
+def to_grey(voxels: np.ndarray) -> np.ndarray:
+    """Voxels as 8-bit grey values, one window for all; a constant image is black."""
+    low, high = np.percentile(voxels, WINDOW_PERCENTILES)
+    scale = 255 / (high - low) if high > low else 0.0
+    return np.clip((voxels - low) * scale, 0, 255).astype(np.uint8)
+
+
+def data_uri(grey: np.ndarray) -> str:
+    """An 8-bit slice as PNG or JPEG, whichever is smaller, in a data URI."""
+    picture = Image.fromarray(grey)
+    if max(picture.size) > MAX_SIDE:
+        picture.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.BOX)
+    found = []
+    for kind, options in (("jpeg", {"quality": 86}), ("png", {})):
+        buffer = BytesIO()
+        picture.save(buffer, kind, **options)
+        found.append((kind, buffer.getvalue()))
+    kind, data = min(found, key=lambda pair: len(pair[1]))
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def slice_svg(grey: np.ndarray, mask: np.ndarray | None, spacing_mm: tuple[float, float], alt: str) -> Markup:
+    """A slice in true proportions, with the contours of what its label map shows."""
+    rows, columns = grey.shape
+    height, width = rows * spacing_mm[0], columns * spacing_mm[1]
+    drawn = "" if mask is None else _contours(mask)
+    scale = f"scale({spacing_mm[1] / 2:.5g} {spacing_mm[0] / 2:.5g})"
+    return Markup(
+        f'<svg class="slice" viewBox="0 0 {width:.2f} {height:.2f}" role="img" aria-label="{escape(alt)}">'
+        f'<image href="{data_uri(grey)}" width="{width:.2f}" height="{height:.2f}" preserveAspectRatio="none"/>'
+        f'<g class="contours" transform="{scale}">{drawn}</g></svg>'
+    )
+
+
+def _contours(mask: np.ndarray) -> str:
+    paths = []
+    for structure, (parts, dash, _) in OUTLINES.items():
+        if structure is Structure.MYOCARDIUM and not np.isin(mask, LV_WALL).any():
+            continue
+        if structure is Structure.EDEMA and not (mask == Structure.EDEMA).any():
+            continue
+        path = contour_path(np.isin(mask, parts))
+        if path:
+            paths.append(_stroke(path, structure, dash))
+    return "".join(paths)
+
+
+def _stroke(path: str, structure: Structure, dash: str) -> str:
+    dashed = f' stroke-dasharray="{dash}"' if dash else ""
+    return f'<path class="under" d="{path}"/><path d="{path}" stroke="{structure.colour}"{dashed}/>'
+
+
+def contour_path(mask: np.ndarray) -> str:
+    """Outlines of a mask at 0.5 as SVG path data, in half voxels from the slice's corner.
+
+    >>> contour_path(np.array([[False, False], [False, True]]))
+    'M3 4l-1 -1 1 -1 1 1z'
+    """
+    if not mask.any():
+        return ""
+    padded = np.pad(mask, 1).astype(float)
+    lines = contour_generator(z=padded, name="serial", line_type=LineType.Separate).lines(0.5)
+    return "".join(_closed_path(np.rint(2 * line - 1).astype(int)) for line in lines)
+
+
+def _closed_path(points: np.ndarray) -> str:
+    """Relative path of a closed line; steps that go on in one direction become one."""
+    steps = np.diff(points, axis=0)
+    merged: list[list[int]] = []
+    for dx, dy in steps.tolist():
+        if merged and merged[-1][0] * dy == merged[-1][1] * dx and merged[-1][0] * dx + merged[-1][1] * dy > 0:
+            merged[-1][0] += dx
+            merged[-1][1] += dy
+        else:
+            merged.append([dx, dy])
+    moves = " ".join(f"{dx} {dy}" for dx, dy in merged[:-1])
+    return f"M{points[0, 0]} {points[0, 1]}l{moves}z"
+
+
+def _legend(masks: np.ndarray | None) -> tuple[tuple[Markup, str], ...]:
+    """A line and words for every structure that is outlined."""
+    found = set() if masks is None else set(np.unique(masks).tolist())
+    entries = []
+    for structure, (parts, dash, words) in OUTLINES.items():
+        if structure in found or (structure is not Structure.EDEMA and found.intersection(parts[1:])):
+            line = _stroke("M1 6H35", structure, dash)
+            entries.append((Markup(f'<svg class="key" viewBox="0 0 36 12" aria-hidden="true">{line}</svg>'), words))
+    return tuple(entries)

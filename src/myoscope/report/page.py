@@ -1,0 +1,315 @@
+"""The page: what stands where. Numbers, words and figures are made elsewhere; the template only lays them out.
+
+Everything that comes from files is text to be shown, never markup: Jinja2 escapes it, `printable` takes out what
+cannot be shown, and a content security policy forbids scripts and anything loaded from elsewhere.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from myoscope.measure.results import Evidence, Measurements, Segment
+from myoscope.report import bullseye
+from myoscope.report.charts import Curve, curve_key, volume_curve
+from myoscope.report.figures import ROLE_TITLES, SeriesFigure, series_figure
+from myoscope.report.reference import INFARCT_SIZE, INFARCT_SIZE_UNCHECKED, age_note, infarct_size
+from myoscope.report.tables import LGE_ROWS, T2_ROWS, Tables, by_reason, describe, in_unit, reason_of
+from myoscope.study import Role, Study
+from myoscope.volume import Volume
+
+TEMPLATES = Path(__file__).parent / "templates"
+NOTICE = "Research use only. Not a medical device."
+MIN_CURVE_FRAMES = 5
+"""Fewer frames than this are no curve."""
+
+WALL_MM = (4.0, 16.0)
+"""Ends of the colour scale of wall thickness: the same in every report, so that reports can be compared."""
+
+DIAGNOSES = {
+    "NOR": "Normal heart",
+    "MINF": "Previous infarct with reduced LV function",
+    "DCM": "Dilated cardiomyopathy",
+    "HCM": "Hypertrophic cardiomyopathy",
+    "RV": "Abnormal right ventricle",
+    "normal": "No infarct",
+    "pathological": "Infarct",
+    "infarct": "Infarct",
+}
+"""Classes in words."""
+
+LEVELS = {"error": "Error", "warning": "Warning", "info": "Note"}
+"""Levels of flags in words, most serious first."""
+
+_UNSAFE = {*range(0x00, 0x09), 0x0B, 0x0C, *range(0x0E, 0x20), *range(0x7F, 0xA0)}
+_UNSAFE |= {0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A), *range(0xD800, 0xE000), 0xFFFE, 0xFFFF}
+
+
+def render(study: Study, labels: Mapping[Role, Volume], measurements: Measurements) -> str:
+    """The report as one self-contained HTML page.
+
+    Args:
+        study: The study, with its images.
+        labels: For each role that was segmented, `Structure` codes on the grid of that role's series.
+        measurements: What was measured in them; its `quality` says why something is missing.
+
+    Returns:
+        The page: it loads nothing, runs no script, and is the same for the same input.
+
+    Source:
+        After the SCMR reporting recommendations 2022, doi:10.1186/s12968-021-00827-z.
+    """
+    tables = Tables(measurements)
+    context = {
+        "study_id": study.id,
+        "notice": NOTICE,
+        "m": measurements,
+        "facts": _facts(measurements),
+        "flags": _flags(measurements),
+        "diagnoses": _diagnoses(measurements),
+        "key_numbers": _key_numbers(study, tables),
+        "groups": tables.groups(),
+        "sources": tables.sources.listed(),
+        "reasons": tables.reasons.listed(),
+        "age_note": age_note(measurements.patient.age_years) if tables.sources.texts else None,
+        "figures": _figures(study, labels, measurements),
+        "plots": _plots(study, measurements),
+        "segments": measurements.segments,
+        "curve": _curve(measurements),
+        "lge": _lge(study, tables),
+        "t2": _t2(study, tables),
+        "not_measured": by_reason(measurements.quality.missing),
+        "definitions": bullseye.definitions(),
+    }
+    return _template().render(context)
+
+
+def printable(value: Any) -> Any:
+    """Text without control characters, direction overrides and broken code points; anything else as it is.
+
+    >>> printable("a\\x00b")
+    'a\\ufffdb'
+    """
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return value.translate(dict.fromkeys(_UNSAFE, "\ufffd"))
+    return value
+
+
+@cache
+def _template() -> Any:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=printable,
+    )
+    environment.filters |= {"name": describe, "in_unit": in_unit}
+    environment.globals |= {"role_titles": {str(role): title for role, title in ROLE_TITLES.items()}}
+    return environment.get_template("report.html.j2")
+
+
+def _facts(measurements: Measurements) -> list[tuple[str, str]]:
+    patient = measurements.patient
+    sex = {"F": "female", "M": "male", None: "unknown"}[patient.sex]
+    numbers = [
+        ("Age", patient.age_years, "years"),
+        ("Height", patient.height_cm, "cm"),
+        ("Weight", patient.weight_kg, "kg"),
+        ("Body surface area (Mosteller)", patient.bsa_m2, "m²"),
+        ("Heart rate", patient.heart_rate_bpm, "/min"),
+    ]
+    return [("Sex", sex), *((title, "unknown" if v is None else _fact(v, unit)) for title, v, unit in numbers)]
+
+
+def _fact(value: float, unit: str) -> str:
+    return f"{value:.2f} {unit}" if unit == "m²" else f"{round(value, 1):g} {unit}"
+
+
+def _flags(measurements: Measurements) -> list[tuple[str, str, str, str]]:
+    """Level, its word, series and message of each flag, most serious first."""
+    order = list(LEVELS)
+    flags = sorted(measurements.quality.flags, key=lambda flag: order.index(flag.level))
+    return [(f.level, LEVELS[f.level], _series_title(f.series), f.message) for f in flags]
+
+
+def _series_title(series: str | None) -> str:
+    if series is None:
+        return "Study"
+    return {"cine": "Cine", "lge": "LGE", "t2": "T2", "bssfp": "bSSFP"}.get(series, series)
+
+
+@dataclass(frozen=True)
+class ShownDiagnosis:
+    """A proposed class with the probabilities of all and what weighed for and against it."""
+
+    title: str
+    prediction: str
+    code: str
+    probabilities: tuple[tuple[str, float], ...]
+    evidence: tuple[tuple[str, str, float, float], ...]
+
+
+def _diagnoses(measurements: Measurements) -> list[ShownDiagnosis]:
+    """The overall proposal, then those of the series where they say more."""
+    overall = measurements.diagnosis
+    parts = overall.by_series
+    shown = []
+    if overall.prediction is not None:
+        evidence = overall.evidence or (next(iter(parts.values())).evidence if len(parts) == 1 else [])
+        shown.append(_shown("Proposed diagnosis", overall.prediction, overall.probabilities, evidence))
+    if len(parts) > 1 or overall.prediction is None:
+        for series, part in parts.items():
+            title = f"From {_series_title(series)} alone"
+            shown.append(_shown(title, part.prediction, part.probabilities, part.evidence))
+    return shown
+
+
+def _shown(title: str, code: str, probabilities: Mapping[str, float], evidence: list[Evidence]) -> ShownDiagnosis:
+    ranked = sorted(probabilities.items(), key=lambda pair: -pair[1])
+    weighed = sorted(evidence, key=lambda item: -abs(item.weight))
+    largest = max((abs(item.weight) for item in weighed), default=1.0) or 1.0
+    rows = []
+    for item in weighed:
+        name = describe(item.measurement)
+        text = f"{in_unit(item.value, name.unit)} {name.unit}".strip()
+        rows.append((name.title, text, item.weight, 50 * abs(item.weight) / largest))
+    named = tuple((_diagnosis_title(c), p) for c, p in ranked)
+    return ShownDiagnosis(title, DIAGNOSES.get(code, code), code, named, tuple(rows))
+
+
+def _diagnosis_title(code: str) -> str:
+    return f"{DIAGNOSES[code]} ({code})" if code in DIAGNOSES and code.isupper() else DIAGNOSES.get(code, code)
+
+
+def _key_numbers(study: Study, tables: Tables) -> list[tuple[str, Any]]:
+    """The numbers a reader looks for first."""
+    names = []
+    if _has(study, tables, Role.CINE, "lv"):
+        names.append("lv.ejection_fraction_percent")
+        for index, plain in (("lv.edv_index_ml_m2", "lv.edv_ml"), ("lv.mass_index_g_m2", "lv.mass_g")):
+            names.append(index if tables.value(index) is not None else plain)
+        names.append("rv.ejection_fraction_percent")
+    if _has(study, tables, Role.LGE, "lge"):
+        names += ["lge.infarct_percent", "lge.no_reflow_percent"]
+    if _has(study, tables, Role.T2, "t2"):
+        names.append("t2.edema_percent")
+    return [(describe(name).title, tables.cell(name, with_notes=False)) for name in names]
+
+
+def _has(study: Study, tables: Tables, role: Role, part: str) -> bool:
+    """Whether a part of the measurements has a place in the report: its series is there, or a value is."""
+    measured = getattr(tables.measurements, part)
+    return study.get(role) is not None or any(value is not None for _, value in measured)
+
+
+def _figures(study: Study, labels: Mapping[Role, Volume], measurements: Measurements) -> list[SeriesFigure]:
+    order = list(ROLE_TITLES)
+    lv = measurements.lv
+    found = []
+    for series in sorted(study.series, key=lambda s: order.index(s.role)):
+        ed = series.ed_frame if lv.ed_frame is None else lv.ed_frame
+        es = series.es_frame if lv.es_frame is None else lv.es_frame
+        found.append(series_figure(series, labels.get(series.role), ed, es))
+    return found
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A bull's-eye with its scale or key, and why values are missing."""
+
+    title: str
+    svg: Markup
+    scale: Markup
+    key: tuple[tuple[str, str], ...]
+    reason: str | None
+
+
+def _plots(study: Study, measurements: Measurements) -> list[Plot]:
+    """The bull's-eyes that the study has a series or a value for."""
+    rows = measurements.segments
+    wanted = [
+        ("Wall thickness, end-diastole (mm)", "wall_thickness_ed_mm", Role.CINE, WALL_MM),
+        ("Wall thickening (%)", "wall_thickening_percent", None, (0.0, 100.0)),
+        ("Scar (% of the segment)", "scar_percent", Role.LGE, (0.0, 100.0)),
+        ("Transmurality of scar (%)", "transmurality_grade", Role.LGE, None),
+    ]
+    plots = []
+    for title, field, role, ends in wanted:
+        found = {row.segment: value for row in rows if (value := getattr(row, field)) is not None}
+        if found or (role is not None and study.get(role) is not None):
+            plots.append(_plot(title, field, found, ends, measurements))
+    return plots
+
+
+def _plot(
+    title: str, field: str, found: dict[int, Any], ends: tuple[float, float] | None, measurements: Measurements
+) -> Plot:
+    missing = measurements.quality.missing
+    if ends is None:
+        values = {n: (bullseye.GRADES[g], g.replace("-", "–")) for n, g in found.items()}
+        scale, key = Markup(""), tuple(bullseye.grade_key())
+    else:
+        low, high = ends
+        decimals = 1 if field.endswith("mm") else 0
+        values = {n: (bullseye.sequential(v, low, high), f"{v:.{decimals}f}") for n, v in found.items()}
+        scale, key = bullseye.colour_bar(low, high, "mm" if field.endswith("mm") else "%"), ()
+    absent = [n for n in range(1, 18) if n not in found]
+    reasons = {n: reason_of(missing, f"segments.{n}.{field}") for n in absent}
+    details = {n: _segment_detail(row, values, reasons) for row in measurements.segments if (n := row.segment)}
+    spoken = ", ".join(f"{n}: {text}" for n, (_, text) in sorted(values.items())) or "not measured"
+    svg = bullseye.plot(f"{title}, by segment. {spoken}", values, details)
+    return Plot(title, svg, scale, key, _why(reasons))
+
+
+def _segment_detail(row: Segment, values: Mapping[int, tuple[str, str]], reasons: Mapping[int, str]) -> str:
+    n = row.segment
+    text = values[n][1] if n in values else f"not measured: {reasons[n]}"
+    return f"Segment {n}, {row.name} ({row.territory}): {text}"
+
+
+def _why(reasons: Mapping[int, str]) -> str | None:
+    """Why segments are hatched, in one line; None where all were measured."""
+    gathered: dict[str, list[int]] = {}
+    for segment, reason in reasons.items():
+        gathered.setdefault(reason, []).append(segment)
+    if not gathered:
+        return None
+    if len(gathered) == 1 and len(reasons) == 17:
+        return f"Not measured: {next(iter(gathered))}."
+    parts = [f"{', '.join(map(str, numbers))} ({reason})" for reason, numbers in gathered.items()]
+    return f"Not measured: {'; '.join(parts)}."
+
+
+def _curve(measurements: Measurements) -> dict[str, Any] | None:
+    """The volume-time curve where the whole cine was measured."""
+    lv, rv = measurements.lv, measurements.rv
+    curves: list[Curve] = []
+    for name, kind, part in (("Left ventricle", "lv", lv), ("Right ventricle", "rv", rv)):
+        values = part.volume_curve_ml
+        if values and len(values) >= MIN_CURVE_FRAMES and (not curves or len(values) == len(curves[0][2])):
+            curves.append((name, kind, values))
+    if not curves:
+        return None
+    svg = volume_curve(curves, lv.ed_frame, lv.es_frame, lv.frame_time_ms)
+    return {"svg": svg, "key": [(curve_key(kind), name) for name, kind, _ in curves]}
+
+
+def _lge(study: Study, tables: Tables) -> dict[str, Any] | None:
+    if not _has(study, tables, Role.LGE, "lge"):
+        return None
+    percent = tables.measurements.lge.infarct_percent
+    size = None if percent is None else infarct_size(percent)
+    note = INFARCT_SIZE + (f" {INFARCT_SIZE_UNCHECKED}" if size in ("medium", "large") else "")
+    return {"rows": tables.extents(LGE_ROWS), "size": size, "size_note": note}
+
+
+def _t2(study: Study, tables: Tables) -> dict[str, Any] | None:
+    if not _has(study, tables, Role.T2, "t2"):
+        return None
+    return {"rows": tables.extents(T2_ROWS)}

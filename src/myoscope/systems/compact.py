@@ -1,0 +1,224 @@
+"""compact-cine and compact-lge: one 2.5-D U-Net each, small enough to train and to run on two cores.
+
+Each slice is segmented with its two neighbours as further input channels. What a data set does not draw (the RV in
+EMIDEC, no-reflow in MyoPS) is learned from the sets that draw it: on the others its probability is added to the class
+that stands in its place before the loss is taken.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+from torch.nn import functional as F
+
+from myoscope.errors import InputError
+from myoscope.labels import Structure
+from myoscope.networks.unet import UNet
+from myoscope.study import Case, Role, Series, Study
+from myoscope.training.loop import Budget, Optimisation
+from myoscope.training.slices import normalise, resample_slices
+from myoscope.volume import Volume
+
+SLICES_AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides what a compact model becomes, given the cases."""
+
+    name: str
+    roles: tuple[Role, ...]
+    classes: tuple[Structure, ...]
+    stand_ins: dict[Structure, Structure]
+    spacing_mm: float
+    crop: int = 128
+    batch: int = 16
+    widths: tuple[int, ...] = (32, 64, 128, 256)
+    phantoms: int = 60
+    phantom_share: float = 0.15
+    """Share of the slices drawn that are synthetic."""
+    optimisation: Optimisation = field(default_factory=Optimisation)
+    seed: int = 0
+
+
+_ANATOMY = (Structure.BACKGROUND, Structure.LV, Structure.MYOCARDIUM, Structure.RV)
+
+RECIPES = {
+    "compact-cine": Recipe(
+        "compact-cine",
+        (Role.CINE, Role.BSSFP),
+        _ANATOMY,
+        {s: Structure.MYOCARDIUM for s in (Structure.INFARCT, Structure.NO_REFLOW, Structure.EDEMA)},
+        spacing_mm=1.5,
+    ),
+    "compact-lge": Recipe(
+        "compact-lge",
+        (Role.LGE,),
+        (*_ANATOMY[:3], Structure.INFARCT, Structure.NO_REFLOW, Structure.RV),
+        {Structure.EDEMA: Structure.MYOCARDIUM},
+        spacing_mm=1.4,
+    ),
+}
+
+
+class Model:
+    """A trained network and its recipe."""
+
+    def __init__(self, recipe: Recipe, network: UNet, card: dict | None = None, sha256: str | None = None) -> None:
+        self.recipe = recipe
+        self.network = network.eval()
+        self.card = card or {}
+        self.sha256 = sha256
+
+    def predict(self, study: Study) -> dict[Role, Volume]:
+        """Segment every series of the study that this model reads.
+
+        Returns:
+            Label maps of `Structure` codes, uint8, on each series' grid and with its frames.
+        """
+        return {s.role: self.segment(s) for s in study.series if s.role in self.recipe.roles}
+
+    def segment(self, series: Series) -> Volume:
+        """Segment one series, frame by frame; see `predict`."""
+        codes = np.array(self.recipe.classes, np.uint8)
+        labels = [codes[self._indices(frame, series.image)] for frame in series.image.frames]
+        labels = [keep_heart(label) for label in labels]
+        return series.image.with_voxels(np.stack(labels) if series.image.voxels.ndim == 4 else labels[0])
+
+    def _indices(self, frame: np.ndarray, grid: Volume) -> np.ndarray:
+        """Class indices (Z, Y, X) of one frame (Z, Y, X)."""
+        device = next(self.network.parameters()).device
+        in_plane = grid.spacing_mm[1:]
+        slices = normalise(torch.from_numpy(frame.astype(np.float32)).to(device))
+        slices = resample_slices(slices, in_plane, self.recipe.spacing_mm)
+        height, width = slices.shape[1:]
+        m = self.network.multiple
+        slices = F.pad(slices, (m, m + -width % m, m, m + -height % m))
+        stack = torch.stack([torch.cat([slices[:1], slices[:-1]]), slices, torch.cat([slices[1:], slices[-1:]])], 1)
+        result = []
+        for part in stack.split(SLICES_AT_ONCE):
+            with torch.inference_mode():
+                logits = self.network(part.contiguous(memory_format=torch.channels_last))
+                logits = logits[:, :, m : m + height, m : m + width]
+                logits = F.interpolate(logits, frame.shape[1:], mode="bilinear", align_corners=False)
+            result.append(logits.argmax(1).to(torch.uint8))
+        return torch.cat(result).numpy(force=True)
+
+    def save(self, path: Path, card: dict) -> None:
+        """Write the weights (float16 safetensors) and the card (json) beside them."""
+        from safetensors.torch import save
+
+        tensors = {k: v.half().contiguous() for k, v in self.network.state_dict().items() if v.is_floating_point()}
+        for target, data in (
+            (path, save(tensors)),
+            (path.with_suffix(".json"), json.dumps(card, indent=2, ensure_ascii=False).encode()),
+        ):
+            part = target.with_name(target.name + ".part")
+            part.write_bytes(data)
+            os.replace(part, target)
+
+    @classmethod
+    def load(cls, path: Path, device: str = "cpu") -> "Model":
+        """Read weights and card.
+
+        Raises:
+            InputError: a file is missing or does not fit the recipe named in the card.
+        """
+        from safetensors.torch import load
+
+        card_path = path.with_suffix(".json")
+        if not (path.is_file() and card_path.is_file()):
+            raise InputError(f"{path}: expected weights with a card beside them, found none; train or reinstall")
+        card = json.loads(card_path.read_text())
+        data = path.read_bytes()
+        recipe = RECIPES[card["system"]]
+        network = UNet(3, len(recipe.classes), tuple(card["widths"]))
+        result = network.load_state_dict({k: v.float() for k, v in load(data).items()}, strict=False)
+        if [k for k in result.missing_keys if not k.endswith("num_batches_tracked")] or result.unexpected_keys:
+            raise InputError(f"{path}: weights do not fit {recipe.name}; train it again")
+        network = network.to(device, memory_format=torch.channels_last)
+        return cls(recipe, network, card, hashlib.sha256(data).hexdigest())
+
+
+def keep_heart(labels: np.ndarray) -> np.ndarray:
+    """Labels (Z, Y, X) without what is not connected to the largest labelled body."""
+    parts, count = ndimage.label(labels > 0, np.ones((3, 3, 3)))
+    if count < 2:
+        return labels
+    largest = np.bincount(parts.ravel())[1:].argmax() + 1
+    return np.where(parts == largest, labels, 0).astype(np.uint8)
+
+
+def train(recipe: Recipe, cases: Sequence[Case], budget: Budget, folder: Path, device: str = "cpu") -> Model:
+    """Train on labelled cases (and phantoms, as the recipe says) until the budget is spent.
+
+    Args:
+        recipe: What to train.
+        cases: Training cases only.
+        budget: When to stop.
+        folder: Where checkpoint, curve and recipe are kept; a killed run goes on from there.
+        device: "cpu" or "cuda".
+    """
+    from myoscope.training.loop import train as run
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=2))
+    torch.manual_seed(recipe.seed)
+    network = UNet(3, len(recipe.classes), recipe.widths).to(device, memory_format=torch.channels_last)
+    loss_of = _loss(recipe, cases, torch.device(device))
+    return Model(recipe, run(network, loss_of, budget, folder, recipe.optimisation, recipe.name))  # type: ignore[arg-type]
+
+
+def _loss(recipe: Recipe, cases: Sequence[Case], device: torch.device):  # noqa: ANN202
+    """The loss of a step: cross-entropy + Dice over the classes that each case draws."""
+    from monai.losses import DiceLoss
+
+    from myoscope.training.augment import Strength, batch
+    from myoscope.training.slices import collect
+
+    weighted = [(case, 1.0) for case in cases] + _phantoms(recipe, cases)
+    slices = collect(weighted, recipe.roles, recipe.classes, recipe.stand_ins, recipe.spacing_mm).to(device)
+    dice = DiceLoss(include_background=False, batch=True)
+    strength = Strength()
+
+    def loss_of(network: torch.nn.Module, step: int) -> Tensor:
+        seed = recipe.seed * 1_000_003 + step
+        images, labels, merges = batch(slices, recipe.batch, recipe.crop, recipe.spacing_mm, strength, seed)
+        with torch.autocast(device.type, torch.bfloat16):
+            logits = network(images.contiguous(memory_format=torch.channels_last))
+        shares = torch.einsum("bij,bjhw->bihw", merges, logits.float().softmax(1))
+        truth = F.one_hot(labels, len(recipe.classes)).movedim(-1, 1)
+        return F.nll_loss(shares.clamp(min=1e-6).log(), labels) + dice(shares, truth)
+
+    return loss_of
+
+
+@lru_cache(maxsize=1)
+def _draw_phantoms(count: int, roles: tuple[Role, ...]) -> list[Case]:
+    """Training phantoms at ED and ES; drawn once for all folds of a run."""
+    from myoscope.datasets.phantom import ROLES, TRAINING, draw, sample
+
+    return [draw(sample(seed, TRAINING), [r for r in roles if r in ROLES], frames=2) for seed in range(count)]
+
+
+def _phantoms(recipe: Recipe, cases: Sequence[Case]) -> list[tuple[Case, float]]:
+    """Synthetic cases, weighted to make up the recipe's share of all slices."""
+    if not recipe.phantoms or not recipe.phantom_share:
+        return []
+    drawn = _draw_phantoms(recipe.phantoms, recipe.roles)
+
+    def count(some: Sequence[Case]) -> int:
+        shapes = [s.image.frames.shape for case in some for s in case.study.series if s.role in recipe.roles]
+        return sum(t * z for t, z, _, _ in shapes)
+
+    share = recipe.phantom_share if cases else 1.0
+    weight = count(cases) * share / (1 - share) / count(drawn) if cases else 1.0
+    return [(case, weight) for case in drawn]

@@ -1,0 +1,183 @@
+"""A training loop with a budget. It receives functions and does not know the task."""
+
+import csv
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from myoscope.errors import InputError
+
+WARM_UP = 0.05
+"""Share of the budget in which the learning rate rises."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long to train: minutes on this machine's clock, or steps where a run must be the same everywhere."""
+
+    minutes: float | None = None
+    steps: int | None = None
+
+    def __post_init__(self) -> None:
+        if (self.minutes is None) == (self.steps is None):
+            raise InputError("expected either minutes or steps as the training budget")
+        if (self.minutes or self.steps or 0) <= 0:
+            raise InputError(f"expected a positive training budget, found {self.minutes or self.steps}")
+
+    def spent(self, step: int, seconds: float) -> float:
+        """Share of the budget that is spent, 0 to 1."""
+        return min(1.0, step / self.steps if self.steps else seconds / 60 / (self.minutes or 1))
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """AdamW with a warm-up and a cosine schedule over the budget; an exponential moving average is what is kept."""
+
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.02
+    ema_decay: float = 0.995
+    clip_norm: float = 3.0
+    checkpoint_seconds: float = 60.0
+
+
+def learning_rate_factor(spent: float) -> float:
+    """Factor on the learning rate after a share of the budget.
+
+    >>> learning_rate_factor(WARM_UP), round(learning_rate_factor(1.0), 6)
+    (1.0, 0.001)
+    """
+    if spent < WARM_UP:
+        return max(spent / WARM_UP, 1e-3)
+    angle = torch.pi * (spent - WARM_UP) / (1 - WARM_UP)
+    return max(0.5 * (1 + float(torch.cos(torch.tensor(angle)))), 1e-3)
+
+
+def train(
+    network: nn.Module,
+    loss_of: Callable[[nn.Module, int], Tensor],
+    budget: Budget,
+    folder: Path,
+    optimisation: Optimisation,
+    title: str,
+) -> nn.Module:
+    """Train until the budget is spent; killed, it goes on from `folder` when called again.
+
+    Args:
+        network: What to train, on its device.
+        loss_of: Loss of the network on the batch of a step; must depend on nothing but these two.
+        budget: When to stop.
+        folder: Where checkpoint (`state.safetensors`) and curve (`curve.csv`) are kept.
+        optimisation: Settings.
+        title: Shown beside the progress bar.
+
+    Returns:
+        The moving average of the network, in evaluation mode.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    optimiser = torch.optim.AdamW(
+        network.parameters(), optimisation.learning_rate, weight_decay=optimisation.weight_decay
+    )
+    average = torch.optim.swa_utils.AveragedModel(
+        network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(optimisation.ema_decay), use_buffers=True
+    )
+    step, seconds = _resume(folder, network, average, optimiser)
+    last_saved, begun = time.monotonic(), time.monotonic() - seconds
+    losses: list[float] = []
+    columns = (TextColumn(title), BarColumn(), TextColumn("{task.percentage:3.0f} %  loss {task.fields[loss]:.3f}"))
+    with Progress(*columns, TimeRemainingColumn()) as progress:
+        task = progress.add_task(title, total=1.0, completed=budget.spent(step, seconds), loss=float("nan"))
+        while (spent := budget.spent(step, seconds)) < 1:
+            rate = optimisation.learning_rate * learning_rate_factor(spent)
+            losses.append(_step(network, average, optimiser, loss_of, step, rate, optimisation.clip_norm))
+            step, seconds = step + 1, time.monotonic() - begun
+            progress.update(task, completed=spent, loss=losses[-1])
+            if len(losses) == 50:
+                _log(folder / "curve.csv", step, seconds, sum(losses) / len(losses), rate)
+                losses = []
+            if time.monotonic() - last_saved > optimisation.checkpoint_seconds:
+                _save(folder, network, average, optimiser, step, seconds)
+                last_saved = time.monotonic()
+    _save(folder, network, average, optimiser, step, seconds)
+    return average.module.eval()
+
+
+def _step(
+    network: nn.Module,
+    average: torch.optim.swa_utils.AveragedModel,
+    optimiser: torch.optim.Optimizer,
+    loss_of: Callable[[nn.Module, int], Tensor],
+    step: int,
+    rate: float,
+    clip_norm: float,
+) -> float:
+    network.train()
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+    loss = loss_of(network, step)
+    optimiser.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(network.parameters(), clip_norm)
+    optimiser.step()
+    average.update_parameters(network)
+    return float(loss.detach())
+
+
+def _save(
+    folder: Path,
+    network: nn.Module,
+    average: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    step: int,
+    seconds: float,
+) -> None:
+    """Write everything that the next step depends on, as plain tensors; rename when whole."""
+    tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
+    tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
+    for i, state in optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{i}.{k}": torch.as_tensor(v) for k, v in state.items()}
+    tensors = {k: v.detach().clone().contiguous() for k, v in tensors.items()}
+    part = folder / "state.safetensors.part"
+    save_file(tensors, part, {"progress": json.dumps({"step": step, "seconds": seconds})})
+    os.replace(part, folder / "state.safetensors")
+
+
+def _resume(
+    folder: Path, network: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer
+) -> tuple[int, float]:
+    """Load what `_save` wrote; (0, 0.0) where nothing is there."""
+    path = folder / "state.safetensors"
+    if not path.exists():
+        return 0, 0.0
+    tensors = load_file(path)
+    parts: dict[str, dict[str, Tensor]] = {"network": {}, "average": {}, "optimiser": {}}
+    for key, tensor in tensors.items():
+        part, name = key.split(".", 1)
+        parts[part][name] = tensor
+    network.load_state_dict(parts["network"])
+    average.load_state_dict(parts["average"])
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in parts["optimiser"].items():
+        i, name = key.split(".")
+        state.setdefault(int(i), {})[name] = tensor
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+    with safe_open(path, "pt") as file:
+        progress = json.loads(file.metadata()["progress"])
+    return progress["step"], progress["seconds"]
+
+
+def _log(path: Path, step: int, seconds: float, loss: float, rate: float) -> None:
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.writer(file)
+        if new:
+            writer.writerow(["step", "minutes", "loss", "learning_rate"])
+        writer.writerow([step, f"{seconds / 60:.3f}", f"{loss:.5f}", f"{rate:.6f}"])
