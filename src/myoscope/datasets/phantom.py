@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, zoom
+from scipy.ndimage import gaussian_filter
 
-from myoscope.datasets.phantom_chest import Chest, ChestPainter
-from myoscope.datasets.phantom_heart import LABEL_OF_TISSUE, Heart, Infarct
+from myoscope.datasets.phantom_chest import Chest, ChestPainter, SmoothNoise
+from myoscope.datasets.phantom_heart import LABEL_OF_TISSUE, Heart, Infarct, Points
 from myoscope.datasets.phantom_settings import (
     KEPT_ASIDE,
     ROLES,
@@ -42,7 +42,10 @@ __all__ = [
 _IN_PLANE, _PLANES = 2, 3
 """Samples a voxel: 2 x 2 in its plane, in each of 3 planes through its thickness."""
 
-_HEART_BOX_MM = 15.0
+_THICKNESS = 0.8
+"""Slice thickness as a fraction of the distance between slices; the rest is gap."""
+
+_HEART_MARGIN_MM = 15.0
 _FULL_SCALE = 800.0
 _TERRITORIES = ((235.0, 0.65), (115.0, 0.4), (20.0, 0.45))
 """LAD, RCA, LCX: centre of what each feeds (angle in degrees, level as a fraction of the cavity's length)."""
@@ -105,16 +108,7 @@ def sample(seed: int, settings: PhantomSettings = TRAINING, group: str | None = 
     drawn = str(rng.choice(sorted(settings.shapes)))
     group = group or drawn
     heart = _sample_heart(rng, settings, settings.shapes[group])
-    outer = heart.anatomy.epi_radius_mm
-    chest = Chest(
-        centre=(float(rng.uniform(30, 55)), float(rng.uniform(10, 40))),
-        half_size=(float(rng.uniform(135, 175)), float(rng.uniform(145, 195))),
-        fat_mm=float(rng.uniform(*settings.chest_fat_mm)),
-        muscle_mm=float(rng.uniform(6, 14)),
-        diaphragm_mm=outer * float(rng.uniform(0.65, 1.0)),
-        heart_mm=outer,
-        seed=int(rng.integers(2**32)),
-    )
+    chest = _sample_chest(rng, settings, heart)
     towards_apex = _unit(np.array([-0.65, 0.55, -0.5]) + rng.uniform(-0.12, 0.12, 3))
     x = np.array([-0.62, -0.75, 0.15]) + rng.uniform(-0.12, 0.12, 3)
     x = _unit(x - x @ towards_apex * towards_apex)
@@ -134,7 +128,7 @@ def draw(parameters: PhantomParameters, roles: Sequence[Role] = ROLES, frames: i
         frames: Frames of the cine, evenly over the cycle from end diastole; 2 gives end diastole and end systole.
 
     Returns:
-        A Case. Images are (T, Z, Y, X) for cine, else (1, Z, Y, X), float32, about 0 to 1000; labels hold
+        A Case. Images are (T, Z, Y, X) for cine, else (Z, Y, X), float32, about 0 to 1000; labels hold
         `Structure` codes on the same grid, uint8. A voxel's label is what fills most of it.
 
     Raises:
@@ -153,6 +147,8 @@ def draw(parameters: PhantomParameters, roles: Sequence[Role] = ROLES, frames: i
             phases = [0.0, heart.es_phase] if frames == 2 else [i / frames for i in range(frames)]
             time_ms = 60000 / rate / frames if frames > 2 else None
         voxels, codes = _paint(parameters, role, phases)
+        if role is not Role.CINE:
+            voxels, codes = voxels[0], codes[0]
         image = Volume(voxels, _affine(parameters, scan), time_ms)
         series.append(Series(role, str(role), image))
         labels[role] = image.with_voxels(codes)
@@ -212,6 +208,21 @@ def _sample_heart(rng: np.random.Generator, settings: PhantomSettings, shape: Sh
     )
 
 
+def _sample_chest(rng: np.random.Generator, settings: PhantomSettings, heart: Heart) -> Chest:
+    outer, fat, muscle = heart.anatomy.epi_radius_mm, rng.uniform(*settings.chest_fat_mm), rng.uniform(6, 14)
+    half_x, half_y = rng.uniform(125, 170), rng.uniform(145, 195)
+    wall_mm = heart.anatomy.width_mm + fat + muscle + rng.uniform(-6, 12)
+    return Chest(
+        centre=(float(half_x - wall_mm), float(rng.uniform(10, 40))),
+        half_size=(float(half_x), float(half_y)),
+        fat_mm=float(fat),
+        muscle_mm=float(muscle),
+        diaphragm_mm=float(outer * rng.uniform(0.65, 1.0)),
+        heart_mm=outer,
+        seed=int(rng.integers(2**32)),
+    )
+
+
 def _sample_scan(
     rng: np.random.Generator, settings: PhantomSettings, look: Look, reach_mm: float, apex_first: bool
 ) -> Scan:
@@ -266,73 +277,55 @@ def _affine(parameters: PhantomParameters, scan: Scan) -> np.ndarray:
 
 def _paint(parameters: PhantomParameters, role: Role, phases: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
     """Image and labels of one series, each (T, Z, Y, X)."""
-    scan, heart = parameters.scans[role], parameters.heart
+    scan, anatomy = parameters.scans[role], parameters.heart.anatomy
     rng = np.random.default_rng(scan.seed)
     painter = ChestPainter(parameters.chest, scan.signal)
-    beats = [heart.anatomy.at(phase) for phase in phases]
-    reach = heart.anatomy.width_mm + _HEART_BOX_MM
+    shading, unevenness = SmoothNoise(rng, 110), SmoothNoise(rng, 10)
+    beats = [anatomy.at(phase) for phase in phases]
+    reach = anatomy.width_mm + _HEART_MARGIN_MM
+    signal = _signal_of_tissue(scan.signal)
     image = np.empty((len(beats), len(scan.planes_mm), *scan.shape), np.float32)
     labels = np.zeros(image.shape, np.uint8)
-    s = scan.signal
-    # One entry a tissue: none, then Structure's codes, then papillary muscle, RV trabecula, RV wall, fat.
-    signal = [0, s["blood"], s["myocardium"], s["infarct"], s["no_reflow"], s["edema"], s["rv"]]
-    signal += [
-        0.7 * s["myocardium"] + 0.3 * s["blood"],
-        0.5 * (s["myocardium"] + s["rv"]),
-        s["myocardium"],
-        0.8 * s["fat"],
-    ]
-    signal_of_tissue = np.array(signal, np.float32)
+    through = scan.slice_mm * _THICKNESS * (np.arange(_PLANES) - (_PLANES - 1) / 2) / _PLANES
     for z, (plane, shift) in enumerate(zip(scan.planes_mm, scan.shifts_mm, strict=True)):
         ys, xs = (
             (np.arange(n) - c) * scan.spacing_mm - d for n, c, d in zip(scan.shape, scan.centre, shift, strict=True)
         )
-        chest = painter.paint(plane, ys, xs)
+        image[:, z] = painter.paint(plane, ys, xs)
         rows, columns = (slice(*np.searchsorted(v, [-reach, reach])) for v in (ys, xs))
-        fine_y, fine_x = np.meshgrid(
-            _finer(ys[rows], scan.spacing_mm), _finer(xs[columns], scan.spacing_mm), indexing="ij"
-        )
-        texture = _texture(rng, scan)
+        points = Points(_finer(ys[rows], scan.spacing_mm), _finer(xs[columns], scan.spacing_mm))
         for t, beat in enumerate(beats):
-            planes = plane + scan.slice_mm * 0.8 * (np.arange(_PLANES) - (_PLANES - 1) / 2) / _PLANES
-            tissues = np.stack([beat.tissues(p, fine_x, fine_y, role) for p in planes])
-            image[t, z] = chest
-            image[t, z, rows, columns] = _pooled(signal_of_tissue[tissues]) + chest[rows, columns] * _pooled(
-                tissues == 0
-            )
-            labels[t, z, rows, columns] = _most(LABEL_OF_TISSUE[tissues])
-            image[t, z] *= texture
-    image += scan.offset
-    noise = rng.normal(0, scan.noise, (2, *image.shape)).astype(np.float32)
-    image = np.hypot(image + noise[0], noise[1])
+            tissues = np.stack([beat.tissues(s, points, role) for s in plane + through])
+            found = np.flatnonzero(np.bincount(tissues.ravel()))
+            shares = np.stack([_share(tissues == tissue) for tissue in found])
+            here = image[t, z, rows, columns]
+            image[t, z, rows, columns] = np.tensordot(signal[found], shares, 1) + here * (shares[0] * (found[0] == 0))
+            codes = np.unique(LABEL_OF_TISSUE[found])
+            filled = [shares[LABEL_OF_TISSUE[found] == code].sum(0) for code in codes]
+            labels[t, z, rows, columns] = codes[np.argmax(filled, axis=0)]
+        image[:, z] *= np.exp(scan.shading * 0.6 * shading(plane, ys, xs) + 0.07 * unevenness(plane, ys, xs))
+    noise = scan.noise * rng.standard_normal((2, *image.shape), np.float32)
+    image = np.hypot(image + scan.offset + noise[0], noise[1])
     image = gaussian_filter(image, (0, 0, scan.blur, scan.blur))
     gains = np.array(scan.gains, np.float32)[:, None, None]
     return np.rint(image * gains * np.float32(_FULL_SCALE / (1 + scan.offset))), labels
 
 
+def _signal_of_tissue(signal: Mapping[str, float]) -> np.ndarray:
+    """Signal of every tissue of `phantom_heart`: none, `Structure`'s codes, then those beyond."""
+    wall, blood, rv = signal["myocardium"], signal["blood"], signal["rv"]
+    known = [0.0, blood, wall, signal["infarct"], signal["no_reflow"], signal["edema"], rv]
+    return np.array([*known, 0.7 * wall + 0.3 * blood, 0.5 * (wall + rv), wall, 0.8 * signal["fat"]], np.float32)
+
+
 def _finer(mm: np.ndarray, spacing_mm: float) -> np.ndarray:
     """Sample places within every voxel along one axis, shape (n * _IN_PLANE,)."""
     within = (np.arange(_IN_PLANE) - (_IN_PLANE - 1) / 2) / _IN_PLANE * spacing_mm
-    return (mm[:, None] + within).ravel().astype(np.float32)
+    return (mm[:, None] + within).ravel()
 
 
-def _pooled(samples: np.ndarray) -> np.ndarray:
-    """Mean over each voxel's samples, (planes, Y * n, X * n) to (Y, X)."""
-    p, y, x = samples.shape
-    return samples.reshape(p, y // _IN_PLANE, _IN_PLANE, x // _IN_PLANE, _IN_PLANE).mean((0, 2, 4), dtype=np.float32)
-
-
-def _most(codes: np.ndarray) -> np.ndarray:
-    """The code that most of a voxel's samples have, (planes, Y * n, X * n) to (Y, X)."""
-    found = np.unique(codes)
-    return found[np.argmax([_pooled(codes == code) for code in found], axis=0)]
-
-
-def _texture(rng: np.random.Generator, scan: Scan) -> np.ndarray:
-    """Coil shading and fine unevenness as one factor a voxel, shape (Y, X)."""
-
-    def smooth(cells: int) -> np.ndarray:
-        coarse = rng.normal(size=(cells, cells))
-        return zoom(coarse, np.array(scan.shape) / cells, order=3)[: scan.shape[0], : scan.shape[1]]
-
-    return np.exp(scan.shading * 0.6 * smooth(4) + 0.07 * smooth(30)).astype(np.float32)
+def _share(samples: np.ndarray) -> np.ndarray:
+    """Fraction of each voxel's samples that are true, (planes, Y * n, X * n) to (Y, X), float32."""
+    count = samples.sum(0, dtype=np.uint8)
+    offsets = [(i, j) for i in range(_IN_PLANE) for j in range(_IN_PLANE)]
+    return sum(count[i::_IN_PLANE, j::_IN_PLANE] for i, j in offsets) / np.float32(len(offsets) * len(samples))

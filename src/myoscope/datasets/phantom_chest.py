@@ -98,8 +98,8 @@ class ChestPainter:
         image = over(image, y - dome, signal["muscle"])
         image = over(image, y - dome - 2.5, abdomen)
 
-        middle = r * 1.3 - 0.4 * max(s, 0) - np.hypot((x + 0.75 * r) / 1.15, y + 0.1 * r) + 5 * medium
-        fatty = signal["fat"] * np.clip(0.5 + 0.12 * medium + 0.15 * fine, 0.2, 0.9)
+        middle = r * 1.3 - 0.6 * max(s, 0) - np.hypot((x + 0.75 * r) / 1.15, y + 0.1 * r) + 5 * medium
+        fatty = signal["fat"] * np.clip(0.5 + 0.12 * medium + 0.15 * fine, 0.2, 0.75)
         image = over(image, middle, fatty)
         if s < 0.55 * r:
             image = over(image, 1.02 * r - np.hypot(x + 0.2 * r, y) + 2 * medium, fatty)

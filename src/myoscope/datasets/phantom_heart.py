@@ -179,6 +179,15 @@ def _profile(q: np.ndarray) -> np.ndarray:
     return (1 - narrowing**1.5) * np.sqrt(np.clip(1 - (np.clip(q - 0.3, 0, None) / 0.7) ** 2.3, 0, None))
 
 
+class Points:
+    """Points of a plane across the long axis: rows y and columns x (1-D, mm from the axis), as a grid (Y, X)."""
+
+    def __init__(self, ys: np.ndarray, xs: np.ndarray):
+        self.y, self.x = np.meshgrid(ys.astype(np.float32), xs.astype(np.float32), indexing="ij")
+        self.radius = np.hypot(self.x, self.y)
+        self.column = np.rint(np.degrees(np.arctan2(self.y, self.x)) % 360).astype(np.intp)
+
+
 @dataclass(frozen=True)
 class Beat:
     """A heart at one moment: where its base lies (mm), its cavity's length (mm) and its surfaces (tables, mm)."""
@@ -190,19 +199,19 @@ class Beat:
     epi: np.ndarray
     rv: np.ndarray
 
-    def tissues(self, s: float, x: np.ndarray, y: np.ndarray, role: Role) -> np.ndarray:
+    def tissues(self, s: float, points: Points, role: Role) -> np.ndarray:
         """What lies in a plane across the long axis.
 
         Args:
             s: Where the plane cuts the long axis, in mm.
-            x, y: Points in the plane, in mm from the axis; 2-D arrays of one shape.
+            points: Where to look in the plane.
             role: LGE shows infarct and no-reflow, T2 edema, cine neither.
 
         Returns:
-            Tissue of every point, uint8, same shape; 0 where there is no heart.
+            Tissue of every point, uint8, shape (Y, X); 0 where there is no heart.
         """
         q = (s - self.base) / self.length
-        result = np.zeros(x.shape, np.uint8)
+        result = np.zeros(points.radius.shape, np.uint8)
         if not 0 <= q < _Q[-1]:
             return result
         low = int(q / _DQ)
@@ -210,10 +219,9 @@ class Beat:
 
         def row(table: np.ndarray) -> np.ndarray:
             mixed = table[low] * (1 - share) + table[min(low + 1, _Q.size - 1)] * share
-            return np.append(mixed, mixed[0]).astype(np.float32)[column]
+            return np.append(mixed, mixed[0]).astype(np.float32)[points.column]
 
-        column = np.rint(np.degrees(np.arctan2(y, x)) % 360).astype(np.intp)
-        radius = np.hypot(x, y)
+        radius = points.radius
         endo, epi, rv = row(self.endo), row(self.epi), row(self.rv)
         if epi.max() <= 0.5:
             return result
@@ -239,6 +247,6 @@ class Beat:
             size = anatomy.heart.papillary_mm * min(1, 4 * (q - 0.25), 5 * (0.9 - q))
             for angle in anatomy.papillary_angles:
                 at = float(self.endo[low, round(np.degrees(angle)) % 360]) - 0.8 * size
-                near = np.hypot(x - at * np.cos(angle), y - at * np.sin(angle)) < size
+                near = np.hypot(points.x - at * np.cos(angle), points.y - at * np.sin(angle)) < size
                 result[in_lv & near] = PAPILLARY
         return result

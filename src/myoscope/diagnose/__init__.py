@@ -1,0 +1,70 @@
+"""From measurements to a proposed diagnosis, with its evidence.
+
+A logistic regression for each kind of series, fitted by `myoscope.diagnose.fit` and kept as plain numbers in
+`cine.json` and `lge.json`. Evidence is what each measurement adds to the log-odds of the predicted class against the
+average class, compared with an average case of the training data.
+"""
+
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from myoscope.diagnose.features import FEATURES
+from myoscope.measure.results import Diagnosis, Evidence, Measurements, SeriesDiagnosis
+
+
+def diagnose(measurements: Measurements) -> Diagnosis:
+    """Propose a diagnosis from what was measured.
+
+    Where a study has both a cine and LGE, an infarct on LGE decides for the LGE's class, else the cine decides.
+
+    Returns:
+        A Diagnosis with prediction None where neither series gave the measurements that are needed.
+    """
+    found = {name: _of_series(name, features(measurements)) for name, features in FEATURES.items()}
+    by_series = {name: one for name, one in found.items() if one}
+    if not by_series:
+        return Diagnosis()
+    lge, cine = by_series.get("lge"), by_series.get("cine")
+    leading = lge if lge and (cine is None or lge.prediction == "pathological") else cine
+    assert leading is not None
+    return Diagnosis(
+        prediction=leading.prediction,
+        probabilities=leading.probabilities,
+        evidence=leading.evidence,
+        by_series=by_series,
+    )
+
+
+def _of_series(name: str, features: dict[str, float] | None) -> SeriesDiagnosis | None:
+    """Apply the series' classifier; None where a measurement that it needs is missing."""
+    path = Path(__file__).with_name(f"{name}.json")
+    if features is None or not path.exists():
+        return None
+    model = _classifier(path)
+    values = np.array([features[key] for key in model["features"]])
+    scaled = (values - model["mean"]) / model["scale"]
+    weights = np.array(model["weights"])
+    logits = weights @ scaled + model["intercepts"]
+    shares = np.exp(logits - logits.max())
+    shares /= shares.sum()
+    best = int(shares.argmax())
+    others = np.delete(weights, best, 0).mean(0)
+    added = (weights[best] - others) * scaled
+    evidence = [
+        Evidence(measurement=model["features"][i], value=float(values[i]), weight=float(added[i]))
+        for i in np.argsort(-np.abs(added))
+    ]
+    return SeriesDiagnosis(
+        prediction=model["classes"][best],
+        probabilities=dict(zip(model["classes"], shares.tolist(), strict=True)),
+        evidence=evidence,
+    )
+
+
+@lru_cache
+def _classifier(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text())

@@ -84,7 +84,8 @@ def find_phases(lv_ml: np.ndarray, ed_frame: int | None = None, es_frame: int | 
     """End-diastole and end-systole: the frames given, else where the LV's cavity is largest and smallest.
 
     Frames without any cavity are failures of segmentation and never chosen. From 8 frames on the choice is made
-    on a circular median over 3 frames, so that one bad frame does not win; volumes are reported as they are.
+    on a circular median over 3 frames, so that one bad frame does not win (among equals, on the volume itself);
+    volumes are reported as they are.
 
     Args:
         lv_ml: Volume of the LV cavity, shape (T,), in ml.
@@ -108,9 +109,11 @@ def find_phases(lv_ml: np.ndarray, ed_frame: int | None = None, es_frame: int | 
             return Phases(ed_frame, reason)
         return Phases(reason if ed_frame is None else ed_frame, reason if es_frame is None else es_frame)
     curve = circular_median(lv_ml) if len(lv_ml) >= CYCLE_FRAMES else lv_ml
-    seen = (lv_ml > 0) & (curve > 0) if ((lv_ml > 0) & (curve > 0)).any() else lv_ml > 0
-    ed = int(np.where(seen, curve, -np.inf).argmax()) if ed_frame is None else ed_frame
-    es = int(np.where(seen, curve, np.inf).argmin()) if es_frame is None else es_frame
+    usable = np.flatnonzero((lv_ml > 0) & (curve > 0))
+    usable = usable if len(usable) else np.flatnonzero(lv_ml)
+    by_size = usable[np.lexsort((lv_ml[usable], curve[usable]))]
+    ed = int(by_size[-1]) if ed_frame is None else ed_frame
+    es = int(by_size[0]) if es_frame is None else es_frame
     if ed == es:
         return Phases(ed, f"end-systole and end-diastole fall on the same frame ({ed})")
     return Phases(ed, es)

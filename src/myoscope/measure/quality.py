@@ -14,16 +14,16 @@ from myoscope.labels import LV_WALL, Structure
 from myoscope.measure.function import CYCLE_FRAMES, Phases, circular_median
 from myoscope.measure.results import Flag, LeftVentricle, Lge, PatientFacts, Segment, Ventricle
 from myoscope.measure.segments import SegmentMap, base_slope
-from myoscope.measure.wall import find_ring
+from myoscope.measure.wall import fill_holes, find_ring
 from myoscope.volume import Spacing
 
 MIN_LV_SLICES = 5
 """Fewer slices with LV than this do not cover a ventricle."""
 
-NOTICEABLE_SHARE, NOTICEABLE_MM2 = 0.05, 15.0
+NOTICEABLE_SHARE, NOTICEABLE_MM2 = 0.02, 15.0
 """A piece or a hole counts when it has this share of its structure in the slice, and at least this area."""
 
-STACK_END_SHARE = {"apex": 0.3, "base": 0.7}
+STACK_END_SHARE = {"apex": 0.5, "base": 0.99}
 """A stack perhaps stops short where its end slice still shows this share of the largest area within the epicardium."""
 
 OPEN_RINGS = 2
@@ -59,7 +59,11 @@ BOUNDS = {
 """Limits of what is believable, after engineering judgement; not reference ranges."""
 
 _HEART = (Structure.LV, *LV_WALL, Structure.RV)
-_STRUCTURES = (("the LV cavity", (Structure.LV,)), ("the LV myocardium", LV_WALL), ("the RV cavity", (Structure.RV,)))
+_STRUCTURES: tuple[tuple[str, str, tuple[Structure, ...], Literal["info", "warning"]], ...] = (
+    ("lv", "The LV cavity", (Structure.LV,), "warning"),
+    ("myocardium", "The LV myocardium", LV_WALL, "warning"),
+    ("rv", "The RV cavity (as inflow and outflow tract do at the base)", (Structure.RV,), "info"),
+)
 
 
 def label_flags(series: str, frames: np.ndarray, spacing_mm: Spacing) -> list[Flag]:
@@ -136,15 +140,15 @@ def _noticeable(pieces: np.ndarray, whole: int, spacing_mm: Spacing) -> int:
 
 def _pieces(series: str, frames: np.ndarray, spacing_mm: Spacing) -> list[Flag]:
     flags = []
-    for name, structures in _STRUCTURES:
+    for name, title, structures, level in _STRUCTURES:
         torn = 0
         for plane in _planes(frames):
             mask = np.isin(plane, structures)
             pieces, count = ndimage.label(mask, np.ones((3, 3)))
             torn += count > 1 and _noticeable(pieces, int(mask.sum()), spacing_mm) > 1
         if torn:
-            message = f"{name[0].upper()}{name[1:]} lies in more than one piece in {_n(torn, 'slice')}."
-            flags.append(_flag(f"pieces_{name.split()[1].lower()}_{name.split()[2]}", "warning", series, message))
+            message = f"{title} lies in more than one piece in {_n(torn, 'slice')}."
+            flags.append(_flag(f"pieces_{name}", level, series, message))
     return flags
 
 
@@ -153,7 +157,7 @@ def _holes(series: str, frames: np.ndarray, spacing_mm: Spacing) -> list[Flag]:
     for plane in _planes(frames):
         for structures in ((Structure.LV, *LV_WALL), (Structure.RV,)):
             mask = np.isin(plane, structures)
-            pieces, count = ndimage.label(ndimage.binary_fill_holes(mask) & (plane == Structure.BACKGROUND))
+            pieces, count = ndimage.label(fill_holes(mask) & (plane == Structure.BACKGROUND))
             holed += count > 0 and _noticeable(pieces, int(mask.sum()), spacing_mm) > 0
     if not holed:
         return []
@@ -209,7 +213,7 @@ def segment_flags(series: str, where: SegmentMap) -> list[Flag]:
         return [_flag("no_segments", "warning", series, f"Segments could not be placed: {where.reason}.")]
     flags = []
     if not where.from_rv:
-        message = "Segments were placed without the right ventricle in 0 slices seen, by the image's upright direction."
+        message = "No right ventricle was labelled: segment 1 was taken to lie upwards, at 90 degrees."
         flags.append(_flag("segments_by_convention", "warning", series, message))
     if not where.clear_base:
         message = f"Base and apex look alike in {_n(len(where.rings), 'slice')}; segments may be in reverse order."

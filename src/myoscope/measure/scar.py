@@ -34,10 +34,10 @@ def lge_extent(labels: np.ndarray, spacing_mm: Spacing) -> tuple[Lge, dict[str, 
             myocardium_g=whole * DENSITY_G_ML,
             infarct_ml=infarct,
             infarct_g=infarct * DENSITY_G_ML,
-            infarct_percent=100 * infarct / whole,
+            infarct_percent=100 * (infarct / whole),
             no_reflow_ml=no_reflow,
             no_reflow_g=no_reflow * DENSITY_G_ML,
-            no_reflow_percent=100 * no_reflow / whole,
+            no_reflow_percent=100 * (no_reflow / whole),
         ),
         {},
     )
@@ -48,7 +48,7 @@ def t2_extent(labels: np.ndarray, spacing_mm: Spacing) -> tuple[T2, dict[str, st
     whole, edema = (float(label_volume_ml(labels[None], s, spacing_mm)[0]) for s in (LV_WALL, EDEMA))
     if not whole:
         return no_t2("no LV myocardium in the labels")
-    return T2(edema_ml=edema, edema_g=edema * DENSITY_G_ML, edema_percent=100 * edema / whole), {}
+    return T2(edema_ml=edema, edema_g=edema * DENSITY_G_ML, edema_percent=100 * (edema / whole)), {}
 
 
 def no_lge(reason: str) -> tuple[Lge, dict[str, str]]:

@@ -37,8 +37,8 @@ MIN_CONTACT_DEGREES = 30
 BRIDGE_DEGREES = 20
 """Gaps in the contact of RV and LV up to this are closed."""
 
-CLEAR_SLOPE = 0.05
-"""Base and apex are told apart with confidence when LV or RV area changes by this share from end to end."""
+CLEAR_SLOPE = 0.15
+"""Base and apex are told apart with confidence when areas, as `base_slope` sums them, change this much end to end."""
 
 Territory = Literal["LAD", "RCA", "LCX"]
 
@@ -127,13 +127,12 @@ def contact_start(contact: np.ndarray) -> tuple[float, int] | None:
     >>> round(np.degrees(start)), length
     (130, 110)
     """
-    if contact.all() or not contact.any():
+    bridged = ndimage.binary_closing(np.tile(contact, 3), np.ones(BRIDGE_DEGREES + 1))[RAYS : 2 * RAYS]
+    if bridged.all() or not bridged.any():
         return None
-    first_gap = int(np.flatnonzero(~contact)[0])
-    turned = np.roll(contact, -first_gap)
-    bridged = ndimage.binary_closing(np.pad(turned, RAYS // 2), np.ones(BRIDGE_DEGREES + 1))[RAYS // 2 : -RAYS // 2]
-    runs, count = ndimage.label(bridged)
-    longest = np.flatnonzero(runs == 1 + np.bincount(runs)[1:].argmax()) if count else np.array([], int)
+    first_gap = int(np.flatnonzero(~bridged)[0])
+    runs, _ = ndimage.label(np.roll(bridged, -first_gap))
+    longest = np.flatnonzero(runs == 1 + np.bincount(runs)[1:].argmax())
     if len(longest) * 360 / RAYS < MIN_CONTACT_DEGREES:
         return None
     return float(np.radians((longest[0] + first_gap) % RAYS * 360 / RAYS)), int(len(longest) * 360 / RAYS)
@@ -239,7 +238,7 @@ def segment_scar(where: SegmentMap, labels: np.ndarray, spacing_mm: Spacing) -> 
 
     `percent` is scar's area as a share of the wall's, over all slices of the segment. `transmurality` is measured
     along rays from the cavity's centre, one a degree: the share of the wall on a ray that is scar, averaged over
-    those rays of the segment that meet scar; 0 where none does.
+    those rays of the segment that cross a voxel of scar or more; 0 where none does.
     """
     if where.reason:
         return dict.fromkeys(NAMES, WallScar(where.reason, where.reason))

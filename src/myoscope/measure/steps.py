@@ -126,6 +126,7 @@ def measure_cine(study: Study, labels: Labels, bsa_m2: Value) -> CineStep:
             *label_flags(Role.CINE, shown, spacing_mm),
             *phase_flags(Role.CINE, lv_ml, phases),
             *(segment_flags(Role.CINE, ed_map) if isinstance(ed_map, SegmentMap) else []),
+            *_bssfp_flags(labels),
         ],
     )
 
@@ -134,12 +135,16 @@ def _without_cine(study: Study, labels: Labels, bsa_m2: Value) -> CineStep:
     reason = absent(study, Role.CINE)
     nothing: dict[int, Value] = dict.fromkeys(NAMES, reason)
     mass: Value = reason
-    flags: list[Flag] = []
     if Role.BSSFP in labels:
         volume = labels[Role.BSSFP]
         mass = lv_mass_g(volume.frames[:1], volume.spacing_mm, Phases(reason, reason))
-        flags = label_flags(Role.BSSFP, volume.frames[:1], volume.spacing_mm)
-    return CineStep(mass_only(mass, bsa_m2, reason), no_ventricle(reason), nothing, nothing, flags)
+    return CineStep(mass_only(mass, bsa_m2, reason), no_ventricle(reason), nothing, nothing, _bssfp_flags(labels))
+
+
+def _bssfp_flags(labels: Labels) -> list[Flag]:
+    if Role.BSSFP not in labels:
+        return []
+    return label_flags(Role.BSSFP, labels[Role.BSSFP].frames[:1], labels[Role.BSSFP].spacing_mm)
 
 
 def _upright(image: Volume) -> float | None:

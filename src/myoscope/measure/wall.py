@@ -22,6 +22,9 @@ GAP_DEGREES = 10
 CONTACT_MM = 4.0
 """The RV's blood touches the LV wall when it begins within this distance outside the epicardium."""
 
+GRAZE_STEPS = 3
+"""Steps of a quarter of a pixel that a ray must run in scar to count as crossing it."""
+
 MAX_SECTORS = 12
 """The largest wall thickness is the largest mean over one of this many sectors of a slice."""
 
@@ -48,6 +51,24 @@ def largest_piece(mask: np.ndarray) -> np.ndarray:
     return pieces == 1 + np.bincount(pieces.ravel())[1:].argmax()
 
 
+def fill_holes(mask: np.ndarray) -> np.ndarray:
+    """A mask (Y, X) with all that it encloses; what touches it only diagonally does not leak out.
+
+    As scipy's binary_fill_holes, but by labelling the outside of the mask's bounding box: ten times as fast.
+
+    >>> fill_holes(np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], bool)).astype(int).tolist()
+    [[0, 1, 0], [1, 1, 1], [0, 1, 0]]
+    """
+    if not mask.any():
+        return mask
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+    gaps, _ = ndimage.label(np.pad(~mask[box], 1, constant_values=True))
+    filled = mask.copy()
+    filled[box] = (gaps != gaps[0, 0])[1:-1, 1:-1]
+    return filled
+
+
 def find_ring(labels: np.ndarray, spacing_yx: tuple[float, float]) -> Ring | None:
     """The LV's ring in a slice of labels (Y, X), or None where the slice lacks cavity or wall.
 
@@ -56,8 +77,8 @@ def find_ring(labels: np.ndarray, spacing_yx: tuple[float, float]) -> Ring | Non
     cavity, wall = labels == Structure.LV, np.isin(labels, LV_WALL)
     if not cavity.any() or not wall.any():
         return None
-    disc = ndimage.binary_fill_holes(largest_piece(cavity | wall))
-    cavity = ndimage.binary_fill_holes(largest_piece(cavity & disc))
+    disc = fill_holes(largest_piece(cavity | wall))
+    cavity = fill_holes(largest_piece(cavity & disc))
     if not cavity.any() or not (wall & disc & ~cavity).any():
         return None
     row, column = (float(i.mean()) for i in np.nonzero(cavity))
@@ -99,11 +120,13 @@ def along_rays(mask: np.ndarray, ring: Ring, spacing_yx: tuple[float, float], be
 def scar_depth(labels: np.ndarray, ring: Ring, spacing_yx: tuple[float, float]) -> np.ndarray:
     """Share of the wall that is scar (infarct or no-reflow) on every ray, shape (RAYS,), from 0 to 1.
 
-    The wall is what lies between cavity and epicardium on the ray; a ray without any gives 0.
+    The wall is what lies between cavity and epicardium on the ray. A ray without any gives 0, and so does one that
+    only grazes scar, over less than 3/4 of a pixel: such rays at the sides of a scar say nothing about its depth.
     """
     wall = along_rays(ring.disc & ~ring.cavity, ring, spacing_yx)
     scar = along_rays(np.isin(labels, SCAR) & ring.disc & ~ring.cavity, ring, spacing_yx)
-    return scar.sum(axis=1) / np.maximum(wall.sum(axis=1), 1)
+    length = scar.sum(axis=1)
+    return np.where(length >= GRAZE_STEPS, length, 0) / np.maximum(wall.sum(axis=1), 1)
 
 
 def rv_contact(labels: np.ndarray, ring: Ring, spacing_yx: tuple[float, float]) -> np.ndarray:

@@ -9,23 +9,23 @@ from math import cos, radians, sin
 
 from markupsafe import Markup, escape
 
+from myoscope.report.reference import EN_DASH
+
 RING_RADII = (100.0, 72.0, 45.0, 20.0)
 """Outer radii of the basal, mid and apical ring and of the apex; the last is segment 17."""
 
-CENTRE = 104.0
+CENTRE = 114.0
 HATCH = "url(#hatch)"
 
-SEQUENTIAL = ("#fde725", "#a0da39", "#4ac16d", "#1fa187", "#277f8e", "#365c8d", "#46327e", "#440154")
-"""Viridis, light to dark: even steps of lightness, told apart by colour-blind readers and in grey print."""
-
-GRADES: dict[str, str] = {
-    "0": "#f4f1ea",
-    "1-25": "#f6d08b",
-    "26-50": "#e08a4a",
-    "51-75": "#a8405a",
-    "76-100": "#4b1550",
+SCALES: dict[str, tuple[str, ...]] = {
+    "wall": ("#fde725", "#a0da39", "#4ac16d", "#1fa187", "#277f8e", "#365c8d", "#46327e", "#440154"),
+    "scar": ("#f4f1ea", "#f6d08b", "#e08a4a", "#a8405a", "#4b1550"),
 }
-"""Transmurality grades in per cent, light to dark."""
+"""Colour scales, light to dark in steady steps (viridis; pale to plum, where 0 is neutral): they are told apart by
+colour-blind readers and in grey print."""
+
+GRADES: dict[str, str] = dict(zip(("0", "1-25", "26-50", "51-75", "76-100"), SCALES["scar"], strict=True))
+"""Colours of the transmurality grades, per cent."""
 
 
 @dataclass(frozen=True)
@@ -88,55 +88,61 @@ def plot(title: str, values: Mapping[int, tuple[str, str]], details: Mapping[int
     parts = []
     for segment in range(1, 18):
         place = wedge(segment)
-        fill, text = values.get(segment, (HATCH, "–"))
+        fill, text = values.get(segment, (HATCH, EN_DASH))
         x, y = place.middle
-        size = 8.5 if len(text) > 4 else 10.5
+        size = 10.5 if len(text) < 5 else 8.5 if segment <= 6 else 7
         parts.append(
             f'<g data-segment="{segment}"><title>{escape(details.get(segment, str(segment)))}</title>'
             f'<path d="{place.path}" fill="{fill}"/>'
-            f'<text x="{x:.1f}" y="{y + size * 0.35:.1f}" font-size="{size}" fill="{ink_on(fill)}">{escape(text)}</text>'
-            "</g>"
+            f'<text x="{x:.1f}" y="{y + size * 0.35:.1f}" font-size="{size}" fill="{ink_on(fill)}">'
+            f"{escape(text)}</text></g>"
         )
     return Markup(
         f'<svg class="bullseye" viewBox="0 0 {2 * CENTRE:g} {2 * CENTRE:g}" role="img" aria-label="{escape(title)}">'
-        f"<title>{escape(title)}</title>{''.join(parts)}</svg>"
+        f"<title>{escape(title)}</title>{_walls()}{''.join(parts)}</svg>"
     )
 
 
-def sequential(value: float, low: float, high: float) -> str:
-    """Colour of a value on the scale from low (light) to high (dark), clipped.
+def shade(scale: str, value: float, low: float, high: float) -> str:
+    """Colour of a value on a scale from low (light) to high (dark), clipped.
 
-    >>> sequential(0, 0, 100), sequential(100, 0, 100)
+    >>> shade("wall", 0, 0, 100), shade("wall", 100, 0, 100)
     ('#fde725', '#440154')
     """
-    place = min(max((value - low) / (high - low), 0), 1) * (len(SEQUENTIAL) - 1)
-    step = min(int(place), len(SEQUENTIAL) - 2)
-    return _blend(SEQUENTIAL[step], SEQUENTIAL[step + 1], place - step)
+    colours = SCALES[scale]
+    place = min(max((value - low) / (high - low), 0), 1) * (len(colours) - 1)
+    step = min(int(place), len(colours) - 2)
+    return _blend(colours[step], colours[step + 1], place - step)
 
 
 def definitions() -> Markup:
     """The hatching and the gradient that plots and scales refer to: once a page."""
-    stops = "".join(f'<stop offset="{i / (len(SEQUENTIAL) - 1):.3f}" stop-color="{c}"/>' for i, c in enumerate(SEQUENTIAL))
+    gradients = "".join(f'<linearGradient id="scale-{name}">{_stops(s)}</linearGradient>' for name, s in SCALES.items())
     return Markup(
         '<svg width="0" height="0" class="definitions" aria-hidden="true"><defs>'
         '<pattern id="hatch" width="5" height="5" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
         '<rect width="5" height="5" fill="#eef0f1"/><path d="M0 0V5" stroke="#c3c9cd" stroke-width="2.4"/></pattern>'
-        f'<linearGradient id="sequential">{stops}</linearGradient></defs></svg>'
+        f"{gradients}</defs></svg>"
     )
 
 
-def colour_bar(low: float, high: float, unit: str) -> Markup:
+def _stops(colours: Sequence[str]) -> str:
+    last = len(colours) - 1
+    return "".join(f'<stop offset="{i / last:.3f}" stop-color="{colour}"/>' for i, colour in enumerate(colours))
+
+
+def colour_bar(scale: str, low: float, high: float, unit: str) -> Markup:
     """The scale of a sequential plot, with its ends printed."""
     return Markup(
         '<svg class="scale" viewBox="0 0 200 24" aria-hidden="true">'
-        '<rect x="0" y="0" width="200" height="8" rx="2" fill="url(#sequential)"/>'
+        f'<rect x="0" y="0" width="200" height="8" rx="2" fill="url(#scale-{scale})"/>'
         f'<text x="0" y="21">{low:g}</text><text x="200" y="21" text-anchor="end">{high:g} {escape(unit)}</text></svg>'
     )
 
 
 def grade_key() -> Sequence[tuple[str, str]]:
     """Colour and words of each transmurality grade."""
-    return [(colour, f"{grade.replace('-', '–')} %") for grade, colour in GRADES.items()]
+    return [(colour, f"{grade.replace('-', EN_DASH)} %") for grade, colour in GRADES.items()]
 
 
 def ink_on(fill: str) -> str:
@@ -150,6 +156,17 @@ def ink_on(fill: str) -> str:
     linear = [((c / 255 + 0.055) / 1.055) ** 2.4 if c > 10 else c / 3294.6 for c in _rgb(fill)]
     luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
     return "#111" if luminance > 0.18 else "#fff"
+
+
+def _walls() -> str:
+    """Names of the walls around the plot."""
+    places = (("anterior", 0), ("lateral", 90), ("inferior", 180), ("septal", 270))
+    texts = []
+    for name, turn in places:
+        y = 8 if turn != 180 else 2 * CENTRE - 2
+        spin = f' transform="rotate({turn} {CENTRE:g} {CENTRE:g})"' if turn in (90, 270) else ""
+        texts.append(f'<text class="wall" x="{CENTRE:g}" y="{y:g}"{spin}>{name}</text>')
+    return "".join(texts)
 
 
 def _blend(a: str, b: str, share: float) -> str:

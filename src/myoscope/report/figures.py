@@ -89,14 +89,13 @@ def series_figure(series: Series, labels: Volume | None, ed: int | None, es: int
     for i, (title, _) in enumerate(phases):
         panels = []
         for number, z in enumerate(order, 1):
-            alt = f"{ROLE_TITLES[series.role]}, {title}, slice {number} of {len(order)}"
+            where = ", ".join(filter(None, [ROLE_TITLES[series.role], title]))
+            alt = f"{where}, slice {number} of {len(order)}"
             mask = None if shown is None else shown[i, z][window]
             end = "" if not known else "base" if number == 1 else "apex" if number == len(order) else ""
             panels.append(Panel(number, end, slice_svg(grey[i, z], mask, series.image.spacing_mm[1:], alt)))
         rows.append(Row(title, tuple(panels)))
-    return SeriesFigure(
-        series.role, ROLE_TITLES[series.role], series.name, tuple(rows), _legend(shown), tuple(notes)
-    )
+    return SeriesFigure(series.role, ROLE_TITLES[series.role], series.name, tuple(rows), _legend(shown), tuple(notes))
 
 
 def _masks(images: np.ndarray, labels: Volume | None) -> tuple[np.ndarray | None, list[str]]:
@@ -109,9 +108,7 @@ def _masks(images: np.ndarray, labels: Volume | None) -> tuple[np.ndarray | None
     return None, [f"Labels of shape {masks.shape} do not fit the image {images.shape}: slices without contours."]
 
 
-def _phases(
-    role: Role, frames: int, ed: int | None, es: int | None, masks: np.ndarray | None
-) -> list[tuple[str, int]]:
+def _phases(role: Role, frames: int, ed: int | None, es: int | None, masks: np.ndarray | None) -> list[tuple[str, int]]:
     """Titles and frames to show."""
     if role is Role.CINE and frames > 1:
         named = [("End-diastole", ed), ("End-systole", es)]
@@ -120,7 +117,7 @@ def _phases(
             return found
     labelled = [] if masks is None else np.flatnonzero(masks.any(axis=(1, 2, 3))).tolist()
     first = labelled[0] if labelled else 0
-    return [("All slices" if frames == 1 else f"Frame {first + 1} of {frames}", first)]
+    return [("" if frames == 1 else f"Frame {first + 1} of {frames}", first)]
 
 
 def base_to_apex(masks: np.ndarray) -> tuple[list[int], bool]:
@@ -146,7 +143,7 @@ def crop(masks: np.ndarray | None, shape: tuple[int, int], spacing_mm: tuple[flo
     found = masks.any(axis=(0, 1))
     ranges = []
     for axis, (size, mm) in enumerate(zip(shape, spacing_mm, strict=True)):
-        inside = np.flatnonzero(found.any(axis=1 - axis))
+        inside = np.flatnonzero(np.any(found, axis=1 - axis))
         margin = round(MARGIN_MM / mm)
         ranges.append(slice(max(int(inside[0]) - margin, 0), min(int(inside[-1]) + margin + 1, size)))
     return ranges[0], ranges[1]
@@ -208,13 +205,13 @@ def contour_path(mask: np.ndarray) -> str:
     """Outlines of a mask at 0.5 as SVG path data, in half voxels from the slice's corner.
 
     >>> contour_path(np.array([[False, False], [False, True]]))
-    'M3 4l-1 -1 1 -1 1 1z'
+    'M2 3l1 -1 1 1 -1 1z'
     """
     if not mask.any():
         return ""
     padded = np.pad(mask, 1).astype(float)
     lines = contour_generator(z=padded, name="serial", line_type=LineType.Separate).lines(0.5)
-    return "".join(_closed_path(np.rint(2 * line - 1).astype(int)) for line in lines)
+    return "".join(_closed_path(np.rint(2 * np.asarray(line) - 1).astype(int)) for line in lines)
 
 
 def _closed_path(points: np.ndarray) -> str:

@@ -17,7 +17,14 @@ from myoscope.measure.results import Evidence, Measurements, Segment
 from myoscope.report import bullseye
 from myoscope.report.charts import Curve, curve_key, volume_curve
 from myoscope.report.figures import ROLE_TITLES, SeriesFigure, series_figure
-from myoscope.report.reference import INFARCT_SIZE, INFARCT_SIZE_UNCHECKED, age_note, infarct_size
+from myoscope.report.reference import (
+    EN_DASH,
+    INFARCT_SIZE,
+    INFARCT_SIZE_UNCHECKED,
+    MINUS,
+    age_note,
+    infarct_size,
+)
 from myoscope.report.tables import LGE_ROWS, T2_ROWS, Tables, by_reason, describe, in_unit, reason_of
 from myoscope.study import Role, Study
 from myoscope.volume import Volume
@@ -32,7 +39,7 @@ WALL_MM = (4.0, 16.0)
 
 DIAGNOSES = {
     "NOR": "Normal heart",
-    "MINF": "Previous infarct with reduced LV function",
+    "MINF": "Old infarct, reduced LV function",
     "DCM": "Dilated cardiomyopathy",
     "HCM": "Hypertrophic cardiomyopathy",
     "RV": "Abnormal right ventricle",
@@ -70,6 +77,7 @@ def render(study: Study, labels: Mapping[Role, Volume], measurements: Measuremen
         "m": measurements,
         "facts": _facts(measurements),
         "flags": _flags(measurements),
+        "segmented": bool(labels),
         "diagnoses": _diagnoses(measurements),
         "key_numbers": _key_numbers(study, tables),
         "groups": tables.groups(),
@@ -132,10 +140,12 @@ def _fact(value: float, unit: str) -> str:
 
 
 def _flags(measurements: Measurements) -> list[tuple[str, str, str, str]]:
-    """Level, its word, series and message of each flag, most serious first."""
+    """Level, its word, series and message of each flag, most serious first; series that share one stand together."""
     order = list(LEVELS)
-    flags = sorted(measurements.quality.flags, key=lambda flag: order.index(flag.level))
-    return [(f.level, LEVELS[f.level], _series_title(f.series), f.message) for f in flags]
+    shared: dict[tuple[str, str], list[str]] = {}
+    for flag in sorted(measurements.quality.flags, key=lambda flag: order.index(flag.level)):
+        shared.setdefault((flag.level, flag.message), []).append(_series_title(flag.series))
+    return [(level, LEVELS[level], ", ".join(where), message) for (level, message), where in shared.items()]
 
 
 def _series_title(series: str | None) -> str:
@@ -151,7 +161,7 @@ class ShownDiagnosis:
     title: str
     prediction: str
     code: str
-    probabilities: tuple[tuple[str, float], ...]
+    probabilities: tuple[tuple[str, str, float], ...]
     evidence: tuple[tuple[str, str, float, float], ...]
 
 
@@ -179,18 +189,14 @@ def _shown(title: str, code: str, probabilities: Mapping[str, float], evidence: 
         name = describe(item.measurement)
         text = f"{in_unit(item.value, name.unit)} {name.unit}".strip()
         rows.append((name.title, text, item.weight, 50 * abs(item.weight) / largest))
-    named = tuple((_diagnosis_title(c), p) for c, p in ranked)
+    named = tuple((DIAGNOSES.get(c, c), c if c in DIAGNOSES and c.isupper() else "", p) for c, p in ranked)
     return ShownDiagnosis(title, DIAGNOSES.get(code, code), code, named, tuple(rows))
-
-
-def _diagnosis_title(code: str) -> str:
-    return f"{DIAGNOSES[code]} ({code})" if code in DIAGNOSES and code.isupper() else DIAGNOSES.get(code, code)
 
 
 def _key_numbers(study: Study, tables: Tables) -> list[tuple[str, Any]]:
     """The numbers a reader looks for first."""
     names = []
-    if _has(study, tables, Role.CINE, "lv"):
+    if study.get(Role.CINE) or tables.value("lv.edv_ml") is not None:
         names.append("lv.ejection_fraction_percent")
         for index, plain in (("lv.edv_index_ml_m2", "lv.edv_ml"), ("lv.mass_index_g_m2", "lv.mass_g")):
             names.append(index if tables.value(index) is not None else plain)
@@ -234,31 +240,34 @@ def _plots(study: Study, measurements: Measurements) -> list[Plot]:
     """The bull's-eyes that the study has a series or a value for."""
     rows = measurements.segments
     wanted = [
-        ("Wall thickness, end-diastole (mm)", "wall_thickness_ed_mm", Role.CINE, WALL_MM),
-        ("Wall thickening (%)", "wall_thickening_percent", None, (0.0, 100.0)),
-        ("Scar (% of the segment)", "scar_percent", Role.LGE, (0.0, 100.0)),
+        ("Wall thickness, end-diastole (mm)", "wall_thickness_ed_mm", Role.CINE, ("wall", *WALL_MM)),
+        ("Wall thickening (%)", "wall_thickening_percent", None, ("wall", 0.0, 100.0)),
+        ("Scar (% of the segment)", "scar_percent", Role.LGE, ("scar", 0.0, 100.0)),
         ("Transmurality of scar (%)", "transmurality_grade", Role.LGE, None),
     ]
     plots = []
-    for title, field, role, ends in wanted:
+    for title, field, role, scale in wanted:
         found = {row.segment: value for row in rows if (value := getattr(row, field)) is not None}
         if found or (role is not None and study.get(role) is not None):
-            plots.append(_plot(title, field, found, ends, measurements))
+            plots.append(_plot(title, field, found, scale, measurements))
     return plots
 
 
 def _plot(
-    title: str, field: str, found: dict[int, Any], ends: tuple[float, float] | None, measurements: Measurements
+    title: str, field: str, found: dict[int, Any], ends: tuple[str, float, float] | None, measurements: Measurements
 ) -> Plot:
     missing = measurements.quality.missing
     if ends is None:
-        values = {n: (bullseye.GRADES[g], g.replace("-", "–")) for n, g in found.items()}
+        values = {n: (bullseye.GRADES[g], g.replace("-", EN_DASH)) for n, g in found.items()}
         scale, key = Markup(""), tuple(bullseye.grade_key())
     else:
-        low, high = ends
+        colours, low, high = ends
         decimals = 1 if field.endswith("mm") else 0
-        values = {n: (bullseye.sequential(v, low, high), f"{v:.{decimals}f}") for n, v in found.items()}
-        scale, key = bullseye.colour_bar(low, high, "mm" if field.endswith("mm") else "%"), ()
+        values = {
+            n: (bullseye.shade(colours, v, low, high), f"{v:.{decimals}f}".replace("-", MINUS))
+            for n, v in found.items()
+        }
+        scale, key = bullseye.colour_bar(colours, low, high, "mm" if field.endswith("mm") else "%"), ()
     absent = [n for n in range(1, 18) if n not in found]
     reasons = {n: reason_of(missing, f"segments.{n}.{field}") for n in absent}
     details = {n: _segment_detail(row, values, reasons) for row in measurements.segments if (n := row.segment)}

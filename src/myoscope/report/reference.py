@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Sex = Literal["F", "M"]
+EN_DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 SEX_WORDS: dict[Sex, str] = {"F": "women", "M": "men"}
 
 AGE_YEARS = (45, 74)
@@ -59,7 +60,7 @@ class Range:
             return self.text
         if self.high is None:
             return f"≥ {self.low:g}"
-        return f"{self.low:g}–{self.high:g}"
+        return f"{self.low:g}{EN_DASH}{self.high:g}"
 
     def compare(self, value: float) -> Literal["low", "high"] | None:
         """Whether a value lies below or above the range; on a limit it lies within.
@@ -115,12 +116,11 @@ def mark(value: float, ranges: dict[Sex, Range]) -> tuple[Literal["low", "high"]
     >>> mark(110, ranges_for("lv.edv_index_ml_m2", None))
     ('high', 'high for women')
     """
-    found = {sex: side for sex, r in ranges.items() if (side := r.compare(value))}
-    if not found:
+    sides = [(sex, side) for sex, r in ranges.items() if (side := r.compare(value)) is not None]
+    if not sides:
         return None
-    side = next(iter(found.values()))
-    agree = len(found) == len(ranges)
-    return side, side if agree else f"{side} for {' and '.join(SEX_WORDS[sex] for sex in found)}"
+    sex, side = sides[0]
+    return side, side if len(sides) == len(ranges) else f"{side} for {SEX_WORDS[sex]}"
 
 
 def age_note(age_years: float | None) -> str | None:

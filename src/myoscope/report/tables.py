@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from myoscope.measure.results import Measurements
 from myoscope.report.charts import range_strip
-from myoscope.report.reference import SEX_WORDS, Sex, Source, mark, ranges_for
+from myoscope.report.reference import MINUS, SEX_WORDS, Sex, Source, mark, ranges_for
 
 UNITS = {
     "ml_m2": "ml/m²",
@@ -103,7 +103,7 @@ def in_unit(value: float, unit: str) -> str:
     decimals = 0 if unit in ("ml", "g", "ml/m²", "g/m²", "cm", "/min", "years") and abs(value) >= 10 else 1
     if unit == "m²":
         decimals = 2
-    return f"{value:.{decimals}f}".replace("-", "−")
+    return f"{value:.{decimals}f}".replace("-", MINUS)
 
 
 @dataclass
@@ -199,7 +199,7 @@ class Tables:
             reason = reason_of(self.measurements.quality.missing, name)
             return Cell(unit, None, self.reasons.mark(reason) if with_notes else None, reason, ranges=shown)
         text = in_unit(value, unit)
-        rounded = float(text.replace("−", "-"))
+        rounded = float(text.replace(MINUS, "-"))
         side, words = mark(rounded, ranges) or (None, None)
         only = next(iter(ranges.values())) if len(ranges) == 1 else None
         strip = range_strip(rounded, only.low, only.high) if only else Markup("")

@@ -1,0 +1,117 @@
+"""The main job, whole: a study in; labels, measurements, diagnosis and report out."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from myoscope import __version__
+from myoscope.diagnose import diagnose
+from myoscope.errors import InputError
+from myoscope.io.save import save_outputs
+from myoscope.measure import measure
+from myoscope.measure.results import Measurements, Provenance, SeriesProvenance
+from myoscope.report import render
+from myoscope.study import Role, Series, Study
+from myoscope.systems import system_module
+from myoscope.volume import Volume
+from myoscope.weights import weights_of
+
+SYSTEM_FOR = {Role.CINE: "compact-cine", Role.BSSFP: "compact-cine", Role.LGE: "compact-lge"}
+"""The system that segments each role; T2 has none yet."""
+
+NOTICE = "Research use only, not a medical device."
+
+CONVENTIONS = [
+    "Volumes by summation of discs over all labelled slices; papillary muscles and trabeculae count as blood pool.",
+    "LV mass at end-diastole with 1.05 g/ml; body surface area after Mosteller.",
+    "Infarct includes no-reflow; segmented by a network, not by a signal threshold.",
+    "Transmurality grades 0, 1-25, 26-50, 51-75, 76-100 %; AHA segments start at the anterior RV insertion.",
+]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an analysis found."""
+
+    study: Study
+    labels: Mapping[Role, Volume]
+    measurements: Measurements
+
+    def save(self, out: Path | str) -> Path:
+        """Write report, measurements and segmentations into a folder, whole or not at all; gives the report's path.
+
+        Raises:
+            InputError: the folder cannot be written.
+        """
+        report = render(self.study, self.labels, self.measurements)
+        return save_outputs(Path(out), self.study, self.labels, self.measurements, report)
+
+
+def analyze(study: Study, device: str = "cpu", progress: Callable[[str], None] = lambda step: None) -> Result:
+    """Segment, measure and judge a study.
+
+    Args:
+        study: From `read_study`.
+        device: "cpu" or "cuda".
+        progress: Called with a few words before each step.
+
+    Raises:
+        InputError: no series of the study can be segmented.
+    """
+    labels: dict[Role, Volume] = {}
+    origins: dict[Role, dict[str, Any]] = {}
+    for series in study.series:
+        if series.role in SYSTEM_FOR:
+            progress(f"segmenting {series.role}")
+            model = _model(SYSTEM_FOR[series.role], device)
+            labels[series.role] = model.segment(series)
+            origins[series.role] = {
+                "labels_from": model.recipe.name,
+                "weights_sha256": model.sha256,
+                "weights_licence": model.card["licence"],
+            }
+    if not labels:
+        found = ", ".join(series.role for series in study.series)
+        raise InputError(f"{study.id}: expected a cine, LGE or bSSFP image, found {found}; nothing can segment it yet")
+    progress("measuring")
+    return judge(study, labels, origins)
+
+
+def judge(study: Study, labels: Mapping[Role, Volume], origins: Mapping[Role, Mapping[str, Any]]) -> Result:
+    """Measure and diagnose from labels, whoever drew them.
+
+    Args:
+        study: The images.
+        labels: `Structure` codes on each image's grid.
+        origins: For each role the `labels_from`, `weights_sha256` and `weights_licence` of its provenance.
+    """
+    provenance = Provenance(
+        myoscope_version=__version__,
+        created_utc=datetime.now(UTC).isoformat(timespec="seconds"),
+        series=[_series_provenance(series, origins.get(series.role, {})) for series in study.series],
+        conventions=CONVENTIONS,
+        notice=NOTICE,
+    )
+    measurements = measure(study, labels, provenance)
+    return Result(study, labels, measurements.model_copy(update={"diagnosis": diagnose(measurements)}))
+
+
+def _series_provenance(series: Series, origin: Mapping[str, Any]) -> SeriesProvenance:
+    frames, slices = series.image.frames.shape[:2]
+    return SeriesProvenance(
+        role=series.role,
+        files=[grid.path.name for grid in series.files],
+        slices=slices,
+        frames=frames,
+        spacing_mm=series.image.spacing_mm,
+        **{"labels_from": "not segmented", **origin},
+    )
+
+
+@lru_cache(maxsize=4)
+def _model(system: str, device: str) -> Any:
+    """A system's installed model, loaded once."""
+    return system_module(system).Model.load(weights_of(system), device)

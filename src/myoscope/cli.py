@@ -1,0 +1,262 @@
+"""The command line: parses, calls, prints. What is slow to import is imported where it is used."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from myoscope import __version__
+from myoscope.errors import InputError
+
+app = typer.Typer(
+    help="From a cardiac MR study to measurements, a proposed diagnosis and a report. Research use only.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Out = Annotated[Path, typer.Option("-o", "--out", help="Folder to write into; made if it is not there.")]
+RoleName = Annotated[str | None, typer.Option("--role", help="What a single image shows: cine, lge, t2 or bssfp.")]
+Data = Annotated[list[Path], typer.Option("--data", help="Root of a data set; may be given more than once.")]
+Minutes = Annotated[float | None, typer.Option("--minutes", help="Training time; the schedule is fitted to it.")]
+Device = Annotated[str, typer.Option("--device", help="cpu or cuda.")]
+
+
+@app.command()
+def demo(
+    out: Out = Path("out/demo"), seed: Annotated[int, typer.Option(help="Another seed, another patient.")] = 7
+) -> None:
+    """Make a synthetic study, analyse it, and print where the report is."""
+    from myoscope.datasets.phantom import KEPT_ASIDE, phantom_case
+    from myoscope.io.nifti import write_study
+    from myoscope.io.save import check_out
+
+    check_out(out)
+    with _progress() as say:
+        say("drawing a synthetic study")
+        study = write_study(phantom_case(seed, KEPT_ASIDE, frames=20).study, out / "study")
+    analyze(study, out)
+
+
+@app.command()
+def analyze(study: Path, out: Out, role: RoleName = None, device: Device = "cpu") -> None:
+    """Segment, measure and judge a study: a NIfTI file, a folder of them, or a case folder of a data set."""
+    from myoscope.io.read import read_study
+    from myoscope.io.save import check_out
+
+    found = read_study(study, role)
+    check_out(out)
+    with _progress() as say:
+        say("loading the models")
+        from myoscope import analysis
+
+        result = analysis.analyze(found, _device(device), say)
+        say("writing the report")
+        report = result.save(out)
+    _summary(result.measurements)
+    typer.echo(f"report: {report}")
+
+
+@app.command()
+def measure(
+    image: Path,
+    labels: Annotated[Path, typer.Option("--labels", help="Label map on the image's grid, with myoscope's codes.")],
+    out: Out,
+    role: RoleName = None,
+) -> None:
+    """Measure and report again from labels that were corrected by hand."""
+    from myoscope.analysis import judge
+    from myoscope.io.nifti import read_labels
+    from myoscope.io.read import read_study
+    from myoscope.io.save import check_out
+    from myoscope.labels import OWN_CODES
+
+    study = read_study(image, role)
+    if len(study.series) != 1 or len(study.series[0].files) != 1:
+        raise InputError(f"{image}: expected one image file to go with --labels, found a study; give the image itself")
+    series = study.series[0]
+    corrected = {series.role: read_labels(labels, series.image, series.files[0], OWN_CODES)}
+    check_out(out)
+    result = judge(study, corrected, {series.role: {"labels_from": f"file {labels.name}"}})
+    report = result.save(out)
+    _summary(result.measurements)
+    typer.echo(f"report: {report}")
+
+
+@app.command()
+def predict(system: str, paths: list[Path], out: Out, device: Device = "cpu") -> None:
+    """Run one system on cases of a data set: PATHS are case folders or data set roots."""
+    from myoscope.datasets import case_folders, layout_of
+    from myoscope.io.save import check_out, write_series
+    from myoscope.systems import system_module
+    from myoscope.weights import weights_of
+
+    module = system_module(system)
+    folders = [folder for path in paths for folder in case_folders(path)]
+    check_out(out)
+    model = module.Model.load(weights_of(system), _device(device))
+    written = 0
+    with _progress() as say:
+        for i, folder in enumerate(folders):
+            say(f"{folder.name} ({i + 1} of {len(folders)})")
+            study = layout_of(folder).read_study(folder)  # type: ignore[union-attr]
+            for role, labels in model.predict(study).items():
+                written += len(write_series(study.get(role), labels, out, stem=study.id))  # type: ignore[arg-type]
+    if not written:
+        raise InputError(f"{paths[0]}: expected images that {system} reads, found none; choose another system")
+    typer.echo(f"{written} label maps in {out}")
+
+
+@app.command()
+def train(
+    system: str,
+    data: Data,
+    out: Out,
+    minutes: Minutes = 60,
+    fold: Annotated[str | None, typer.Option("--fold", help="K/5: leave fold K out; default is to use all.")] = None,
+    device: Device = "cpu",
+) -> None:
+    """Train a system; a killed run goes on where it was when the command is repeated."""
+    from myoscope.evaluate.crossval import read_cases, train_fold
+    from myoscope.evaluate.folds import FOLDS
+    from myoscope.systems import system_module
+    from myoscope.training.loop import Budget
+
+    choices = {f"{k + 1}/{FOLDS}": k for k in range(FOLDS)}
+    if fold is not None and fold not in choices:
+        raise InputError(f"expected --fold {' or '.join(choices)}, found {fold!r}")
+    system_module(system)
+    budget = Budget(minutes=minutes)
+    left_out = choices[fold] if fold else None
+    typer.echo(f"weights: {train_fold(system, read_cases(data), left_out, budget, out, _device(device))}")
+
+
+@app.command()
+def evaluate(
+    system: str,
+    data: Data,
+    out: Out,
+    minutes: Minutes = None,
+    folds: Annotated[int, typer.Option("--folds", min=1, max=5, help="How many of the five folds.")] = 5,
+    page: Annotated[Path | None, typer.Option("--page", help="Write the results page here too.")] = None,
+    device: Device = "cpu",
+) -> None:
+    """Cross-validate a system: use the folds that OUT holds, train the missing ones if minutes are given."""
+    from myoscope.evaluate import crossval
+    from myoscope.systems import system_module
+
+    system_module(system)
+    text = crossval.evaluate(system, data, out, minutes, folds, _device(device))
+    if page:
+        page.write_text(text)
+    typer.echo(text)
+
+
+@app.command()
+def models() -> None:
+    """List the installed models: trained on what, how good, under which licence."""
+    from myoscope.weights import cards
+
+    for card in cards():
+        sets = ", ".join(f"{count} {name}" for name, count in card["trained_on"].items())
+        typer.echo(f"{card['system']}\n  trained on {sets}; {card['minutes']:g} minutes on {card['device']}")
+        for s in (card["cross_validation"] or {"scores": []})["scores"]:
+            typer.echo(
+                f"  {s['data']} {s['phase'] + ' ' if s['phase'] else ''}{s['region']}: "
+                f"Dice {s['dice']:.3f} ± {s['dice_sd']:.3f} (n {s['n']})"
+            )
+        typer.echo(f"  licence {card['licence']}")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of measurements.json."""
+    import json
+
+    from myoscope.measure.results import Measurements
+
+    typer.echo(json.dumps(Measurements.model_json_schema(), indent=2))
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"myoscope {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def _device(name: str) -> str:
+    if name == "cpu":
+        return name
+    import torch
+
+    if name != "cuda" or not torch.cuda.is_available():
+        raise InputError(f"expected --device cpu{' or cuda' if torch.cuda.is_available() else ''}, found {name!r}")
+    return name
+
+
+@contextmanager
+def _progress() -> Iterator[Any]:
+    """A spinner with the current step on a terminal, nothing elsewhere; gives the function that sets the step."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    with console.status("starting") as status:
+        yield lambda step: status.update(step.replace("[", "("))
+
+
+def _summary(measurements: Any) -> None:
+    """The few numbers that a reader looks for first, and what to beware of."""
+    lv, rv, lge, diagnosis = measurements.lv, measurements.rv, measurements.lge, measurements.diagnosis
+    for title, value, unit in (
+        ("LV ejection fraction", lv.ejection_fraction_percent, "%"),
+        ("LV end-diastolic volume", lv.edv_ml, "ml"),
+        ("LV mass", lv.mass_g, "g"),
+        ("RV ejection fraction", rv.ejection_fraction_percent, "%"),
+        ("infarct", lge.infarct_percent, "% of the LV myocardium"),
+        ("no-reflow", lge.no_reflow_percent, "% of the LV myocardium"),
+    ):
+        if value is not None:
+            typer.echo(f"{title}: {value:.1f} {unit}")
+    if diagnosis.prediction:
+        typer.echo(
+            f"proposed diagnosis: {diagnosis.prediction} ({diagnosis.probabilities[diagnosis.prediction]:.0%})"
+        )
+    for flag in measurements.quality.flags:
+        if flag.level != "info":
+            typer.echo(f"{flag.level}: {flag.message}")
+
+
+def main() -> None:
+    """Entry point: exit code 0 done, 2 the input or the call cannot be used (one line on stderr), 1 a bug."""
+    try:
+        code = app(standalone_mode=False)
+    except typer.Abort:
+        code = 130
+    except InputError as error:
+        code = _complain(str(error))
+    except typer.TyperException as error:  # a call with wrong or missing arguments
+        code = _complain(f"{error.format_message()} See: myoscope --help", error.exit_code)
+    sys.exit(code or 0)
+
+
+def _complain(message: str, code: int = 2) -> int:
+    print("myoscope: " + " ".join(message.split()), file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    main()

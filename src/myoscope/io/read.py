@@ -1,0 +1,115 @@
+"""Read a study: a NIfTI file, a folder of them, or a case folder of a public data set."""
+
+import re
+from pathlib import Path
+
+from myoscope.datasets import acdc, emidec, layout_of
+from myoscope.errors import InputError
+from myoscope.io.nifti import is_nifti, read_nifti, shown
+from myoscope.study import Patient, Role, Series, Study
+
+_WORDS = {
+    Role.CINE: r"cine|sax|frame\d+|4d",
+    Role.LGE: r"lge|de|psir|delayed|lateenhancement",
+    Role.T2: r"t2|t2w|stir",
+    Role.BSSFP: r"c0|bssfp|ssfp|trufi|fiesta",
+}
+_LABEL_FILE = re.compile(r"(^|[_\-. ])(gt|gd|seg|label|labels|mask|contours?)([_\-. ]|$)", re.IGNORECASE)
+
+
+def read_study(path: Path | str, role: Role | str | None = None) -> Study:
+    """Read what `analyze` takes. Label files are never read.
+
+    Args:
+        path: A NIfTI file; a folder of NIfTI files; or an ACDC, EMIDEC or MyoPS case folder.
+        role: What a single image shows; without it, words in file and folder names say.
+
+    Raises:
+        InputError: nothing usable is there, or what an image shows is ambiguous.
+    """
+    path = Path(path)
+    role = None if role is None else parse_role(role)
+    if not path.exists():
+        raise InputError(f"{shown(path)}: no such file or folder; check the path")
+    if path.is_dir():
+        return _read_folder(path, role)
+    if not is_nifti(path):
+        raise InputError(f"{shown(path)}: expected a .nii or .nii.gz file or a folder, found {_kind(path)}")
+    return _read_file(path, role)
+
+
+def parse_role(text: str) -> Role:
+    """The role of this name."""
+    try:
+        return Role(text.lower())
+    except ValueError:
+        raise InputError(f"no role is called {text!r}; choose one of {', '.join(Role)}") from None
+
+
+def guess_role(path: Path) -> Role | None:
+    """What the words of a file's name, else of the folders above it, say an image shows; None if they say nothing.
+
+    >>> guess_role(Path("study/Case_LGE.nii.gz")), guess_role(Path("sax/image.nii")), guess_role(Path("a/b.nii"))
+    (<Role.LGE: 'lge'>, <Role.CINE: 'cine'>, None)
+
+    Raises:
+        InputError: one name says two things.
+    """
+    for name in (path.name.removesuffix(".gz").removesuffix(".nii"), *(p.name for p in list(path.parents)[:2])):
+        words = re.split(r"[^a-z0-9]+", name.lower())
+        roles = {role for role, pattern in _WORDS.items() if any(re.fullmatch(pattern, word) for word in words)}
+        if len(roles) == 1:
+            return roles.pop()
+        if roles:
+            raise InputError(
+                f"{shown(path)}: the name says {' and '.join(sorted(roles))}; give --role {'|'.join(Role)}"
+            )
+    return None
+
+
+def _read_file(path: Path, role: Role | None) -> Study:
+    folder = path.parent.parent if path.parent.name == "Images" else path.parent
+    layout = layout_of(folder)
+    if layout is emidec:
+        role = role or Role.LGE
+    series = _series(path, role or guess_role(path), getattr(layout, "DIRECTIONS", None))
+    return Study(series.name, Patient(), (series,))
+
+
+def _series(path: Path, role: Role | None, directions=None) -> Series:  # noqa: ANN001
+    image, grid = read_nifti(path, directions)
+    is_cine = len(image.frames) > 1
+    if role is None and not is_cine:
+        raise InputError(f"{shown(path)}: its name does not say what it shows; give --role {'|'.join(Role)}")
+    if is_cine and role not in (None, Role.CINE, Role.BSSFP):
+        raise InputError(f"{shown(path)}: expected one frame for {role}, found {len(image.frames)}; give --role cine")
+    return Series(Role.CINE if is_cine or role is None else role, grid.stem, image, (grid,))
+
+
+def _read_folder(folder: Path, role: Role | None) -> Study:
+    layout = layout_of(folder)
+    if layout:
+        return layout.read_study(folder)
+    files = sorted(path for path in folder.rglob("*") if is_nifti(path))
+    images = [path for path in files if not _LABEL_FILE.search(path.name.split(".nii")[0])]
+    if not images:
+        found = "none" if not any(folder.iterdir()) else "only labels" if files else "no .nii or .nii.gz"
+        raise InputError(f"{shown(folder)}: expected NIfTI images, found {found}; give a study's folder")
+    if any(layout_of(sub) for sub in folder.iterdir() if sub.is_dir()):
+        raise InputError(f"{shown(folder)}: expected one study, found a data set; give one case folder of it")
+    if role is not None and len(images) > 1:
+        raise InputError(f"{shown(folder)}: --role names what one image shows, found {len(images)}; give one file")
+    frames = [path for path in images if re.search(r"_frame\d+$", path.name.split(".nii")[0])]
+    series = [acdc.read_frames(frames)] if len(frames) > 1 else []
+    series += [_series(path, role or guess_role(path)) for path in images if len(frames) < 2 or path not in frames]
+    for found in Role:
+        names = [s.name for s in series if s.role is found]
+        if len(names) > 1:
+            raise InputError(f"{shown(folder)}: expected one {found} image, found {shown(', '.join(names))}; keep one")
+    return Study(folder.name or folder.resolve().name, Patient(), tuple(series))
+
+
+def _kind(path: Path) -> str:
+    if path.suffix.lower() in (".dcm", ".ima"):
+        return "DICOM, which is not read yet (convert it, with dcm2niix for one)"
+    return f"a {path.suffix or 'nameless'} file" if path.is_file() else "something else"

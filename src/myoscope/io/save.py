@@ -1,0 +1,97 @@
+"""The output folder of an analysis, written whole or not at all."""
+
+import csv
+import io
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from myoscope.errors import InputError
+from myoscope.io.nifti import shown, write_labels
+from myoscope.measure.results import Measurements
+from myoscope.study import Role, Series, Study
+from myoscope.volume import Volume
+
+
+def check_out(out: Path) -> None:
+    """Make sure that a folder can be written, before long work.
+
+    Raises:
+        InputError: it is a file, or cannot be made or written.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise InputError(f"{shown(out)}: cannot write there ({error.strerror}); choose another folder with -o") from None
+
+
+def save_outputs(
+    out: Path, study: Study, labels: Mapping[Role, Volume], measurements: Measurements, report: str
+) -> Path:
+    """Write `report.html`, `measurements.json`, `measurements.csv` and `segmentations/`; gives the report's path.
+
+    Everything is written beside its place first and renamed when whole.
+    """
+    check_out(out)
+    part = Path(tempfile.mkdtemp(prefix=".myoscope-", dir=out))
+    try:
+        (part / "segmentations").mkdir()
+        (part / "report.html").write_text(report, encoding="utf-8")
+        (part / "measurements.json").write_text(measurements.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        (part / "measurements.csv").write_text(as_csv(measurements), encoding="utf-8")
+        for series in study.series:
+            if series.role in labels:
+                write_series(series, labels[series.role], part / "segmentations")
+        (out / "segmentations").mkdir(exist_ok=True)
+        for path in sorted(p for p in part.rglob("*") if p.is_file()):
+            os.replace(path, out / path.relative_to(part))
+    except OSError as error:
+        raise InputError(f"{shown(out)}: cannot write there ({error.strerror}); free space or choose another") from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return out / "report.html"
+
+
+def write_series(series: Series, labels: Volume, folder: Path, stem: str | None = None) -> list[Path]:
+    """Write one label file for every image file of a series, named `STEM_seg.nii.gz` after it (or after `stem`)."""
+    whole = len(series.files) == 1
+    written = []
+    for i, grid in enumerate(series.files):
+        voxels = labels.voxels if whole else labels.frames[i]
+        path = folder / f"{(whole and stem) or grid.stem}_seg.nii.gz"
+        write_labels(voxels, grid, path)
+        written.append(path)
+    return written
+
+
+def as_csv(measurements: Measurements) -> str:
+    """All measurements as a header and one row; names are dotted, lists are joined with semicolons."""
+    row = dict(_flat(measurements.model_dump(), ""))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(row)
+    writer.writerow("" if value is None else _harmless(value) for value in row.values())
+    return text.getvalue()
+
+
+def _harmless(value: Any) -> Any:
+    """Text that no spreadsheet takes for a formula."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+
+
+def _flat(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _flat(item, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list | tuple) and value and isinstance(value[0], dict):
+        for i, item in enumerate(value):
+            yield from _flat(item, f"{name}.{item.get('segment', i + 1)}")
+    elif isinstance(value, list | tuple):
+        yield name, ";".join(f"{item:g}" if isinstance(item, float) else str(item) for item in value)
+    else:
+        yield name, value

@@ -1,0 +1,172 @@
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from myoscope.errors import MeasurementError
+from myoscope.labels import Structure
+from myoscope.measure import measure
+from myoscope.measure.function import Phases
+from myoscope.measure.quality import label_flags, phase_flags
+from myoscope.study import Patient, Role, Series, Study
+from myoscope.volume import Volume, plain_affine
+
+SPACING = (8.0, 1.0, 1.0)
+
+
+def _codes(labels, spacing=SPACING):
+    return {flag.code: flag.level for flag in label_flags("cine", labels[None], spacing)}
+
+
+def _assert_reasons(m):
+    """Every None in lv, rv, lge, t2 and the segments has a reason, and no reason is given for what was measured."""
+    missing = m.quality.missing
+    for part in ("lv", "rv", "lge", "t2"):
+        for name, value in getattr(m, part):
+            assert (value is None) == (f"{part}.{name}" in missing), f"{part}.{name}"
+    for row in m.segments:
+        for name, value in row:
+            keys = {"segments", f"segments.{row.segment}", f"segments.{name}", f"segments.{row.segment}.{name}"}
+            if name not in ("segment", "name", "territory"):
+                assert (value is None) == bool(keys & missing.keys()), keys
+    assert (m.patient.bsa_m2 is None) == ("patient.bsa_m2" in missing)
+    assert all(missing.values())
+
+
+def test_every_none_has_a_reason(ring_heart, measure_labels):
+    heart, small = ring_heart().labels(), ring_heart(cavity_mm=15).labels()
+    stacks = {
+        "cycle": np.stack([heart, small, small, heart] * 3),
+        "two": np.stack([heart, small]),
+        "one": heart,
+        "no rv": ring_heart(rv=False).labels(),
+        "few": ring_heart(rings=2, tip=False).labels(),
+        "empty": np.zeros_like(heart),
+        "cavity only": np.where(heart == Structure.LV, heart, 0),
+        "wall only": np.where(heart == Structure.MYOCARDIUM, heart, 0),
+    }
+    patients = (None, Patient(height_cm=170, weight_kg=60, heart_rate_bpm=60))
+    for (name, stack), patient in product(stacks.items(), patients):
+        for roles in ((Role.CINE,), (Role.LGE,), (Role.BSSFP,), (Role.T2, Role.LGE), tuple(Role)):
+            frames = {role: stack if role is Role.CINE or stack.ndim == 3 else stack[0] for role in roles}
+            m = measure_labels(frames, patient=patient)
+            _assert_reasons(m)
+            assert ("heart_not_found" in {f.code for f in m.quality.flags}) == (name == "empty")
+    unlabelled = measure_labels({}, unlabelled=(Role.CINE, Role.T2))
+    _assert_reasons(unlabelled)
+    assert "edema" in unlabelled.quality.missing["t2.edema_ml"]
+    assert unlabelled.quality.missing["lv.edv_ml"] == "cine series not segmented"
+    assert unlabelled.quality.missing["lge.infarct_ml"] == "no LGE series"
+
+
+def test_empty_labels_are_an_error_flag_not_a_crash(measure_labels):
+    m = measure_labels({role: np.zeros((4, 16, 16), np.uint8) for role in Role})
+    assert [f.level for f in m.quality.flags if f.code == "heart_not_found"] == ["error"] * 4
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    hnp.arrays(np.uint8, st.tuples(st.integers(1, 9), st.just(4), st.just(9), st.just(9)), elements=st.integers(0, 6))
+)
+def test_any_labels_can_be_measured(measure_labels, labels):
+    m = measure_labels({Role.CINE: labels, Role.LGE: labels[0], Role.T2: labels[0]})
+    _assert_reasons(m)
+    assert m.lge.infarct_percent is None or 0 <= m.lge.infarct_percent <= 100
+    assert all(0 <= s.scar_percent <= 100 for s in m.segments if s.scar_percent is not None)
+
+
+def test_lge_and_t2_extent(measure_labels):
+    labels = np.zeros((2, 10, 10), np.uint8)
+    labels[0, 0, :6] = [2, 2, 3, 3, 4, 5]
+    m = measure_labels({Role.LGE: labels, Role.T2: labels}, spacing_mm=(10.0, 1.0, 2.0))
+    assert m.lge.myocardium_ml == pytest.approx(0.12)
+    assert m.lge.infarct_g == pytest.approx(0.063)
+    assert m.lge.infarct_percent == pytest.approx(50)
+    assert m.lge.no_reflow_percent == pytest.approx(100 / 6)
+    assert m.t2.edema_ml == pytest.approx(0.08)
+    assert m.t2.edema_percent == pytest.approx(400 / 6)
+
+
+def test_a_good_heart_has_no_warning(ring_heart):
+    assert _codes(ring_heart().labels()) == {}
+    assert _codes(ring_heart(base_first=False).labels()) == {}
+
+
+def test_cut_at_the_edge(ring_heart):
+    assert _codes(ring_heart().labels()[:, :, 30:])["cut_at_edge"] == "warning"
+
+
+def test_ends_of_the_stack(ring_heart):
+    whole = ring_heart().labels()
+    assert _codes(whole[1:]) == {"stack_ends_at_base": "info"}
+    assert _codes(whole[:6])["stack_ends_at_apex"] == "info"
+    assert _codes(whole[:6][::-1])["stack_ends_at_apex"] == "info"
+
+
+def test_few_slices_and_gaps(ring_heart):
+    labels = ring_heart(rings=4, tip=False).labels()
+    assert "few_slices" in _codes(labels)
+    labels = ring_heart().labels()
+    labels[4] = 0
+    assert "slice_gap" in _codes(labels)
+
+
+def test_pieces_and_holes(ring_heart):
+    labels = ring_heart().labels()
+    labels[3, 2:8, 90:98] = Structure.LV
+    labels[3, 2:8, 100:108] = Structure.MYOCARDIUM
+    labels[4, 52:58, 20:25] = 0
+    assert labels[4, 55, 19] == labels[4, 55, 25] == Structure.RV
+    assert _codes(labels) == {"pieces_lv": "warning", "pieces_myocardium": "warning", "holes": "warning"}
+
+
+def test_specks_do_not_count(ring_heart):
+    labels = ring_heart().labels()
+    labels[3, 2:4, 90:92] = Structure.LV
+    labels[3, 48, 35] = 0
+    assert _codes(labels) == {}
+
+
+def test_open_rings(ring_heart):
+    labels = ring_heart().labels()
+    labels[1, :48, 60:][labels[1, :48, 60:] == 2] = 0
+    assert _codes(labels)["open_ring"] == "info"
+    labels[4, :48, 60:][labels[4, :48, 60:] == 2] = 0
+    assert _codes(labels)["open_ring"] == "warning"
+
+
+def test_phases():
+    def codes(curve, *phases):
+        return {f.code for f in phase_flags("cine", np.array(curve, float), Phases(*phases))}
+
+    assert codes([100, 50], 0, 1) == set()
+    assert codes([100, 50], 1, 0) == {"phases_swapped"}
+    assert codes([100, 100], 0, "same frame") == {"no_end_systole"}
+    assert codes([100, 0, 50, 60], 0, 2) == {"frames_without_lv", "few_frames"}
+    assert codes([100, 95, 90, 30, 80, 70, 80, 90, 95], 0, 5) == {"uneven_curve"}
+
+
+def test_values_beyond_belief(ring_heart, measure_labels):
+    tiny = measure_labels({Role.CINE: np.stack([ring_heart().labels(), ring_heart(cavity_mm=4).labels()])}, (2.0, 1, 1))
+    codes = {f.code for f in tiny.quality.flags}
+    assert {"implausible_lv_edv_ml", "implausible_lv_ejection_fraction_percent", "stroke_volumes_differ"} <= codes
+    child = measure_labels({}, patient=Patient(height_cm=100, weight_kg=15, heart_rate_bpm=250))
+    assert {f.code for f in child.quality.flags} == {"implausible_patient_bsa_m2", "implausible_patient_heart_rate_bpm"}
+
+
+def test_labels_must_belong_to_the_series(measure_labels):
+    made_by = measure_labels({}).provenance
+    image = Volume(np.zeros((4, 8, 8)), plain_affine(SPACING))
+    study = Study("s1", Patient(), (Series(Role.LGE, "late", image),))
+    good = np.zeros((4, 8, 8), np.uint8)
+    for labels, message in (
+        ({Role.CINE: image.with_voxels(good)}, "no such series"),
+        ({Role.LGE: Volume(good, plain_affine((8.0, 1.0, 1.1)))}, "resample"),
+        ({Role.LGE: image.with_voxels(good + 9)}, "codes 0 to 6"),
+        ({Role.LGE: image.with_voxels(good.astype(float))}, "integer"),
+    ):
+        with pytest.raises(MeasurementError, match=message):
+            measure(study, labels, made_by)

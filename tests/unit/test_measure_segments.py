@@ -1,0 +1,177 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from myoscope.labels import LV_WALL, SCAR
+from myoscope.measure.segments import (
+    NAMES,
+    TERRITORIES,
+    UPRIGHT_INSERTION,
+    contact_start,
+    ring_levels,
+    segment_map,
+    segment_scar,
+    segment_thickness_mm,
+)
+from myoscope.study import Role
+
+SPACING = (8.0, 1.0, 1.0)
+LEVELS = (range(0, 3), range(3, 6), range(6, 9))
+CENTRES = [
+    *((LEVELS[0], 60 * i + 30, n) for i, n in enumerate((2, 3, 4, 5, 6, 1))),
+    *((LEVELS[1], 60 * i + 30, n) for i, n in enumerate((8, 9, 10, 11, 12, 7))),
+    *((LEVELS[2], 90 * i + 60, n) for i, n in enumerate((14, 15, 16, 13))),
+]
+"""Slices, angle from the RV insertion, and the segment that lies there."""
+
+
+def test_names_and_territories():
+    assert NAMES[1] == "basal anterior"
+    assert NAMES[9] == "mid inferoseptal"
+    assert NAMES[16] == "apical lateral"
+    assert [TERRITORIES[n] for n in (1, 2, 3, 6, 8, 10, 14, 15, 16, 17)] == [
+        *("LAD", "LAD", "RCA", "LCX", "LAD", "RCA", "LAD", "RCA", "LCX", "LAD")
+    ]
+
+
+@pytest.mark.parametrize(("slices", "angle", "number"), CENTRES)
+@pytest.mark.parametrize("insertion", [55.0, 120.0, 185.0])
+def test_scar_falls_into_its_segment(ring_heart, slices, angle, number, insertion):
+    heart = ring_heart(insertion=insertion, scar=(slices, (angle - 24, angle + 24), (0, 0.6)))
+    labels = heart.labels()
+    scar = segment_scar(segment_map(labels, SPACING), labels, SPACING)
+    assert scar[number].percent > 5
+    assert {n for n in range(1, 17) if scar[n].percent > 1} == {number}
+    assert scar[number].transmurality == pytest.approx(60, abs=6)
+
+
+def test_septum_lies_at_the_rv_and_anterior_is_up(ring_heart):
+    where = segment_map(ring_heart().labels(), SPACING)
+    assert np.degrees(where.insertion) == pytest.approx(120, abs=4)
+    assert where.from_rv
+    for z, (up, left) in {1: (1, (2, 3)), 5: (7, (8, 9)), 9: (13, (14,))}.items():
+        assert where.codes[z, :48, 60].max() == up
+        assert where.codes[z, 49, :58].max() in left
+    assert set(np.unique(where.codes[10])) == {0, 17}
+
+
+@pytest.mark.parametrize("depth", [(0.0, "0"), (0.2, "1-25"), (0.4, "26-50"), (0.65, "51-75"), (1.0, "76-100")])
+def test_grade(ring_heart, measure_labels, depth):
+    labels = ring_heart(scar=(LEVELS[1], (0, 60), (0, depth[0]))).labels()
+    rows = measure_labels({Role.LGE: labels}).segments
+    assert rows[7].transmurality_grade == depth[1]
+    assert rows[7].scar_percent == pytest.approx(100 * depth[0], abs=12)
+    assert rows[9].transmurality_grade == "0"
+
+
+def test_scar_in_the_tip(ring_heart, measure_labels):
+    labels = ring_heart(scar=(range(9, 10), (0, 180), (0, 1))).labels()
+    tip = measure_labels({Role.LGE: labels}).segments[16]
+    assert tip.scar_percent == pytest.approx(50, abs=6)
+    assert tip.transmurality_grade is None
+
+
+def test_without_tip_the_apex_is_missing(ring_heart, measure_labels):
+    m = measure_labels({Role.LGE: ring_heart(tip=False).labels()})
+    assert m.segments[16].scar_percent is None
+    assert "tip" in m.quality.missing["segments.17"]
+
+
+def test_thickness_by_segment_and_thickening(ring_heart, measure_labels):
+    ed, es = ring_heart(cavity_mm=22, wall_mm=8).labels(), ring_heart(cavity_mm=16, wall_mm=12).labels()
+    m = measure_labels({Role.CINE: np.stack([ed, es])})
+    for row in m.segments[:16]:
+        assert row.wall_thickness_ed_mm == pytest.approx(8, abs=0.5)
+        assert row.wall_thickness_es_mm == pytest.approx(12, abs=0.5)
+        assert row.wall_thickening_percent == pytest.approx(50, abs=12)
+    assert m.lv.wall_thickness_max_mm == pytest.approx(8, abs=1)
+
+
+def test_no_rv_and_no_coordinates(ring_heart, measure_labels):
+    m = measure_labels({Role.CINE: ring_heart(rv=False).labels()[None].repeat(2, 0)}, ed_frame=0, es_frame=1)
+    assert all(row.wall_thickness_ed_mm is None for row in m.segments)
+    assert "right ventricle" in m.quality.missing["segments"]
+    assert "no_segments" in {flag.code for flag in m.quality.flags}
+
+
+def test_no_rv_but_measured_coordinates(ring_heart, measure_labels):
+    turn = np.linalg.qr(np.array([[1, 0.4, 0.3], [-0.5, 1, 0.2], [0.1, -0.6, 1]]))[0]
+    affine = np.eye(4)
+    affine[:3, :3] = turn * [1.0, 1.0, 8.0]
+    labels = ring_heart(rv=False, insertion=120, scar=(LEVELS[0], (-40, -20), (0, 1))).labels()
+    m = measure_labels({Role.LGE: labels}, affine=affine)
+    assert m.segments[0].scar_percent > 10
+    assert "segments_by_convention" in {flag.code for flag in m.quality.flags}
+
+
+def test_end_systole_without_rv_starts_where_end_diastole_does(ring_heart, measure_labels):
+    ed, es = ring_heart(insertion=70).labels(), ring_heart(insertion=70, cavity_mm=16, rv=False).labels()
+    both = [np.stack([ed, es]), np.stack([ring_heart(insertion=70, rv=False).labels(), es])]
+    assert all(row.wall_thickness_es_mm for row in measure_labels({Role.CINE: both[0]}).segments[:16])
+    assert not any(row.wall_thickness_es_mm for row in measure_labels({Role.CINE: both[1]}).segments)
+
+
+@pytest.mark.parametrize("rings", [1, 2])
+def test_too_few_rings(ring_heart, measure_labels, rings):
+    m = measure_labels({Role.LGE: ring_heart(rings=rings).labels()})
+    assert "full ring" in m.quality.missing["segments"]
+
+
+def test_open_ring_is_left_out(ring_heart):
+    labels = ring_heart().labels()
+    labels[1, :48, 60:][labels[1, :48, 60:] == 2] = 0
+    where = segment_map(labels, SPACING)
+    assert 1 not in where.rings
+    assert not where.codes[1].any()
+
+
+def test_ring_levels():
+    assert list(ring_levels([0, 1, 2], base_last=True).values()) == [2, 1, 0]
+    assert list(ring_levels(list(range(7)), base_last=False).values()) == [0, 0, 1, 1, 1, 2, 2]
+    assert list(ring_levels([0, 1, 4, 5], base_last=False).values()) == [0, 0, 2, 2]
+
+
+def test_contact_bridges_gaps_and_wraps_round():
+    angles = np.arange(360)
+    contact = (angles >= 330) | (angles < 80)
+    contact[10:20] = False
+    contact[200:205] = True
+    start, length = contact_start(contact)
+    assert round(np.degrees(start)) == 330
+    assert length == 110
+    assert contact_start(angles < 10) is None
+    assert contact_start(angles >= 0) is None
+
+
+@settings(deadline=None, max_examples=20)
+@given(
+    st.floats(0, 359), st.integers(3, 8), st.floats(0, 359), st.floats(10, 200), st.floats(0.1, 1), st.floats(10, 20)
+)
+def test_properties_of_segments(ring_heart, insertion, rings, start, width, depth, cavity):
+    scar = (range(rings), (start, start + width), (0.0, depth))
+    labels = ring_heart(
+        insertion=insertion, rings=rings, scar=scar, cavity_mm=cavity, shape=(84, 84), centre_mm=(41, 43)
+    ).labels()
+    where = segment_map(labels, SPACING)
+    values = segment_scar(where, labels, SPACING)
+    wall = np.isin(labels, LV_WALL)
+    areas = np.bincount(where.codes[wall], minlength=18)
+    assert areas[0] == 0
+    assert areas.sum() == wall.sum()
+    total = sum(values[n].percent * areas[n] for n in NAMES) / 100
+    assert total == pytest.approx(np.isin(labels, SCAR).sum())
+    assert all(0 <= value.percent <= 100 for value in values.values())
+    assert all(0 <= values[n].transmurality <= 100 for n in range(1, 17))
+
+    flipped = segment_map(labels[::-1], SPACING)
+    assert (flipped.codes[::-1] == where.codes).all()
+    assert segment_thickness_mm(flipped, SPACING) == pytest.approx(segment_thickness_mm(where, SPACING), abs=1e-9)
+
+    turned = segment_map(np.rot90(labels, axes=(1, 2)), SPACING)
+    agree = np.rot90(turned.codes, -1, axes=(1, 2)) == where.codes
+    assert agree[wall].mean() > 0.93
+
+
+def test_upright_convention_is_segment_one_up():
+    assert np.degrees(UPRIGHT_INSERTION) == pytest.approx(120)
