@@ -34,7 +34,7 @@ def volume_curve(curves: Sequence[Curve], ed: int | None, es: int | None, frame_
         frame_time_ms: Time between frames; where it is None the axis counts frames from 1.
     """
     frames = len(curves[0][2])
-    top_ml = max(max(values) for _, _, values in curves)
+    top_ml = max(1.0, *(max(values) for _, _, values in curves))
     step = _nice(top_ml / 4)
     ceiling = step * (int(top_ml / step) + 1)
 
@@ -86,9 +86,10 @@ def _time_axis(frames: int, frame_time_ms: float | None, x: Callable[[float], fl
 
 
 def _phase(name: str, x: float) -> str:
+    anchor = "start" if x < LEFT + 12 else "middle"
     return (
         f'<path class="phase" d="M{x:.1f} {TOP}v{HEIGHT}"/>'
-        f'<text class="phase" x="{x:.1f}" y="{TOP - 8}" text-anchor="middle">{name}</text>'
+        f'<text class="phase" x="{x:.1f}" y="{TOP - 8}" text-anchor="{anchor}">{name}</text>'
     )
 
 

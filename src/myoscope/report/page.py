@@ -263,10 +263,8 @@ def _plot(
     else:
         colours, low, high = ends
         decimals = 1 if field.endswith("mm") else 0
-        values = {
-            n: (bullseye.shade(colours, v, low, high), f"{v:.{decimals}f}".replace("-", MINUS))
-            for n, v in found.items()
-        }
+        texts = {n: f"{v:.{decimals}f}".replace("-", MINUS) for n, v in found.items()}
+        values = {n: (bullseye.shade(colours, v, low, high), texts[n]) for n, v in found.items()}
         scale, key = bullseye.colour_bar(colours, low, high, "mm" if field.endswith("mm") else "%"), ()
     absent = [n for n in range(1, 18) if n not in found]
     reasons = {n: reason_of(missing, f"segments.{n}.{field}") for n in absent}
