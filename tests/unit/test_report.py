@@ -512,6 +512,17 @@ def test_diagnosis_shows_probabilities_and_evidence(page):
     assert "\N{MINUS SIGN}0.7 against" in page.text
 
 
+def test_only_the_evidence_that_weighs_most_is_shown_and_a_lone_series_is_not_repeated():
+    evidence = [Evidence(measurement=f"thing {i} (mm)", value=i, weight=i - 5.2) for i in range(12)]
+    one = SeriesDiagnosis(prediction="DCM", probabilities={"DCM": 1.0}, evidence=evidence)
+    diagnosis = Diagnosis(**one.model_dump(), by_series={"cine": one})
+    study, labels = make_study(roles=(Role.LGE,))
+    page = Page(render(study, labels, make_measurements(diagnosis=diagnosis)))
+    assert "Thing 11 11.0 mm +5.8 for Thing 0 0.0 mm" in page.text
+    assert "Thing 5 " not in page.text and "5 more weigh less" in page.text
+    assert "From cine alone" not in page.text
+
+
 def test_curve_needs_a_whole_cine(page):
     assert "time after the first frame (ms)" in page.text
     assert page.all("svg", **{"class": "chart", "role": "img"})[0]["aria-label"].endswith(

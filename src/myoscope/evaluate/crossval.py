@@ -4,6 +4,7 @@ import csv
 import json
 import os
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from myoscope.io.nifti import shown
 from myoscope.study import Case, Role
 from myoscope.systems import system_module
 from myoscope.training.loop import Budget
+from myoscope.weights import weights_of
 
 REGIONS = {Role.CINE: CINE_REGIONS, Role.BSSFP: CINE_REGIONS, Role.LGE: LGE_REGIONS}
 
@@ -63,6 +65,7 @@ def card(
         "system": system,
         "widths": recipe["widths"],
         "trained_on": {**sets, "phantom": recipe["phantoms"]},
+        "started_from": _started_from(recipe["start_from"]),
         "split": "all cases" if fold is None else f"all but fold {fold + 1} of {FOLDS}",
         "minutes": budget.minutes,
         "steps": int(curve[-1].split(",")[0]) if len(curve) > 1 else budget.steps,
@@ -71,6 +74,15 @@ def card(
         "licence": "CC BY-NC-SA 4.0 (LICENSE-WEIGHTS.md): research use only, not commercial",
         "cross_validation": json.loads(results.read_text()) if results.exists() else None,
     }
+
+
+def _started_from(system: str | None) -> dict[str, Any] | None:
+    """The installed weights that training started from: their patients are no test for what came of it."""
+    if system is None:
+        return None
+    path = weights_of(system)
+    card = json.loads(path.with_suffix(".json").read_text())
+    return {"system": system, "sha256": sha256(path.read_bytes()).hexdigest(), "trained_on": card["trained_on"]}
 
 
 def _commit() -> str | None:
@@ -82,14 +94,18 @@ def _commit() -> str | None:
 
 
 def score_fold(system: str, cases: Sequence[Case], fold: int, weights: Path, device: str) -> list[dict[str, Any]]:
-    """Scores of the cases that a fold's model has not seen, one row a frame; kept beside the weights."""
+    """Scores of the cases that a fold's model has not seen, one row a frame; kept beside the weights.
+
+    Data sets that the model's starting weights had seen are left out too.
+    """
     path = weights.with_name("scores.json")
     if path.exists() and path.stat().st_mtime >= weights.stat().st_mtime:
         return json.loads(path.read_text())
     model = system_module(system).Model.load(weights, device)
+    seen_before = set((model.card["started_from"] or {}).get("trained_on", {}))
     rows = []
     for case, k in zip(cases, fold_of(cases), strict=True):
-        if k != fold:
+        if k != fold or data_set_of(case) in seen_before:
             continue
         for role, predicted in model.predict(case.study).items():
             truth, voxel_ml = case.labels[role], predicted.voxel_ml

@@ -31,6 +31,9 @@ from myoscope.volume import Volume
 
 TEMPLATES = Path(__file__).parent / "templates"
 NOTICE = "Research use only. Not a medical device."
+MAX_EVIDENCE = 7
+"""Measurements shown as evidence: those that weigh most."""
+
 MIN_CURVE_FRAMES = 5
 """Fewer frames than this are no curve."""
 
@@ -160,22 +163,22 @@ class ShownDiagnosis:
 
     title: str
     prediction: str
-    code: str
     probabilities: tuple[tuple[str, str, float], ...]
     evidence: tuple[tuple[str, str, float, float], ...]
+    left_out: int
 
 
 def _diagnoses(measurements: Measurements) -> list[ShownDiagnosis]:
-    """The overall proposal, then those of the series where they say more."""
+    """The overall proposal, then those of the series that say something else."""
     overall = measurements.diagnosis
     parts = overall.by_series
     shown = []
     if overall.prediction is not None:
         evidence = overall.evidence or (next(iter(parts.values())).evidence if len(parts) == 1 else [])
         shown.append(_shown("Proposed diagnosis", overall.prediction, overall.probabilities, evidence))
-    if len(parts) > 1 or overall.prediction is None:
-        for series, part in parts.items():
-            title = f"From {_series_title(series)} alone"
+    for series, part in parts.items():
+        if (part.prediction, part.probabilities) != (overall.prediction, overall.probabilities):
+            title = f"From {_series_title(series).replace('Cine', 'cine')} alone"
             shown.append(_shown(title, part.prediction, part.probabilities, part.evidence))
     return shown
 
@@ -185,12 +188,12 @@ def _shown(title: str, code: str, probabilities: Mapping[str, float], evidence: 
     weighed = sorted(evidence, key=lambda item: -abs(item.weight))
     largest = max((abs(item.weight) for item in weighed), default=1.0) or 1.0
     rows = []
-    for item in weighed:
+    for item in weighed[:MAX_EVIDENCE]:
         name = describe(item.measurement)
         text = f"{in_unit(item.value, name.unit)} {name.unit}".strip()
         rows.append((name.title, text, item.weight, 50 * abs(item.weight) / largest))
     named = tuple((DIAGNOSES.get(c, c), c if c in DIAGNOSES and c.isupper() else "", p) for c, p in ranked)
-    return ShownDiagnosis(title, DIAGNOSES.get(code, code), code, named, tuple(rows))
+    return ShownDiagnosis(title, DIAGNOSES.get(code, code), named, tuple(rows), len(weighed) - len(rows))
 
 
 def _key_numbers(study: Study, tables: Tables) -> list[tuple[str, Any]]:

@@ -1,5 +1,6 @@
 """Rows and cells of the page: values as shown, beside their ranges, with footnotes for sources and reasons."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -80,11 +81,15 @@ class Name:
 
 
 def describe(name: str) -> Name:
-    """Name and unit of a measurement from its dotted name.
+    """Name and unit of a measurement from its dotted name, or from words that end with the unit in brackets.
 
     >>> describe("rv.ejection_fraction_percent")
     Name(title='RV ejection fraction', unit='%')
+    >>> describe("largest wall thickness (mm)")
+    Name(title='Largest wall thickness', unit='mm')
     """
+    if found := re.fullmatch(r"(.+) \(([^()]+)\)", name):
+        return Name(found[1][:1].upper() + found[1][1:], found[2])
     ending = next((e for e in UNITS if name.endswith("_" + e)), None)
     unit = UNITS[ending] if ending else ""
     if name in TITLES:
@@ -95,13 +100,13 @@ def describe(name: str) -> Name:
 
 
 def in_unit(value: float, unit: str) -> str:
-    """A value with the decimals of its unit: whole ml and g, else one.
+    """A value with the decimals of its unit: whole ml and g, two for ratios, else one.
 
     >>> in_unit(141.6, "ml"), in_unit(51.24, "%")
     ('142', '51.2')
     """
     decimals = 0 if unit in ("ml", "g", "ml/m²", "g/m²", "cm", "/min", "years") and abs(value) >= 10 else 1
-    if unit == "m²":
+    if unit in ("m²", "g/ml", "ml/g", ""):
         decimals = 2
     return f"{value:.{decimals}f}".replace("-", MINUS)
 

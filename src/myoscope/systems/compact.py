@@ -26,6 +26,7 @@ from myoscope.study import Case, Role, Series, Study
 from myoscope.training.loop import Budget, Optimisation
 from myoscope.training.slices import normalise, resample_slices
 from myoscope.volume import Volume
+from myoscope.weights import weights_of
 
 SLICES_AT_ONCE = 16
 
@@ -45,6 +46,8 @@ class Recipe:
     phantoms: int = 60
     phantom_share: float = 0.15
     """Share of the slices drawn that are synthetic."""
+    start_from: str | None = None
+    """Installed model whose weights training starts from."""
     optimisation: Optimisation = field(default_factory=Optimisation)
     seed: int = 0
 
@@ -65,6 +68,9 @@ RECIPES = {
         (*_ANATOMY[:3], Structure.INFARCT, Structure.NO_REFLOW, Structure.RV),
         {Structure.EDEMA: Structure.MYOCARDIUM},
         spacing_mm=1.4,
+        crop=96,
+        batch=12,
+        start_from="compact-cine",
     ),
 }
 
@@ -173,8 +179,25 @@ def train(recipe: Recipe, cases: Sequence[Case], budget: Budget, folder: Path, d
     (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=2))
     torch.manual_seed(recipe.seed)
     network = UNet(3, len(recipe.classes), recipe.widths).to(device, memory_format=torch.channels_last)
+    if recipe.start_from:
+        start = Model.load(weights_of(recipe.start_from), device)
+        _copy_weights(start, network, recipe.classes)
     loss_of = _loss(recipe, cases, torch.device(device))
     return Model(recipe, run(network, loss_of, budget, folder, recipe.optimisation, recipe.name))  # type: ignore[arg-type]
+
+
+def _copy_weights(start: Model, network: UNet, classes: tuple[Structure, ...]) -> None:
+    """Start from another model: all features, and the outputs of the classes that both have."""
+    tensors = network.state_dict()
+    for name, tensor in start.network.state_dict().items():
+        if not name.startswith("head."):
+            tensors[name].copy_(tensor)
+            continue
+        rows = tensors[name].unflatten(0, (len(classes), -1))
+        known = tensor.unflatten(0, (len(start.recipe.classes), -1))
+        for i, structure in enumerate(classes):
+            if structure in start.recipe.classes:
+                rows[i].copy_(known[start.recipe.classes.index(structure)])
 
 
 def _loss(recipe: Recipe, cases: Sequence[Case], device: torch.device):  # noqa: ANN202
@@ -206,7 +229,9 @@ def _draw_phantoms(count: int, roles: tuple[Role, ...]) -> list[Case]:
     """Training phantoms at ED and ES; drawn once for all folds of a run."""
     from myoscope.datasets.phantom import ROLES, TRAINING, draw, sample
 
-    return [draw(sample(seed, TRAINING), [r for r in roles if r in ROLES], frames=2) for seed in range(count)]
+    wanted = [role for role in roles if role in ROLES]
+    groups = ("MINF", None)  # every other one with an infarct
+    return [draw(sample(seed, TRAINING, groups[seed % 2]), wanted, frames=2) for seed in range(count)]
 
 
 def _phantoms(recipe: Recipe, cases: Sequence[Case]) -> list[tuple[Case, float]]:

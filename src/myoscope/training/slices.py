@@ -140,7 +140,7 @@ def class_indices(
 ) -> np.ndarray:
     """Position in `classes` of every voxel's structure."""
     table = np.zeros(len(Structure), np.uint8)
-    for structure in Structure:
+    for structure in map(Structure, np.unique(codes)):
         table[structure] = classes.index(stand_ins.get(structure, structure))
     return table[codes]
 

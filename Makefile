@@ -1,0 +1,35 @@
+# Every target works from a bare clone: what it needs is installed into .venv first.
+.PHONY: demo test check bench clean
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+demo: $(VENV)/runtime
+	$(BIN)/myoscope demo -o out/demo
+
+test: $(VENV)/dev
+	$(BIN)/python -m pytest tests/unit src tests/integration tests/realdata
+
+check: $(VENV)/dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+bench: $(VENV)/dev
+	$(BIN)/python benchmarks/study.py --page docs/results/benchmark.md
+
+clean:
+	rm -rf $(VENV) out dist .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/pyvenv.cfg:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/runtime: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
+	$(PIP) -e .
+	touch $@
+
+$(VENV)/dev: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
+	$(PIP) -e ".[train,dev]"
+	touch $@ $(VENV)/runtime

@@ -1,0 +1,65 @@
+"""One contract for every system."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from myoscope.datasets.phantom import TRAINING, draw, sample
+from myoscope.errors import InputError
+from myoscope.labels import Structure
+from myoscope.study import Case, Role
+from myoscope.systems import MODULES, system_module
+from myoscope.training.loop import Budget
+
+
+@pytest.fixture(scope="module")
+def case() -> Case:
+    return draw(sample(1, TRAINING, "MINF"), (Role.CINE, Role.LGE), frames=2)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_trains_predicts_saves_and_loads(name: str, case: Case, tmp_path: Path) -> None:
+    module = system_module(name)
+    small = {"widths": (4, 8), "crop": 32, "batch": 2, "phantoms": 0, "start_from": None}
+    recipe = dataclasses.replace(module.RECIPES[name], **small)
+    assert recipe.name == name
+    model = module.train(recipe, [case], Budget(steps=2), tmp_path / "run")
+    card = {"system": name, "widths": recipe.widths, "licence": "none"}
+    model.save(tmp_path / "weights.safetensors", card)
+    loaded = module.Model.load(tmp_path / "weights.safetensors")
+    predictions = model.predict(case.study), loaded.predict(case.study)
+    assert set(predictions[0]) == {role for role in case.labels if role in recipe.roles}
+    for role, labels in predictions[0].items():
+        image = case.study.get(role).image
+        assert labels.voxels.shape == image.voxels.shape
+        assert labels.voxels.dtype == np.uint8
+        assert labels.same_grid(image)
+        assert set(np.unique(labels.voxels)) <= set(recipe.classes)
+        assert (labels.voxels == predictions[1][role].voxels).mean() > 0.99
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_missing_weights_are_named(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="expected weights"):
+        system_module(name).Model.load(tmp_path / "none.safetensors")
+
+
+def test_unknown_system_is_named() -> None:
+    with pytest.raises(InputError, match="compact-cine"):
+        system_module("compact-cin")
+
+
+def test_only_the_largest_body_is_kept() -> None:
+    from myoscope.systems.compact import keep_heart
+
+    labels = np.zeros((3, 10, 10), np.uint8)
+    labels[:, 2:5, 2:5] = Structure.LV
+    labels[1, 5, 5] = Structure.RV
+    labels[0, 8:, 8:] = Structure.LV
+    kept = keep_heart(labels)
+    assert not kept[0, 8:, 8:].any()
+    assert kept[1, 5, 5] == Structure.RV
+    assert (kept[:, 2:5, 2:5] == Structure.LV).all()
+    assert not keep_heart(np.zeros((2, 4, 4), np.uint8)).any()

@@ -1,0 +1,114 @@
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from myoscope.errors import InputError
+from myoscope.labels import Structure
+from myoscope.study import Case, Patient, Role, Series, Study
+from myoscope.training.augment import Strength, batch
+from myoscope.training.loop import Budget, Optimisation, train
+from myoscope.training.slices import CANVAS, collect, normalise, resample_labels
+from myoscope.volume import Volume, plain_affine
+
+CLASSES = (Structure.BACKGROUND, Structure.LV, Structure.MYOCARDIUM, Structure.RV)
+
+
+@pytest.fixture
+def case() -> Case:
+    """Discs: the image's brightness is the label."""
+    y, x = np.mgrid[:100, :90]
+    radius = np.hypot(y - 40, x - 50)
+    labels = np.where(radius < 12, Structure.LV, np.where(radius < 20, Structure.MYOCARDIUM, 0)).astype(np.uint8)
+    labels = np.stack([labels] * 3)
+    image = Volume(np.choose(labels, [0.0, 200.0, 100.0]).astype(np.float32), plain_affine((10, 1.5, 1.5)))
+    image.voxels[:, 0, 0] = -1
+    study = Study("discs", Patient(), (Series(Role.CINE, "discs", image),))
+    return Case(study, {Role.CINE: image.with_voxels(labels)}, drawn_as={Structure.RV: Structure.BACKGROUND})
+
+
+def test_image_and_labels_move_together(case: Case) -> None:
+    slices = collect([(case, 1.0)], (Role.CINE,), CLASSES, {}, 1.5)
+    still = Strength(gamma=0, contrast=0, noise=0, shading=0, elastic_mm=6)
+    images, labels, _ = batch(slices, 32, 64, 1.5, still, seed=3)
+    sharp = (images[:, 1] - images[:, 1].round(decimals=1)).abs() < 0.02
+    bright = images[:, 1] > 0.9
+    assert bright.sum() > 500
+    assert ((labels == 1) & bright & sharp).sum() > 0.97 * (bright & sharp).sum()
+
+
+def test_batches_repeat_with_their_seed(case: Case) -> None:
+    slices = collect([(case, 1.0)], (Role.CINE,), CLASSES, {}, 1.5)
+    first, again, other = (batch(slices, 4, 64, 1.5, Strength(), seed)[0] for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_neighbours_stay_within_a_stack(case: Case) -> None:
+    slices = collect([(case, 1.0), (case, 2.0)], (Role.CINE,), CLASSES, {}, 1.5)
+    assert slices.neighbours.tolist() == [[0, 0, 1], [0, 1, 2], [1, 2, 2], [3, 3, 4], [3, 4, 5], [4, 5, 5]]
+    assert slices.weights.tolist() == [1, 1, 1, 2, 2, 2]
+
+
+def test_undrawn_classes_are_merged(case: Case) -> None:
+    merge = collect([(case, 1.0)], (Role.CINE,), CLASSES, {}, 1.5).merges[0]
+    shares = merge @ torch.tensor([0.1, 0.2, 0.3, 0.4])
+    assert shares.tolist() == pytest.approx([0.5, 0.2, 0.3, 0.0])
+
+
+def test_resampled_labels_keep_their_area() -> None:
+    labels = np.zeros((1, 64, 64), np.uint8)
+    labels[0, 10:40, 20:50] = 2
+    finer = resample_labels(labels, (1.0, 1.0), 0.5)
+    assert finer.shape == (1, 128, 128)
+    assert int((finer == 2).sum()) == 4 * 900
+
+
+def test_normalise_ignores_padding() -> None:
+    rng = np.random.default_rng(0)
+    image = torch.from_numpy(rng.uniform(100, 200, (1, 40, 40)).astype(np.float32))
+    padded = torch.zeros((1, 100, 100))
+    padded[:, 30:70, 30:70] = image
+    assert torch.allclose(normalise(padded)[:, 30:70, 30:70], normalise(image), atol=0.02)
+    assert not normalise(torch.full((2, 8, 8), 5.0)).any()
+
+
+def test_canvas_is_cropped_and_padded(case: Case) -> None:
+    slices = collect([(case, 1.0)], (Role.CINE,), CLASSES, {}, 0.25)
+    assert slices.images.shape == (3, CANVAS, CANVAS)
+
+
+class _Killed(Exception):
+    pass
+
+
+def _run(folder: Path, kill_at: int | None = None) -> dict[str, torch.Tensor]:
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.Conv2d(4, 1, 3))
+
+    def loss_of(net: torch.nn.Module, step: int) -> torch.Tensor:
+        if step == kill_at:
+            raise _Killed
+        x = torch.randn((2, 1, 8, 8), generator=torch.Generator().manual_seed(step))
+        return (net(x) - 1).square().mean()
+
+    optimisation = Optimisation(checkpoint_seconds=0)
+    return train(network, loss_of, Budget(steps=12), folder, optimisation, "test").state_dict()
+
+
+def test_killed_run_ends_in_the_same_weights(tmp_path: Path) -> None:
+    whole = _run(tmp_path / "whole")
+    with pytest.raises(_Killed):
+        _run(tmp_path / "killed", kill_at=7)
+    resumed = _run(tmp_path / "killed")
+    assert all(torch.equal(whole[key], resumed[key]) for key in whole)
+
+
+def test_budget_is_one_of_two() -> None:
+    for bad in ({}, {"minutes": 1, "steps": 1}, {"minutes": -1}, {"steps": 0}):
+        with pytest.raises(InputError):
+            Budget(**bad)
+    assert Budget(minutes=2).spent(5, 60) == 0.5
+    assert dataclasses.replace(Budget(steps=10), steps=20).spent(5, 60) == 0.25
