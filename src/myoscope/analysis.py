@@ -50,7 +50,7 @@ class Result:
         return save_outputs(Path(out), self.study, self.labels, self.measurements, report)
 
 
-def analyze(study: Study, device: str = "cpu", progress: Callable[[str], None] = lambda step: None) -> Result:
+def analyze(study: Study, device: str = "cpu", progress: Callable[[str], None] = lambda _: None) -> Result:
     """Segment, measure and judge a study.
 
     Args:

@@ -104,7 +104,7 @@ def predict(system: str, paths: list[Path], out: Out, device: Device = "cpu") ->
             say(f"{folder.name} ({i + 1} of {len(folders)})")
             study = layout_of(folder).read_study(folder)  # type: ignore[union-attr]
             for role, labels in model.predict(study).items():
-                written += len(write_series(study.get(role), labels, out, stem=study.id))  # type: ignore[arg-type]
+                written += len(write_series(study.get(role), labels, out, stem=study.id))
     if not written:
         raise InputError(f"{paths[0]}: expected images that {system} reads, found none; choose another system")
     typer.echo(f"{written} label maps in {out}")
@@ -232,9 +232,7 @@ def _summary(measurements: Any) -> None:
         if value is not None:
             typer.echo(f"{title}: {value:.1f} {unit}")
     if diagnosis.prediction:
-        typer.echo(
-            f"proposed diagnosis: {diagnosis.prediction} ({diagnosis.probabilities[diagnosis.prediction]:.0%})"
-        )
+        typer.echo(f"proposed diagnosis: {diagnosis.prediction} ({diagnosis.probabilities[diagnosis.prediction]:.0%})")
     for flag in measurements.quality.flags:
         if flag.level != "info":
             typer.echo(f"{flag.level}: {flag.message}")

@@ -80,7 +80,7 @@ def test_canvas_is_cropped_and_padded(case: Case) -> None:
     assert slices.images.shape == (3, CANVAS, CANVAS)
 
 
-class _Killed(Exception):
+class _KilledError(Exception):
     pass
 
 
@@ -90,7 +90,7 @@ def _run(folder: Path, kill_at: int | None = None) -> dict[str, torch.Tensor]:
 
     def loss_of(net: torch.nn.Module, step: int) -> torch.Tensor:
         if step == kill_at:
-            raise _Killed
+            raise _KilledError
         x = torch.randn((2, 1, 8, 8), generator=torch.Generator().manual_seed(step))
         return (net(x) - 1).square().mean()
 
@@ -100,7 +100,7 @@ def _run(folder: Path, kill_at: int | None = None) -> dict[str, torch.Tensor]:
 
 def test_killed_run_ends_in_the_same_weights(tmp_path: Path) -> None:
     whole = _run(tmp_path / "whole")
-    with pytest.raises(_Killed):
+    with pytest.raises(_KilledError):
         _run(tmp_path / "killed", kill_at=7)
     resumed = _run(tmp_path / "killed")
     assert all(torch.equal(whole[key], resumed[key]) for key in whole)

@@ -1,4 +1,6 @@
-"""ACDC 2017: cine MR, labelled at end-diastole and end-systole, five classes (Bernard et al., doi:10.1109/TMI.2018.2837502).
+"""ACDC 2017: cine MR, labelled at end-diastole and end-systole, five classes.
+
+Bernard et al. 2018, doi:10.1109/TMI.2018.2837502.
 
 A case is `patientNNN/` with `Info.cfg`, `patientNNN_4d.nii.gz` (may be absent) and, for two frames,
 `patientNNN_frameFF.nii.gz` with labels in `patientNNN_frameFF_gt.nii.gz`.

@@ -1,6 +1,8 @@
-"""EMIDEC: late gadolinium enhancement with infarct and no-reflow, 12 clinical values (Lalande et al., doi:10.3390/data5040089).
+"""EMIDEC: late gadolinium enhancement with infarct and no-reflow, 12 clinical values.
 
-A case is `Case_X/` with `Images/Case_X.nii.gz`, labels in `Contours/`, and the text file `Case X.txt` beside the folder.
+Lalande et al. 2020, doi:10.3390/data5040089.
+
+A case is `Case_X/` with `Images/Case_X.nii.gz`, labels in `Contours/`, and `Case X.txt` beside the folder.
 """
 
 import re

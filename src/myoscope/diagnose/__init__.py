@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from myoscope.diagnose.features import FEATURES
+from myoscope.diagnose.features import FEATURES, LOGARITHMIC
 from myoscope.measure.results import Diagnosis, Evidence, Measurements, SeriesDiagnosis
 
 
@@ -46,7 +46,7 @@ def _of_series(name: str, features: dict[str, float] | None) -> SeriesDiagnosis 
         return None
     model = _classifier(path)
     values = np.array([features[key] for key in model["features"]])
-    scaled = (values - model["mean"]) / model["scale"]
+    scaled = ((np.log1p(values) if LOGARITHMIC[name] else values) - model["mean"]) / model["scale"]
     weights = np.array(model["weights"])
     logits = weights @ scaled + model["intercepts"]
     shares = np.exp(logits - logits.max())

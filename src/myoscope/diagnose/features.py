@@ -17,8 +17,8 @@ def cine_features(m: Measurements) -> Features | None:
     lv, rv = m.lv, m.rv
     thick = [s.wall_thickness_ed_mm for s in m.segments if s.wall_thickness_ed_mm is not None]
     thickening = [s.wall_thickening_percent for s in m.segments if s.wall_thickening_percent is not None]
-    needed = (lv.edv_ml, lv.esv_ml, lv.ejection_fraction_percent, lv.mass_g, lv.wall_thickness_max_mm)
-    needed += (rv.edv_ml, rv.ejection_fraction_percent)
+    of_lv = [lv.edv_ml, lv.esv_ml, lv.ejection_fraction_percent, lv.mass_g, lv.wall_thickness_max_mm]
+    needed = [*of_lv, rv.edv_ml, rv.ejection_fraction_percent]
     if any(value is None for value in needed) or len(thick) < 10 or len(thickening) < 10:
         return None
     edv, esv, ef, mass, wall, rv_edv, rv_ef = (float(value) for value in needed if value is not None)
@@ -39,14 +39,17 @@ def cine_features(m: Measurements) -> Features | None:
 
 
 def lge_features(m: Measurements) -> Features | None:
-    """How much infarct there is, on a scale where small infarcts count."""
+    """How much infarct there is, and in how large a heart."""
     if m.lge.infarct_ml is None or m.lge.infarct_percent is None or m.lge.myocardium_ml is None:
         return None
     return {
-        "infarct volume (log ml)": float(np.log1p(m.lge.infarct_ml)),
-        "infarct share (log %)": float(np.log1p(m.lge.infarct_percent)),
+        "infarct volume (ml)": m.lge.infarct_ml,
+        "infarct share of myocardium (%)": m.lge.infarct_percent,
         "myocardial volume (ml)": m.lge.myocardium_ml,
     }
 
 
 FEATURES: dict[str, Callable[[Measurements], Features | None]] = {"cine": cine_features, "lge": lge_features}
+
+LOGARITHMIC = {"cine": False, "lge": True}
+"""Whether a classifier works on log(1 + value): a small infarct must count."""

@@ -15,7 +15,7 @@ import typer
 
 from myoscope.analysis import judge
 from myoscope.datasets import acdc, emidec
-from myoscope.diagnose.features import FEATURES
+from myoscope.diagnose.features import FEATURES, LOGARITHMIC
 from myoscope.evaluate.crossval import data_set_of, read_cases
 from myoscope.evaluate.folds import FOLDS, fold_of
 from myoscope.study import Case, Role
@@ -57,7 +57,9 @@ def main(
         held |= np.array([g in {s for s, h in zip(groups, held, strict=True) if h} for g in groups])
         other = fit(x[~held], y[~held], folds[~held])
         guess = other.predict_proba(test_x).argmax(1)
-        lines.append(_row("predicted, fold not seen in training", "the same fold, left out of the fit too", guess == test_y))
+        lines.append(
+            _row("predicted, fold not seen in training", "the same fold, left out of the fit too", guess == test_y)
+        )
         lines += ["", *confusion(test_y, guess, ORDER[series], "predicted labels, fold not seen")]
     lines += ["", *confusion(y, guesses.argmax(1), ORDER[series], f"{name} labels, cross-validation")]
     page.write_text("\n".join(lines) + "\n")
@@ -90,7 +92,10 @@ def out_of_fold(cases: Sequence[Case], runs: Path, system: str) -> dict[str, Map
 def table(
     cases: Sequence[Case], labels: Mapping[str, Mapping[Role, Volume]], series: str
 ) -> tuple[list[str], np.ndarray, np.ndarray, list[str]]:
-    """Ids, features (n, f), class indices (n,) and feature names of the cases whose features are complete."""
+    """Ids, features (n, f) as the classifier takes them, class indices (n,) and feature names.
+
+    Cases with incomplete features are left out.
+    """
     ids, rows, classes, keys = [], [], [], []
     for case in cases:
         if case.id not in labels:
@@ -103,7 +108,8 @@ def table(
         keys = list(features)
         rows.append(list(features.values()))
         classes.append(ORDER[series].index(case.group or ""))
-    return ids, np.array(rows), np.array(classes), keys
+    values = np.array(rows)
+    return ids, np.log1p(values) if LOGARITHMIC[series] else values, np.array(classes), keys
 
 
 def fit(x: np.ndarray, y: np.ndarray, folds: np.ndarray) -> Any:
@@ -114,8 +120,13 @@ def fit(x: np.ndarray, y: np.ndarray, folds: np.ndarray) -> Any:
     from sklearn.preprocessing import StandardScaler
 
     regression = LogisticRegressionCV(
-        Cs=STRENGTHS, cv=PredefinedSplit(folds), scoring="neg_log_loss", max_iter=5000, l1_ratios=(0,), use_legacy_attributes=False
-    )  # fmt: skip
+        Cs=STRENGTHS,
+        cv=PredefinedSplit(folds),
+        scoring="neg_log_loss",
+        max_iter=5000,
+        l1_ratios=(0,),
+        use_legacy_attributes=False,
+    )
     return make_pipeline(StandardScaler(), regression).fit(x, y)
 
 
@@ -143,7 +154,12 @@ def _row(labels: str, test: str, right: np.ndarray) -> str:
 
 def confusion(truth: np.ndarray, guess: np.ndarray, classes: list[str], title: str) -> list[str]:
     """A confusion matrix in Markdown; rows are the truth."""
-    lines = [f"Confusion, {title} (rows: truth):", "", "| |" + "|".join(classes) + "|", "|---" * (len(classes) + 1) + "|"]
+    lines = [
+        f"Confusion, {title} (rows: truth):",
+        "",
+        "| |" + "|".join(classes) + "|",
+        "|---" * (len(classes) + 1) + "|",
+    ]
     for i, name in enumerate(classes):
         counts = [int(((truth == i) & (guess == j)).sum()) for j in range(len(classes))]
         lines.append(f"| {name} |" + "|".join(map(str, counts)) + "|")

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from myoscope.datasets import LAYOUTS, case_folders, read_case
+from myoscope.errors import InputError
 from myoscope.evaluate.folds import FOLDS, fold_of
 from myoscope.evaluate.metrics import CINE_REGIONS, LGE_REGIONS, region_scores
+from myoscope.files import write_whole
 from myoscope.io.nifti import shown
 from myoscope.study import Case, Role
 from myoscope.systems import system_module
@@ -113,9 +115,7 @@ def score_fold(system: str, cases: Sequence[Case], fold: int, weights: Path, dev
                 row = {"data": data_set_of(case), "case": case.id, "group": case.group, "fold": fold + 1}
                 phase = ("ED", "ES")[frame] if predicted.voxels.ndim == 4 else ""
                 rows.append(row | {"phase": phase} | region_scores(a, b, REGIONS[role], voxel_ml))
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(rows, indent=1))
-    os.replace(part, path)
+    write_whole(path, json.dumps(rows, indent=1))
     return rows
 
 
@@ -141,8 +141,6 @@ def evaluate(system: str, roots: Sequence[Path], runs: Path, minutes: float | No
             rows += score_fold(system, cases, fold, weights, device)
             used.append(fold + 1)
     if not rows:
-        from myoscope.errors import InputError
-
         raise InputError(f"{shown(runs)}: expected trained folds, found none; add --minutes to train them")
     columns = list(dict.fromkeys(key for row in rows for key in row))
     with (runs / "scores.csv").open("w", newline="") as file:
@@ -151,9 +149,9 @@ def evaluate(system: str, roots: Sequence[Path], runs: Path, minutes: float | No
         writer.writerows(rows)
     summary = summarise(rows)
     cards = [json.loads((runs / f"fold-{k}" / f"{system}.json").read_text()) for k in used]
-    (runs / "results.json").write_text(json.dumps({"folds": used, "scores": summary}, indent=1))
+    write_whole(runs / "results.json", json.dumps({"folds": used, "scores": summary}, indent=1))
     page = results_page(system, roots, summary, used, cards)
-    (runs / "results.md").write_text(page)
+    write_whole(runs / "results.md", page)
     return page
 
 
@@ -193,9 +191,10 @@ def results_page(
     lines = [
         f"# {system}: {held_out}",
         "",
-        f"Written by `{command}`. Dice on whole volumes, all slices, on the image's own grid; empty against empty is 1.",
-        "Beside it Dice over the cases where the structure is present, how often presence itself is right, and the mean",
-        f"absolute volume error. Trained for {'; '.join(minutes)}.",
+        f"Written by `{command}`.",
+        "Dice on whole volumes, all slices, on the image's own grid; empty against empty is 1. Beside it Dice over the",
+        "cases where the structure is present, how often presence itself is right, and the mean absolute volume error.",
+        f"Each fold was trained for {'; '.join(minutes)}.",
         "",
         "| data | phase | region | n | Dice, mean ± SD | where present (n) | presence right | volume error |",
         "|---|---|---|---|---|---|---|---|",

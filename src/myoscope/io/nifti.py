@@ -4,6 +4,7 @@ import gzip
 import logging
 import zlib
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -91,14 +92,14 @@ def type_of(header: nib.Nifti1Header) -> type[nib.Nifti1Image]:
     return nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
 
 
-def _load(path: Path) -> tuple[nib.Nifti1Image, nib.Nifti1Header]:
+def _load(path: Path) -> tuple[Any, Any]:
     """The image, and its header as it stands in the file (nibabel repairs what it loads)."""
     if not path.exists():
         raise InputError(f"{shown(path)}: no such file; check the path")
     try:
         image = nib.load(path)
         with Opener(str(path)) as file:
-            raw = type(image.header).from_fileobj(file, check=False)
+            raw = type(image.header).from_fileobj(file, check=False)  # type: ignore[call-arg,arg-type]
     except (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error) as error:
         raise InputError(f"{shown(path)}: expected a NIfTI image, cannot read it ({_reason(error)})") from None
     if not isinstance(image, nib.Nifti1Image | nib.Nifti1Pair):
@@ -200,12 +201,12 @@ def _to_view(voxels: np.ndarray, axes: tuple[int, int, int], flips: tuple[bool, 
     """From the file's (i, j, k[, t]) to ([T,] Z, Y, X)."""
     order = (3, *axes) if voxels.ndim == 4 else axes
     view = voxels.transpose(order)
-    return np.ascontiguousarray(np.flip(view, [view.ndim - 3 + i for i, flip in enumerate(flips) if flip]))
+    return np.ascontiguousarray(np.flip(view, tuple(view.ndim - 3 + i for i, flip in enumerate(flips) if flip)))
 
 
 def _from_view(view: np.ndarray, axes: tuple[int, int, int], flips: tuple[bool, bool, bool]) -> np.ndarray:
     """Undo `_to_view`."""
-    voxels = np.flip(view, [view.ndim - 3 + i for i, flip in enumerate(flips) if flip])
+    voxels = np.flip(view, tuple(view.ndim - 3 + i for i, flip in enumerate(flips) if flip))
     order = (3, *axes) if voxels.ndim == 4 else axes
     return np.ascontiguousarray(voxels.transpose(np.argsort(order)))
 

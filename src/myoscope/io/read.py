@@ -76,7 +76,7 @@ def _read_file(path: Path, role: Role | None) -> Study:
     return Study(series.name, Patient(), (series,))
 
 
-def _series(path: Path, role: Role | None, directions=None) -> Series:  # noqa: ANN001
+def _series(path: Path, role: Role | None, directions: np.ndarray | None = None) -> Series:
     image, grid = read_nifti(path, directions)
     is_cine = len(image.frames) > 1
     if role is None and not is_cine:

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -27,7 +26,9 @@ def check_out(out: Path) -> None:
         with tempfile.TemporaryFile(dir=out):
             pass
     except OSError as error:
-        raise InputError(f"{shown(out)}: cannot write there ({error.strerror}); choose another folder with -o") from None
+        raise InputError(
+            f"{shown(out)}: cannot write there ({error.strerror}); choose another folder with -o"
+        ) from None
 
 
 def save_outputs(
@@ -49,7 +50,7 @@ def save_outputs(
                 write_series(series, labels[series.role], part / "segmentations")
         (out / "segmentations").mkdir(exist_ok=True)
         for path in sorted(p for p in part.rglob("*") if p.is_file()):
-            os.replace(path, out / path.relative_to(part))
+            path.replace(out / path.relative_to(part))
     except OSError as error:
         raise InputError(f"{shown(out)}: cannot write there ({error.strerror}); free space or choose another") from None
     finally:

@@ -7,8 +7,7 @@ that stands in its place before the loss is taken.
 
 import hashlib
 import json
-import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from myoscope.errors import InputError
+from myoscope.files import write_whole
 from myoscope.labels import Structure
 from myoscope.networks.unet import UNet
 from myoscope.study import Case, Role, Series, Study
@@ -59,7 +59,7 @@ RECIPES = {
         "compact-cine",
         (Role.CINE, Role.BSSFP),
         _ANATOMY,
-        {s: Structure.MYOCARDIUM for s in (Structure.INFARCT, Structure.NO_REFLOW, Structure.EDEMA)},
+        dict.fromkeys((Structure.INFARCT, Structure.NO_REFLOW, Structure.EDEMA), Structure.MYOCARDIUM),
         spacing_mm=1.5,
     ),
     "compact-lge": Recipe(
@@ -123,13 +123,8 @@ class Model:
         from safetensors.torch import save
 
         tensors = {k: v.half().contiguous() for k, v in self.network.state_dict().items() if v.is_floating_point()}
-        for target, data in (
-            (path, save(tensors)),
-            (path.with_suffix(".json"), json.dumps(card, indent=2, ensure_ascii=False).encode()),
-        ):
-            part = target.with_name(target.name + ".part")
-            part.write_bytes(data)
-            os.replace(part, target)
+        write_whole(path.with_suffix(".json"), json.dumps(card, indent=2, ensure_ascii=False) + "\n")
+        write_whole(path, save(tensors))
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> "Model":
@@ -150,7 +145,7 @@ class Model:
         result = network.load_state_dict({k: v.float() for k, v in load(data).items()}, strict=False)
         if [k for k in result.missing_keys if not k.endswith("num_batches_tracked")] or result.unexpected_keys:
             raise InputError(f"{path}: weights do not fit {recipe.name}; train it again")
-        network = network.to(device, memory_format=torch.channels_last)
+        network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return cls(recipe, network, card, hashlib.sha256(data).hexdigest())
 
 
@@ -178,7 +173,8 @@ def train(recipe: Recipe, cases: Sequence[Case], budget: Budget, folder: Path, d
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=2))
     torch.manual_seed(recipe.seed)
-    network = UNet(3, len(recipe.classes), recipe.widths).to(device, memory_format=torch.channels_last)
+    network = UNet(3, len(recipe.classes), recipe.widths).to(device)
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if recipe.start_from:
         start = Model.load(weights_of(recipe.start_from), device)
         _copy_weights(start, network, recipe.classes)
@@ -200,7 +196,7 @@ def _copy_weights(start: Model, network: UNet, classes: tuple[Structure, ...]) -
                 rows[i].copy_(known[start.recipe.classes.index(structure)])
 
 
-def _loss(recipe: Recipe, cases: Sequence[Case], device: torch.device):  # noqa: ANN202
+def _loss(recipe: Recipe, cases: Sequence[Case], device: torch.device) -> Callable[[torch.nn.Module, int], Tensor]:
     """The loss of a step: cross-entropy + Dice over the classes that each case draws."""
     from monai.losses import DiceLoss
 

@@ -78,9 +78,10 @@ def draw(centres: Tensor, strength: Strength, crop: int, spacing_mm: float, rng:
         torch.stack([mirrored * stretch * cos, -sin / stretch, shift[:, 1]], 1),
         torch.stack([mirrored * stretch * sin, cos / stretch, shift[:, 0]], 1),
     ]
+    bend = torch.randn((n, 2, 5, 5), generator=rng)
     return Draw(
         affine=torch.stack(rows, 1),
-        elastic=torch.randn((n, 2, 5, 5), generator=rng) * strength.elastic_mm / spacing_mm * 2 / CANVAS * chance(0.5, 1, 1, 1),
+        elastic=bend * strength.elastic_mm / spacing_mm * 2 / CANVAS * chance(0.5, 1, 1, 1),
         gamma=torch.exp(uniform(-1, 1, 1, 1, 1) * strength.gamma),
         contrast=1 + uniform(-1, 1, 1, 1, 1) * strength.contrast,
         brightness=uniform(-0.1, 0.1, 1, 1, 1),
@@ -112,7 +113,9 @@ def apply(draw: Draw, images: Tensor, labels: Tensor, crop: int, rng: torch.Gene
     small = F.interpolate(F.avg_pool2d(pixels, 2), size, mode="bilinear", align_corners=False)
     pixels = torch.lerp(pixels, small, draw.low_resolution)
     pixels = torch.lerp(pixels, F.avg_pool2d(pixels, 3, 1, 1), draw.blur)
-    pixels = pixels.clamp(0, 1) ** draw.gamma * torch.exp(F.interpolate(draw.shading, size, mode="bicubic", align_corners=True))
+    pixels = pixels.clamp(0, 1) ** draw.gamma * torch.exp(
+        F.interpolate(draw.shading, size, mode="bicubic", align_corners=True)
+    )
     pixels = (pixels - 0.3) * draw.contrast + 0.3 + draw.brightness * (pixels > 0)
     noise = torch.randn(pixels.shape, generator=rng, device=pixels.device)
     return pixels + noise * draw.noise, codes  # fmt: skip

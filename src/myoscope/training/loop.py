@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,10 +10,11 @@ from pathlib import Path
 import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from myoscope.errors import InputError
+from myoscope.files import write_whole
 
 WARM_UP = 0.05
 """Share of the budget in which the learning rate rises."""
@@ -94,7 +94,7 @@ def train(
     losses: list[float] = []
     columns = (TextColumn(title), BarColumn(), TextColumn("{task.percentage:3.0f} %  loss {task.fields[loss]:.3f}"))
     with Progress(*columns, TimeRemainingColumn()) as progress:
-        task = progress.add_task(title, total=1.0, completed=budget.spent(step, seconds), loss=float("nan"))
+        task = progress.add_task(title, total=1.0, loss=float("nan"))
         while (spent := budget.spent(step, seconds)) < 1:
             rate = optimisation.learning_rate * learning_rate_factor(spent)
             losses.append(_step(network, average, optimiser, loss_of, step, rate, optimisation.clip_norm))
@@ -145,9 +145,8 @@ def _save(
     for i, state in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{i}.{k}": torch.as_tensor(v) for k, v in state.items()}
     tensors = {k: v.detach().clone().contiguous() for k, v in tensors.items()}
-    part = folder / "state.safetensors.part"
-    save_file(tensors, part, {"progress": json.dumps({"step": step, "seconds": seconds})})
-    os.replace(part, folder / "state.safetensors")
+    progress = {"progress": json.dumps({"step": step, "seconds": seconds})}
+    write_whole(folder / "state.safetensors", save(tensors, progress))
 
 
 def _resume(

@@ -1,6 +1,6 @@
 """Slices of many cases, resampled in plane, in memory on the device: what a batch is drawn from."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -145,7 +145,7 @@ def class_indices(
     return table[codes]
 
 
-def _merge_matrix(drawn_as: dict[Structure, Structure], classes: tuple[Structure, ...]) -> Tensor:
+def _merge_matrix(drawn_as: Mapping[Structure, Structure], classes: tuple[Structure, ...]) -> Tensor:
     """(C, C) matrix that adds the probability of an undrawn class to the class drawn in its place."""
     merge = torch.eye(len(classes))
     for undrawn, drawn in drawn_as.items():
