@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import numpy as np
+
 from myoscope.datasets import acdc, emidec, layout_of
 from myoscope.errors import InputError
 from myoscope.io.nifti import is_nifti, read_nifti, shown
