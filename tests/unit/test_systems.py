@@ -63,3 +63,13 @@ def test_only_the_largest_body_is_kept() -> None:
     assert kept[1, 5, 5] == Structure.RV
     assert (kept[:, 2:5, 2:5] == Structure.LV).all()
     assert not keep_heart(np.zeros((2, 4, 4), np.uint8)).any()
+
+
+def test_traces_of_scar_are_dropped() -> None:
+    from myoscope.systems.compact import drop_traces
+
+    labels = np.array([[[1, 2, 3, 3, 3, 4]]], np.uint8)
+    limits = {Structure.NO_REFLOW: 0.3, Structure.INFARCT: 2.0}
+    assert drop_traces(labels, limits, 1.0).tolist() == labels.tolist()
+    assert drop_traces(labels, limits, 0.2).ravel().tolist() == [1, 2, 2, 2, 2, 2]
+    assert drop_traces(labels, {Structure.NO_REFLOW: 1.5}, 1.0).ravel().tolist() == [1, 2, 3, 3, 3, 3]

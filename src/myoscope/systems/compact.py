@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from myoscope.errors import InputError
 from myoscope.files import write_whole
-from myoscope.labels import Structure
+from myoscope.labels import SCAR, Structure
 from myoscope.networks.unet import UNet
 from myoscope.study import Case, Role, Series, Study
 from myoscope.training.loop import Budget, Optimisation
@@ -46,6 +46,8 @@ class Recipe:
     phantoms: int = 60
     phantom_share: float = 0.15
     """Share of the slices drawn that are synthetic."""
+    smallest_ml: dict[Structure, float] = field(default_factory=dict)
+    """Less than this of a structure in the whole stack is taken for a mistake: see `drop_traces`."""
     start_from: str | None = None
     """Installed model whose weights training starts from."""
     optimisation: Optimisation = field(default_factory=Optimisation)
@@ -70,6 +72,7 @@ RECIPES = {
         spacing_mm=1.4,
         crop=96,
         batch=12,
+        smallest_ml={Structure.NO_REFLOW: 0.3, Structure.INFARCT: 2.0},
         start_from="compact-cine",
     ),
 }
@@ -96,7 +99,7 @@ class Model:
         """Segment one series, frame by frame; see `predict`."""
         codes = np.array(self.recipe.classes, np.uint8)
         labels = [codes[self._indices(frame, series.image)] for frame in series.image.frames]
-        labels = [keep_heart(label) for label in labels]
+        labels = [drop_traces(keep_heart(x), self.recipe.smallest_ml, series.image.voxel_ml) for x in labels]
         return series.image.with_voxels(np.stack(labels) if series.image.voxels.ndim == 4 else labels[0])
 
     def _indices(self, frame: np.ndarray, grid: Volume) -> np.ndarray:
@@ -156,6 +159,22 @@ def keep_heart(labels: np.ndarray) -> np.ndarray:
         return labels
     largest = np.bincount(parts.ravel())[1:].argmax() + 1
     return np.where(parts == largest, labels, 0).astype(np.uint8)
+
+
+def drop_traces(labels: np.ndarray, smallest_ml: dict[Structure, float], voxel_ml: float) -> np.ndarray:
+    """Labels (Z, Y, X) where a trace of no-reflow became infarct, and a trace of infarct (with it) myocardium.
+
+    Args:
+        labels: `Structure` codes.
+        smallest_ml: Volume below which a structure is a trace; an absent structure is never one.
+        voxel_ml: Volume of a voxel in ml.
+    """
+    result = labels.copy()
+    for traces, becomes in (((Structure.NO_REFLOW,), Structure.INFARCT), (SCAR, Structure.MYOCARDIUM)):
+        found = np.isin(result, traces)
+        if found.sum() * voxel_ml < smallest_ml.get(traces[0], 0.0):
+            result[found] = becomes
+    return result
 
 
 def train(recipe: Recipe, cases: Sequence[Case], budget: Budget, folder: Path, device: str = "cpu") -> Model:
