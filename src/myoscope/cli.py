@@ -48,12 +48,13 @@ def analyze(study: Path, out: Out, role: RoleName = None, device: Device = "cpu"
     from myoscope.io.save import check_out
 
     found = read_study(study, role)
+    device = _device(device)
     check_out(out)
     with _progress() as say:
         say("loading the models")
         from myoscope import analysis
 
-        result = analysis.analyze(found, _device(device), say)
+        result = analysis.analyze(found, device, say)
         say("writing the report")
         report = result.save(out)
     _summary(result.measurements)

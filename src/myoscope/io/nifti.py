@@ -100,8 +100,12 @@ def _load(path: Path) -> tuple[Any, Any]:
         image = nib.load(path)
         with Opener(str(path)) as file:
             raw = type(image.header).from_fileobj(file, check=False)  # type: ignore[call-arg,arg-type]
+            while path.suffix.lower() == ".gz" and file.read(1 << 20):  # the checksum stands at the end
+                pass
     except (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error) as error:
-        raise InputError(f"{shown(path)}: expected a NIfTI image, cannot read it ({_reason(error)})") from None
+        raise InputError(
+            f"{shown(path)}: expected a NIfTI image, cannot read it ({_reason(error, path)}); copy or export it again"
+        ) from None
     if not isinstance(image, nib.Nifti1Image | nib.Nifti1Pair):
         raise InputError(f"{shown(path)}: expected a NIfTI image, found {type(image).__name__}; convert it to NIfTI")
     while image.ndim > 4 and image.shape[-1] == 1:
@@ -114,9 +118,10 @@ def _load(path: Path) -> tuple[Any, Any]:
     return image, raw
 
 
-def _reason(error: Exception) -> str:
-    text = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return "compressed data is cut short or damaged" if isinstance(error, EOFError | zlib.error) else shown(text)[:120]
+def _reason(error: Exception, path: Path) -> str:
+    if isinstance(error, EOFError | zlib.error | gzip.BadGzipFile):
+        return "compressed data is cut short or damaged"
+    return shown((str(error).replace(str(path), path.name).splitlines() or [type(error).__name__])[0])[:120]
 
 
 def _voxels(image: nib.Nifti1Image, path: Path, labels: bool = False) -> np.ndarray:
@@ -127,7 +132,7 @@ def _voxels(image: nib.Nifti1Image, path: Path, labels: bool = False) -> np.ndar
         voxels = np.asarray(image.dataobj, dtype=np.float32)
     except (OSError, EOFError, ValueError, zlib.error, gzip.BadGzipFile, OverflowError) as error:
         raise InputError(
-            f"{shown(path)}: the image data cannot be read ({_reason(error)}); copy the file again"
+            f"{shown(path)}: the image data cannot be read ({_reason(error, path)}); copy the file again"
         ) from None
     finite = np.isfinite(voxels)
     if not finite.any():

@@ -16,6 +16,7 @@ _WORDS = {
     Role.T2: r"t2|t2w|stir",
     Role.BSSFP: r"c0|bssfp|ssfp|trufi|fiesta",
 }
+_DICOM = "DICOM, which is not read yet (convert it, with dcm2niix for one)"
 _LABEL_FILE = re.compile(r"(^|[_\-. ])(gt|gd|seg|label|labels|mask|contours?)([_\-. ]|$)", re.IGNORECASE)
 
 
@@ -95,7 +96,7 @@ def _read_folder(folder: Path, role: Role | None) -> Study:
     files = sorted(path for path in folder.rglob("*") if is_nifti(path))
     images = [path for path in files if not _LABEL_FILE.search(path.name.split(".nii")[0])]
     if not images:
-        found = "none" if not any(folder.iterdir()) else "only labels" if files else "no .nii or .nii.gz"
+        found = "only labels" if files else _contents(folder)
         raise InputError(f"{shown(folder)}: expected NIfTI images, found {found}; give a study's folder")
     if any(layout_of(sub) for sub in folder.iterdir() if sub.is_dir()):
         raise InputError(f"{shown(folder)}: expected one study, found a data set; give one case folder of it")
@@ -111,7 +112,21 @@ def _read_folder(folder: Path, role: Role | None) -> Study:
     return Study(folder.name or folder.resolve().name, Patient(), tuple(series))
 
 
-def _kind(path: Path) -> str:
+def _contents(folder: Path) -> str:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    if any(_is_dicom(path) for path in files):
+        return _DICOM
+    return "no .nii or .nii.gz" if files else "none"
+
+
+def _is_dicom(path: Path) -> bool:
     if path.suffix.lower() in (".dcm", ".ima"):
-        return "DICOM, which is not read yet (convert it, with dcm2niix for one)"
+        return True
+    with path.open("rb") as file:
+        return file.read(132)[128:] == b"DICM"
+
+
+def _kind(path: Path) -> str:
+    if path.is_file() and _is_dicom(path):
+        return _DICOM
     return f"a {path.suffix or 'nameless'} file" if path.is_file() else "something else"
