@@ -1,4 +1,4 @@
-"""Fit the classifiers of `diagnose` and measure them: `python -m myoscope.diagnose.fit --help`.
+"""Fit the classifiers of `diagnose` and measure them: `python -m myoscope.evaluate.diagnosis --help`.
 
 Cine: fitted on measurements from the experts' labels of ACDC; tested by cross-validation there, and on predicted
 labels of the folds that a compact-cine model has not seen. LGE: the experts' labels separate the classes perfectly, so
@@ -13,11 +13,13 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from myoscope import diagnose
 from myoscope.analysis import judge
 from myoscope.datasets import acdc, emidec
 from myoscope.diagnose.features import FEATURES, LOGARITHMIC
 from myoscope.evaluate.crossval import data_set_of, read_cases
 from myoscope.evaluate.folds import FOLDS, fold_of
+from myoscope.files import write_whole
 from myoscope.study import Case, Role
 from myoscope.systems import system_module
 from myoscope.volume import Volume
@@ -36,44 +38,38 @@ def main(
     """Fit one classifier, write it into the package and its results into a page."""
     cases = read_cases(data)
     predicted = out_of_fold(cases, runs, f"compact-{series}")
-    role = Role(series)
-    wanted = [case for case in cases if case.group in ORDER[series] and role in case.labels]
+    wanted = [case for case in cases if case.group in ORDER[series] and Role(series) in case.labels]
     expert = {case.id: case.labels for case in wanted}
-    source = expert if series == "cine" else predicted
-    ids, x, y, keys = table(wanted, source, series)
-    groups = [case.scan for case in wanted if case.id in ids]
-    lines = [f"# Diagnosis from {series}", "", f"Written by `python -m myoscope.diagnose.fit --series {series}`.", ""]
-    lines += ["| labels | tested on | n | right | 95 % interval |", "|---|---|---|---|---|"]
+    ids, x, y, keys = table(wanted, expert if series == "cine" else predicted, series)
     folds = np.array([f for case, f in zip(wanted, fold_of(wanted), strict=True) if case.id in ids])
-    guesses = cross_predict(x, y, folds)
-    right = guesses.argmax(1) == y
     name = "expert" if series == "cine" else "out-of-fold predicted"
-    lines.append(_row(name, f"{FOLDS}-fold cross-validation", right))
-    model = fit(x, y, folds)
+    tests = [(f"{name}, {FOLDS}-fold cross-validation", y, cross_predict(x, y, folds).argmax(1))]
     if series == "cine":
-        seen = {case.id for case in wanted if case.id in predicted}
-        test_ids, test_x, test_y, _ = table([c for c in wanted if c.id in seen], predicted, series)
-        held = np.array([case_id in test_ids for case_id in ids])
-        held |= np.array([g in {s for s, h in zip(groups, held, strict=True) if h} for g in groups])
-        other = fit(x[~held], y[~held], folds[~held])
-        guess = other.predict_proba(test_x).argmax(1)
-        lines.append(
-            _row("predicted, fold not seen in training", "the same fold, left out of the fit too", guess == test_y)
-        )
-        lines += ["", *confusion(test_y, guess, ORDER[series], "predicted labels, fold not seen")]
-    lines += ["", *confusion(y, guesses.argmax(1), ORDER[series], f"{name} labels, cross-validation")]
-    page.write_text("\n".join(lines) + "\n")
+        scans = {case.id: case.scan for case in wanted}
+        unseen = [case for case in wanted if case.id in predicted]
+        _, test_x, test_y, _ = table(unseen, predicted, series)
+        rest = np.array([scans[case_id] not in {case.scan for case in unseen} for case_id in ids])
+        guess = fit(x[rest], y[rest], folds[rest]).predict(test_x)
+        tests.append(("predicted, on cases that neither the network nor the classifier has seen", test_y, guess))
+    page.write_text(results_page(series, tests))
+    kept = as_numbers(fit(x, y, folds)) | {"classes": ORDER[series], "features": keys, "n": len(y), "labels": name}
+    kept["licence"] = "CC BY-NC-SA 4.0 (LICENSE-WEIGHTS.md): research use only, not commercial"
+    write_whole(Path(diagnose.__file__).with_name(f"{series}.json"), json.dumps(kept, indent=1) + "\n")
+    typer.echo(page.read_text())
+
+
+def as_numbers(model: Any) -> dict[str, Any]:
+    """A fitted classifier as plain numbers, one row of weights a class."""
     scaler, regression = model.steps[0][1], model.steps[-1][1]
     weights, intercepts = regression.coef_, regression.intercept_
-    if len(weights) == 1:  # two classes: one row of weights stands for both
+    if len(weights) == 1:  # of two classes scikit-learn keeps the second only
         weights, intercepts = np.vstack([-weights, weights]) / 2, np.append(-intercepts, intercepts) / 2
-    kept: dict[str, Any] = {
-        "classes": ORDER[series], "features": keys, "mean": scaler.mean_.tolist(), "scale": scaler.scale_.tolist(),
-        "weights": weights.tolist(), "intercepts": intercepts.tolist(), "n": len(y),
-        "right_percent": 100 * float(right.mean()), "labels": name, "licence": "CC BY-NC-SA 4.0 (LICENSE-WEIGHTS.md)",
-    }  # fmt: skip
-    Path(__file__).with_name(f"{series}.json").write_text(json.dumps(kept, indent=1) + "\n")
-    typer.echo(page.read_text())
+    return {
+        "mean": scaler.mean_.tolist(),
+        "scale": scaler.scale_.tolist(),
+        "weights": weights.tolist(),
+        "intercepts": intercepts.tolist(),
+    }
 
 
 def out_of_fold(cases: Sequence[Case], runs: Path, system: str) -> dict[str, Mapping[Role, Volume]]:
@@ -147,9 +143,16 @@ def interval(right: np.ndarray) -> tuple[float, float]:
     return 100 * (middle - half), 100 * (middle + half)
 
 
-def _row(labels: str, test: str, right: np.ndarray) -> str:
-    low, high = interval(right)
-    return f"| {labels} | {test} | {len(right)} | {100 * right.mean():.0f} % | {low:.0f} to {high:.0f} % |"
+def results_page(series: str, tests: Sequence[tuple[str, np.ndarray, np.ndarray]]) -> str:
+    """Accuracy and confusion of every test (name, true classes, guessed classes), as Markdown."""
+    lines = [f"# Diagnosis from {series}", "", f"Written by `python -m myoscope.evaluate.diagnosis --series {series}`."]
+    lines += ["", "| labels | n | right | 95 % interval |", "|---|---|---|---|"]
+    for name, truth, guess in tests:
+        low, high = interval(guess == truth)
+        lines.append(f"| {name} | {len(truth)} | {100 * (guess == truth).mean():.0f} % | {low:.0f} to {high:.0f} % |")
+    for name, truth, guess in tests:
+        lines += ["", *confusion(truth, guess, ORDER[series], name)]
+    return "\n".join(lines) + "\n"
 
 
 def confusion(truth: np.ndarray, guess: np.ndarray, classes: list[str], title: str) -> list[str]:
