@@ -18,7 +18,7 @@ from pathlib import Path
 
 from myoscope import __version__
 from myoscope.datasets.phantom import KEPT_ASIDE, draw, sample
-from myoscope.io.nifti import write_study
+from myoscope.io.save import write_study
 from myoscope.study import Case, Role
 
 STAGES = ("read", "segment", "measure", "report")

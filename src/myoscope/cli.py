@@ -30,14 +30,13 @@ def demo(
     out: Out = Path("out/demo"), seed: Annotated[int, typer.Option(help="Another seed, another patient.")] = 7
 ) -> None:
     """Make a synthetic study, analyse it, and print where the report is."""
-    from myoscope.datasets.phantom import KEPT_ASIDE, phantom_case
-    from myoscope.io.nifti import write_study
-    from myoscope.io.save import check_out
+    from myoscope.datasets.phantom import KEPT_ASIDE, draw, sample
+    from myoscope.io.save import check_out, write_study
 
     check_out(out)
     with _progress() as say:
         say("drawing a synthetic study")
-        study = write_study(phantom_case(seed, KEPT_ASIDE, frames=20).study, out / "study")
+        study = write_study(draw(sample(seed, KEPT_ASIDE, "MINF")).study, out / "study")
     analyze(study, out)
 
 

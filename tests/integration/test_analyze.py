@@ -12,8 +12,8 @@ from jsonschema import validate
 import myoscope
 from myoscope.analysis import analyze, judge
 from myoscope.datasets.phantom import KEPT_ASIDE, phantom_case
-from myoscope.io.nifti import write_study
 from myoscope.io.read import read_study
+from myoscope.io.save import write_study
 from myoscope.labels import LV_WALL, SCAR, Structure
 from myoscope.measure.results import Measurements
 from myoscope.study import Case, Role

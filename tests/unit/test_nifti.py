@@ -13,7 +13,8 @@ from nibabel.orientations import apply_orientation, inv_ornt_aff
 
 from myoscope.datasets.phantom import draw, sample
 from myoscope.errors import InputError
-from myoscope.io.nifti import read_labels, read_nifti, write_labels, write_study
+from myoscope.io.nifti import read_labels, read_nifti, write_labels
+from myoscope.io.save import write_study
 from myoscope.labels import OWN_CODES, Structure
 from myoscope.study import Role
 from myoscope.volume import plain_affine

@@ -14,7 +14,7 @@ from nibabel.spatialimages import HeaderDataError
 
 from myoscope.errors import InputError
 from myoscope.labels import Structure, to_structures
-from myoscope.study import FileGrid, Study
+from myoscope.study import FileGrid
 from myoscope.volume import OBLIQUE_DEGREES, Volume
 
 SUFFIXES = (".nii", ".nii.gz")
@@ -214,20 +214,3 @@ def _from_view(view: np.ndarray, axes: tuple[int, int, int], flips: tuple[bool, 
     voxels = np.flip(view, tuple(view.ndim - 3 + i for i, flip in enumerate(flips) if flip))
     order = (3, *axes) if voxels.ndim == 4 else axes
     return np.ascontiguousarray(voxels.transpose(np.argsort(order)))
-
-
-def write_study(study: Study, folder: Path) -> Path:
-    """Write the images of a study as NIfTI, one file a role, in words that `read_study` understands.
-
-    Returns:
-        The folder. Files hold (x, y, z[, t]) with the volume's affine, in mm and ms.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    for series in study.series:
-        voxels = series.image.voxels.transpose(range(series.image.voxels.ndim)[::-1])
-        image = nib.Nifti1Image(np.ascontiguousarray(voxels), series.image.affine)
-        image.header.set_xyzt_units("mm", "msec")
-        if series.image.frame_time_ms:
-            image.header.set_zooms((*image.header.get_zooms()[:3], series.image.frame_time_ms))
-        nib.save(image, folder / f"{series.role}.nii.gz")
-    return folder

@@ -1,4 +1,4 @@
-"""Read a study: a NIfTI file, a folder of them, or a case folder of a public data set."""
+"""Read a study: a NIfTI file, a folder of them (with `patient.json` or not), or a case folder of a public data set."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,8 @@ import numpy as np
 from myoscope.datasets import acdc, emidec, layout_of
 from myoscope.errors import InputError
 from myoscope.io.nifti import is_nifti, read_nifti, shown
-from myoscope.study import Patient, Role, Series, Study
+from myoscope.io.patient import read_patient
+from myoscope.study import Role, Series, Study
 
 _WORDS = {
     Role.CINE: r"cine|sax|frame\d+|4d",
@@ -76,7 +77,7 @@ def _read_file(path: Path, role: Role | None) -> Study:
     if layout is emidec:
         role = role or Role.LGE
     series = _series(path, role or guess_role(path), getattr(layout, "DIRECTIONS", None))
-    return Study(series.name, Patient(), (series,))
+    return Study(series.name, read_patient(path.parent), (series,))
 
 
 def _series(path: Path, role: Role | None, directions: np.ndarray | None = None) -> Series:
@@ -109,7 +110,7 @@ def _read_folder(folder: Path, role: Role | None) -> Study:
         names = [s.name for s in series if s.role is found]
         if len(names) > 1:
             raise InputError(f"{shown(folder)}: expected one {found} image, found {shown(', '.join(names))}; keep one")
-    return Study(folder.name or folder.resolve().name, Patient(), tuple(series))
+    return Study(folder.name or folder.resolve().name, read_patient(folder), tuple(series))
 
 
 def _contents(folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""The output folder of an analysis, written whole or not at all."""
+"""What is written: the output folder of an analysis, whole or not at all; label files; a study as NIfTI."""
 
 import csv
 import io
@@ -8,8 +8,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
+import numpy as np
+
 from myoscope.errors import InputError
 from myoscope.io.nifti import shown, write_labels
+from myoscope.io.patient import write_patient
 from myoscope.measure.results import Measurements
 from myoscope.study import Role, Series, Study
 from myoscope.volume import Volume
@@ -96,3 +100,21 @@ def _flat(value: Any, name: str) -> Iterator[tuple[str, Any]]:
         yield name, ";".join(f"{item:g}" if isinstance(item, float) else str(item) for item in value)
     else:
         yield name, value
+
+
+def write_study(study: Study, folder: Path) -> Path:
+    """Write a study as `read_study` reads it: one NIfTI file a role, and the patient's facts.
+
+    Returns:
+        The folder. Files hold (x, y, z[, t]) with the volume's affine, in mm and ms.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for series in study.series:
+        voxels = series.image.voxels.transpose(range(series.image.voxels.ndim)[::-1])
+        image = nib.Nifti1Image(np.ascontiguousarray(voxels), series.image.affine)
+        image.header.set_xyzt_units("mm", "msec")
+        if series.image.frame_time_ms:
+            image.header.set_zooms((*image.header.get_zooms()[:3], series.image.frame_time_ms))
+        nib.save(image, folder / f"{series.role}.nii.gz")
+    write_patient(study.patient, folder)
+    return folder
