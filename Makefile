@@ -1,5 +1,5 @@
 # Every target works from a bare clone: what it needs is installed into .venv first.
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench picture clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -19,6 +19,10 @@ check: $(VENV)/dev
 
 bench: $(VENV)/dev
 	$(BIN)/python benchmarks/study.py --page docs/results/benchmark.md
+
+# The README's picture: of the synthetic study only, never of a patient. Needs chromium and pdftoppm.
+picture: demo
+	$(BIN)/python docs/images/picture.py out/demo/report.html
 
 clean:
 	rm -rf $(VENV) out dist .mypy_cache .ruff_cache .hypothesis

@@ -34,7 +34,8 @@ def test_the_wheel_holds_what_it_needs(wheel: Path) -> None:
     expected |= {f"myoscope/diagnose/{series}.json" for series in ("cine", "lge")}
     expected |= {"myoscope/report/templates/report.html.j2", "myoscope/report/templates/style.css"}
     expected |= {path.relative_to(ROOT / "src").as_posix() for path in (ROOT / "src").rglob("*.py")}
-    assert not expected - names
+    missing = sorted(expected - names)
+    assert not missing
     outside = {name for name in names if not name.startswith(("myoscope/", f"{info}/"))}
     assert not outside
     assert not {name for name in names if "test" in name or name.endswith((".pyc", ".part", ".nii", ".nii.gz"))}

@@ -72,7 +72,7 @@ RECIPES = {
         spacing_mm=1.4,
         crop=96,
         batch=12,
-        smallest_ml={Structure.NO_REFLOW: 0.3, Structure.INFARCT: 2.0},
+        smallest_ml={Structure.NO_REFLOW: 1.0, Structure.INFARCT: 3.0},
         start_from="compact-cine",
     ),
 }
