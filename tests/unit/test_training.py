@@ -98,12 +98,16 @@ def _run(folder: Path, kill_at: int | None = None) -> dict[str, torch.Tensor]:
     return train(network, loss_of, Budget(steps=12), folder, optimisation, "test").state_dict()
 
 
-def test_killed_run_ends_in_the_same_weights(tmp_path: Path) -> None:
+def test_killed_run_ends_in_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("myoscope.training.loop.LOG_STEPS", 2)
     whole = _run(tmp_path / "whole")
     with pytest.raises(_KilledError):
         _run(tmp_path / "killed", kill_at=7)
     resumed = _run(tmp_path / "killed")
     assert all(torch.equal(whole[key], resumed[key]) for key in whole)
+    steps = [int(row.split(",")[0]) for row in (tmp_path / "killed" / "curve.csv").read_text().splitlines()[1:]]
+    assert steps == sorted(set(steps))
+    assert (tmp_path / "killed" / "curve.png").stat().st_size > 1000
 
 
 def test_budget_is_one_of_two() -> None:

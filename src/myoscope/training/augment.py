@@ -21,10 +21,11 @@ class Strength:
     """Share of slices that are turned by a quarter or mirrored: nothing may depend on the display convention."""
     scale: tuple[float, float] = (0.75, 1.35)
     elastic_mm: float = 4.0
-    gamma: float = 0.4
+    gamma: float = 0.5
     contrast: float = 0.3
     noise: float = 0.06
-    shading: float = 0.5
+    shading: float = 0.6
+    """Spread of the logarithm of a smooth field: coils make the near side several times as bright as the far one."""
     lone_slice: float = 0.1
     """Share of slices whose neighbours are hidden, as in a stack of one."""
 
@@ -86,7 +87,7 @@ def draw(centres: Tensor, strength: Strength, crop: int, spacing_mm: float, rng:
         contrast=1 + uniform(-1, 1, 1, 1, 1) * strength.contrast,
         brightness=uniform(-0.1, 0.1, 1, 1, 1),
         noise=uniform(0, strength.noise, 1, 1, 1) * chance(0.5, 1, 1, 1),
-        shading=torch.randn((n, 1, 3, 3), generator=rng) * strength.shading * chance(0.5, 1, 1, 1) * 0.5,
+        shading=torch.randn((n, 1, 3, 3), generator=rng) * strength.shading * chance(0.5, 1, 1, 1),
         blur=uniform(0, 1, 1, 1, 1) * chance(0.25, 1, 1, 1),
         low_resolution=chance(0.15, 1, 1, 1),
     )  # fmt: skip

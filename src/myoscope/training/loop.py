@@ -20,6 +20,10 @@ WARM_UP = 0.05
 """Share of the budget in which the learning rate rises."""
 
 
+LOG_STEPS = 50
+"""The curve has a point for the mean loss of as many steps."""
+
+
 @dataclass(frozen=True)
 class Budget:
     """How long to train: minutes on this machine's clock, or steps where a run must be the same everywhere."""
@@ -90,6 +94,7 @@ def train(
         network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(optimisation.ema_decay), use_buffers=True
     )
     step, seconds = _resume(folder, network, average, optimiser)
+    _forget_after(folder / "curve.csv", step)
     last_saved, begun = time.monotonic(), time.monotonic() - seconds
     losses: list[float] = []
     columns = (TextColumn(title), BarColumn(), TextColumn("{task.percentage:3.0f} %  loss {task.fields[loss]:.3f}"))
@@ -100,13 +105,14 @@ def train(
             losses.append(_step(network, average, optimiser, loss_of, step, rate, optimisation.clip_norm))
             step, seconds = step + 1, time.monotonic() - begun
             progress.update(task, completed=spent, loss=losses[-1])
-            if len(losses) == 50:
+            if len(losses) == LOG_STEPS:
                 _log(folder / "curve.csv", step, seconds, sum(losses) / len(losses), rate)
                 losses = []
             if time.monotonic() - last_saved > optimisation.checkpoint_seconds:
                 _save(folder, network, average, optimiser, step, seconds)
                 last_saved = time.monotonic()
     _save(folder, network, average, optimiser, step, seconds)
+    _draw(folder / "curve.csv", title)
     return average.module.eval()
 
 
@@ -180,3 +186,25 @@ def _log(path: Path, step: int, seconds: float, loss: float, rate: float) -> Non
         if new:
             writer.writerow(["step", "minutes", "loss", "learning_rate"])
         writer.writerow([step, f"{seconds / 60:.3f}", f"{loss:.5f}", f"{rate:.6f}"])
+
+
+def _forget_after(path: Path, step: int) -> None:
+    """Drop the rows of steps that a killed run made after its last checkpoint: they are made again."""
+    if path.exists():
+        head, *rows = path.read_text().splitlines()
+        write_whole(path, "\n".join([head, *(row for row in rows if int(row.split(",")[0]) <= step)]) + "\n")
+
+
+def _draw(path: Path, title: str) -> None:
+    """The curve as a picture beside it."""
+    if not path.exists():
+        return
+    from matplotlib.figure import Figure
+
+    with path.open(newline="") as file:
+        rows = [(float(row["minutes"]), float(row["loss"])) for row in csv.DictReader(file)]
+    figure = Figure(figsize=(6, 3.5), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(*zip(*rows, strict=True))
+    axes.set(title=title, xlabel="minutes", ylabel="training loss")
+    figure.savefig(path.with_suffix(".png"), dpi=120)
