@@ -27,7 +27,7 @@ Device = Annotated[str, typer.Option("--device", help="cpu or cuda.")]
 
 @app.command()
 def demo(
-    out: Out = Path("out/demo"), seed: Annotated[int, typer.Option(help="Another seed, another patient.")] = 7
+    out: Out = Path("out/demo"), seed: Annotated[int, typer.Option(help="Another seed, another patient.")] = 11
 ) -> None:
     """Make a synthetic study, analyse it, and print where the report is."""
     from myoscope.datasets.phantom import KEPT_ASIDE, draw, sample

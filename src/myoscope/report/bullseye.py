@@ -90,7 +90,7 @@ def plot(title: str, values: Mapping[int, tuple[str, str]], details: Mapping[int
         place = wedge(segment)
         fill, text = values.get(segment, (HATCH, EN_DASH))
         x, y = place.middle
-        size = (6.5 if segment <= 12 else 5.5) if "–" in text[1:] else 10.5 if len(text) < 4 else 9.0
+        size = (6.5 if segment <= 12 else 5.5) if EN_DASH in text[1:] else 10.5 if len(text) < 4 else 9.0
         parts.append(
             f'<g data-segment="{segment}"><title>{escape(details.get(segment, str(segment)))}</title>'
             f'<path d="{place.path}" fill="{fill}"/>'
