@@ -33,7 +33,7 @@ def test_the_contract_is_written(case: Case, tmp_path: Path) -> None:
     validate(measured, Measurements.model_json_schema())
     assert 20 < measured["lv"]["ejection_fraction_percent"] < 85
     assert len(measured["segments"]) == 17
-    header, row = csv.reader((out / "measurements.csv").open())
+    header, row = csv.reader((out / "measurements.csv").read_text().splitlines())
     assert float(row[header.index("lv.edv_ml")]) == pytest.approx(measured["lv"]["edv_ml"])
     for role in ("cine", "lge"):
         image = nib.load(folder / f"{role}.nii.gz")
