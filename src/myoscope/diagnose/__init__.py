@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from myoscope.diagnose.features import FEATURES, LOGARITHMIC
+from myoscope.diagnose.features import FEATURES, LOGARITHMIC, believable
 from myoscope.measure.results import Diagnosis, Evidence, Measurements, SeriesDiagnosis
 
 
@@ -22,9 +22,13 @@ def diagnose(measurements: Measurements) -> Diagnosis:
     Where a study has both a cine and LGE, an infarct on LGE decides for the LGE's class, else the cine decides.
 
     Returns:
-        A Diagnosis with prediction None where neither series gave the measurements that are needed.
+        A Diagnosis with prediction None where neither series gave the measurements that are needed, or gave ones that
+        no heart has.
     """
-    found = {name: _of_series(name, features(measurements)) for name, features in FEATURES.items()}
+    found = {
+        name: _of_series(name, features(measurements) if believable(measurements, name) else None)
+        for name, features in FEATURES.items()
+    }
     by_series = {name: one for name, one in found.items() if one}
     if not by_series:
         return Diagnosis()

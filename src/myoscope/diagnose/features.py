@@ -51,5 +51,12 @@ def lge_features(m: Measurements) -> Features | None:
 
 FEATURES: dict[str, Callable[[Measurements], Features | None]] = {"cine": cine_features, "lge": lge_features}
 
+
+def believable(m: Measurements, series: str) -> bool:
+    """Whether no measurement of a series lies outside what is possible: on those, no diagnosis is built."""
+    parts = {"cine": ("implausible_lv", "implausible_rv", "implausible_wall"), "lge": ("implausible_lge",)}[series]
+    return not any(flag.code.startswith(parts) for flag in m.quality.flags)
+
+
 LOGARITHMIC = {"cine": False, "lge": True}
 """Whether a classifier works on log(1 + value): a small infarct must count."""

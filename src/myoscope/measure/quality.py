@@ -174,9 +174,10 @@ def _open_rings(series: str, frames: np.ndarray, spacing_mm: Spacing) -> list[Fl
         between = [z for z in opened if len(inner) and inner[0] < z < inner[-1]]
         if opened and index == 0:
             level: Literal["info", "warning"] = "warning" if between or len(opened) > OPEN_RINGS else "info"
+            inside = f", {len(between)} of them between full rings" if between else ""
             message = (
-                f"Myocardium does not go all round the cavity in {_n(len(opened), 'slice')}, "
-                f"{len(between)} of them between full rings; segments leave them out."
+                f"Myocardium does not go all round the cavity in {_n(len(opened), 'slice')}{inside}; "
+                "segments leave them out."
             )
             flags.append(_flag("open_ring", level, series, message))
     return flags
