@@ -22,8 +22,6 @@ from myoscope.weights import weights_of
 SYSTEM_FOR = {Role.CINE: "compact-cine", Role.BSSFP: "compact-cine", Role.LGE: "compact-lge"}
 """The system that segments each role; T2 has none yet."""
 
-NOTICE = "Research use only, not a medical device."
-
 CONVENTIONS = [
     "Volumes by summation of discs over all labelled slices; papillary muscles and trabeculae count as blood pool.",
     "LV mass at end-diastole with 1.05 g/ml; body surface area after Mosteller.",
@@ -93,7 +91,6 @@ def judge(study: Study, labels: Mapping[Role, Volume], origins: Mapping[Role, Ma
         created_utc=datetime.now(UTC).isoformat(timespec="seconds"),
         series=[_series_provenance(series, origins.get(series.role, {})) for series in study.series],
         conventions=CONVENTIONS,
-        notice=NOTICE,
     )
     measurements = measure(study, labels, provenance)
     return Result(study, labels, measurements.model_copy(update={"diagnosis": diagnose(measurements)}))

@@ -7,6 +7,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+NOTICE = "Research use only. Not a medical device."
+"""Stands in every report and in `provenance`."""
+
 Grade = Literal["0", "1-25", "26-50", "51-75", "76-100"]
 
 
@@ -149,7 +152,7 @@ class Provenance(_Part):
     created_utc: str
     series: list[SeriesProvenance]
     conventions: list[str]
-    notice: str
+    notice: str = NOTICE
 
 
 class Measurements(_Part):

@@ -13,7 +13,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from myoscope.measure.results import Evidence, Measurements, Segment
+from myoscope.measure.results import NOTICE, Evidence, Measurements, Segment
 from myoscope.report import bullseye
 from myoscope.report.charts import Curve, curve_key, volume_curve
 from myoscope.report.figures import ROLE_TITLES, SeriesFigure, series_figure
@@ -30,7 +30,6 @@ from myoscope.study import Role, Study
 from myoscope.volume import Volume
 
 TEMPLATES = Path(__file__).parent / "templates"
-NOTICE = "Research use only. Not a medical device."
 MAX_EVIDENCE = 7
 """Measurements shown as evidence: those that weigh most."""
 
@@ -48,7 +47,6 @@ DIAGNOSES = {
     "RV": "Abnormal right ventricle",
     "normal": "No infarct",
     "pathological": "Infarct",
-    "infarct": "Infarct",
 }
 """Classes in words."""
 
