@@ -1,5 +1,5 @@
 # Every target works from a bare clone: what it needs is installed into .venv first.
-.PHONY: demo test check bench picture clean
+.PHONY: demo test nightly check bench picture clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -11,6 +11,10 @@ demo: $(VENV)/runtime
 
 test: $(VENV)/dev
 	$(BIN)/python -m pytest tests/unit src tests/integration tests/realdata
+
+# Thousands of damaged NIfTI files, new ones every time; the test suite has a sample of them.
+nightly: $(VENV)/dev
+	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest tests/unit/test_nifti_fuzz.py -rP
 
 check: $(VENV)/dev
 	$(BIN)/ruff check
@@ -35,5 +39,5 @@ $(VENV)/runtime: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
 	touch $@
 
 $(VENV)/dev: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
-	$(PIP) -e ".[train,dev]"
+	$(PIP) -e ".[train,pacs,dev]"
 	touch $@ $(VENV)/runtime

@@ -20,9 +20,21 @@ app = typer.Typer(
 
 Out = Annotated[Path, typer.Option("-o", "--out", help="Folder to write into; made if it is not there.")]
 RoleName = Annotated[str | None, typer.Option("--role", help="What a single image shows: cine, lge, t2 or bssfp.")]
+SeriesRole = Annotated[
+    list[str] | None,
+    typer.Option("--series", help="ROLE=NUMBER: the DICOM series that shows a role; may be given more than once."),
+]
 Data = Annotated[list[Path], typer.Option("--data", help="Root of a data set; may be given more than once.")]
 Minutes = Annotated[float | None, typer.Option("--minutes", help="Training time; the schedule is fitted to it.")]
 Device = Annotated[str, typer.Option("--device", help="cpu or cuda.")]
+Variant = Annotated[
+    str | None,
+    typer.Option("--variant", help="Of doc-net: linear+ (the default), clinic-net, doc-net, clinic-net+ or doc-net+."),
+]
+Segmentations = Annotated[
+    Path | None,
+    typer.Option("--segmentations", help="Of doc-net: runs of `evaluate compact-lge`, for volumes out of fold."),
+]
 
 
 @app.command()
@@ -41,12 +53,12 @@ def demo(
 
 
 @app.command()
-def analyze(study: Path, out: Out, role: RoleName = None, device: Device = "cpu") -> None:
-    """Segment, measure and judge a study: a NIfTI file, a folder of them, or a case folder of a data set."""
+def analyze(study: Path, out: Out, role: RoleName = None, series: SeriesRole = None, device: Device = "cpu") -> None:
+    """Segment, measure and judge a study: DICOM (folder, zip), a NIfTI file, a folder of them, or a data set's case."""
     from myoscope.io.read import read_study
     from myoscope.io.save import check_out
 
-    found = read_study(study, role)
+    found = read_study(study, role, _chosen(series))
     device = _device(device)
     check_out(out)
     with _progress() as say:
@@ -58,6 +70,21 @@ def analyze(study: Path, out: Out, role: RoleName = None, device: Device = "cpu"
         report = result.save(out)
     _summary(result.measurements)
     typer.echo(f"report: {report}")
+
+
+@app.command()
+def inspect(study: Path, series: SeriesRole = None) -> None:
+    """List the series of a DICOM study: what each one shows and why, and which would be used."""
+    from rich.console import Console
+
+    from myoscope.io.dicom.table import table_of
+    from myoscope.io.read import sort_dicom
+
+    found = sort_dicom(study, _chosen(series))
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    console.print(table_of(found))
+    for note in found.notes:
+        console.print(f"{note.level}: {note.message}", markup=False, highlight=False)
 
 
 @app.command()
@@ -87,24 +114,51 @@ def measure(
 
 
 @app.command()
-def predict(system: str, paths: list[Path], out: Out, device: Device = "cpu") -> None:
-    """Run one system on cases of a data set: PATHS are case folders or data set roots."""
-    from myoscope.datasets import case_folders, layout_of
-    from myoscope.io.save import check_out, write_series
-    from myoscope.systems import system_module
+def predict(
+    system: str,
+    paths: list[Path],
+    out: Out,
+    weights: Annotated[
+        Path | None, typer.Option("--weights", help="Weights that train wrote; default: the installed ones.")
+    ] = None,
+    variant: Variant = None,
+    device: Device = "cpu",
+) -> None:
+    """Run one system on cases of a data set: PATHS are case folders or data set roots.
+
+    A system that classifies writes predictions.csv. PATHS may then be tables of clinical values too (.csv, .json).
+    """
+    from myoscope.datasets import case_folders, layout_of, refuse_twice
+    from myoscope.datasets.clinical import is_table, read_table
+    from myoscope.io.save import check_out, write_predictions, write_series
+    from myoscope.systems import Classification, full_name, system_module
     from myoscope.weights import weights_of
 
-    module = system_module(system)
-    folders = [folder for path in paths for folder in case_folders(path)]
+    name = full_name(system, variant)
+    tables = [study for path in paths if is_table(path) for study in read_table(path)]
+    folders = [folder for path in paths if not is_table(path) for folder in case_folders(path)]
+    refuse_twice([*(study.id for study in tables), *(folder.name for folder in folders)])
     check_out(out)
-    model = module.Model.load(weights_of(system), _device(device))
+    model = system_module(system).Model.load(weights or weights_of(name), _device(device))
     written = 0
+    classified: dict[str, Classification] = {}
     with _progress() as say:
-        for i, folder in enumerate(folders):
-            say(f"{folder.name} ({i + 1} of {len(folders)})")
-            study = layout_of(folder).read_study(folder)  # type: ignore[union-attr]
-            for role, labels in model.predict(study).items():
-                written += len(write_series(study.get(role), labels, out, stem=study.id))
+        for i, item in enumerate([*tables, *folders]):
+            study: Any = layout_of(item).read_study(item) if isinstance(item, Path) else item  # type: ignore[union-attr]
+            say(f"{study.id} ({i + 1} of {len(tables) + len(folders)})")
+            found = model.predict(study)
+            if isinstance(found, Classification):
+                classified[study.id] = found
+                continue
+            for role, labels in found.items():
+                stem = study.id if len(found) == 1 else f"{study.id}_{role}"
+                written += len(write_series(study.get(role), labels, out, stem))
+    if classified:
+        for note in dict.fromkeys(note for found in classified.values() for note in found.notes):
+            cases = [case for case, found in classified.items() if note in found.notes]
+            typer.echo(f"{cases[0] if len(cases) == 1 else f'{len(cases)} cases'}: {note}", err=True)
+        typer.echo(f"{len(classified)} predictions of {name} in {write_predictions(out, classified)}")
+        return
     if not written:
         raise InputError(f"{paths[0]}: expected images that {system} reads, found none; choose another system")
     typer.echo(f"{written} label maps in {out}")
@@ -116,22 +170,47 @@ def train(
     data: Data,
     out: Out,
     minutes: Minutes = 60,
-    fold: Annotated[str | None, typer.Option("--fold", help="K/5: leave fold K out; default is to use all.")] = None,
+    fold: Annotated[
+        list[str] | None, typer.Option("--fold", help="K/5: leave fold K out; may be repeated. Default: use all cases.")
+    ] = None,
+    variant: Variant = None,
+    segmentations: Segmentations = None,
     device: Device = "cpu",
 ) -> None:
     """Train a system; a killed run goes on where it was when the command is repeated."""
-    from myoscope.evaluate.crossval import read_cases, train_fold
+    from importlib import import_module
+
+    from myoscope.evaluate import OWN_EVALUATION
+    from myoscope.evaluate.crossval import train_folds
     from myoscope.evaluate.folds import FOLDS
-    from myoscope.systems import system_module
+    from myoscope.systems import full_name
     from myoscope.training.loop import Budget
 
     choices = {f"{k + 1}/{FOLDS}": k for k in range(FOLDS)}
-    if fold is not None and fold not in choices:
-        raise InputError(f"expected --fold {' or '.join(choices)}, found {fold!r}")
-    system_module(system)
-    budget = Budget(minutes=minutes)
-    left_out = choices[fold] if fold else None
-    typer.echo(f"weights: {train_fold(system, read_cases(data), left_out, budget, out, _device(device))}")
+    if wrong := [text for text in fold or () if text not in choices]:
+        raise InputError(f"expected --fold {' or '.join(choices)}, found {wrong[0]!r}")
+    name = full_name(system, variant)
+    folds = [choices[text] for text in fold] if fold else [None]
+    where = _device(device)
+    if system in OWN_EVALUATION:
+        own = import_module(OWN_EVALUATION[system])
+        for k in folds:
+            typer.echo(f"weights: {own.train_fold(name, data, k, Budget(minutes=minutes), out, segmentations, where)}")
+        return
+    _refuse_segmentations(system, segmentations)
+    for path in train_folds(system, data, folds, Budget(minutes=minutes), out, where, where != "cpu"):
+        typer.echo(f"weights: {path}")
+
+
+@app.command()
+def cache(data: Data, out: Annotated[Path, typer.Option("-o", "--out", help="The .npz file to write.")]) -> None:
+    """Put labelled cases into one small file that `train --data` takes, on a machine without the data."""
+    from myoscope.evaluate.crossval import read_cases
+    from myoscope.training.cache import write_cache
+
+    cases = read_cases(data)
+    write_cache(cases, out)
+    typer.echo(f"{len(cases)} cases in {out}, {out.stat().st_size / 2**20:.0f} MiB")
 
 
 @app.command()
@@ -142,17 +221,46 @@ def evaluate(
     minutes: Minutes = None,
     folds: Annotated[int, typer.Option("--folds", min=1, max=5, help="How many of the five folds.")] = 5,
     page: Annotated[Path | None, typer.Option("--page", help="Write the results page here too.")] = None,
+    segmentations: Segmentations = None,
     device: Device = "cpu",
 ) -> None:
-    """Cross-validate a system: use the folds that OUT holds, train the missing ones if minutes are given."""
-    from myoscope.evaluate import crossval
+    """Cross-validate a system: use the folds that OUT holds, train the missing ones if minutes are given.
+
+    doc-net is evaluated by repeated splits instead: what OUT lacks is run, without --minutes or --folds.
+    """
+    from importlib import import_module
+
+    from myoscope.evaluate import OWN_EVALUATION, crossval
     from myoscope.systems import system_module
 
     system_module(system)
-    text = crossval.evaluate(system, data, out, minutes, folds, _device(device))
+    if system in OWN_EVALUATION:
+        if minutes is not None or folds != 5:
+            raise InputError(f"expected neither --minutes nor --folds for {system}: its recipes say; leave them out")
+        with _progress() as say:
+            text = import_module(OWN_EVALUATION[system]).evaluate(data, out, segmentations, _device(device), say)
+    else:
+        _refuse_segmentations(system, segmentations)
+        text = crossval.evaluate(system, data, out, minutes, folds, _device(device))
     if page:
         page.write_text(text)
     typer.echo(text)
+
+
+@app.command()
+def pacs(settings: Path) -> None:
+    """Serve an archive: take or fetch studies, analyse each when complete, send the results back. See docs/pacs.md."""
+    from myoscope.pacs.settings import read_settings
+
+    chosen = read_settings(settings)
+    try:
+        from myoscope.pacs.service import serve
+
+        serve(chosen)
+    except ModuleNotFoundError as error:
+        if error.name not in ("pydicom", "pynetdicom", "dicomweb_client", "requests"):
+            raise
+        raise InputError(f"pacs: expected the package {error.name}, found none; pip install 'myoscope[pacs]'") from None
 
 
 @app.command()
@@ -167,6 +275,11 @@ def models() -> None:
             typer.echo(
                 f"  {s['data']} {s['phase'] + ' ' if s['phase'] else ''}{s['region']}: "
                 f"Dice {s['dice']:.3f} ± {s['dice_sd']:.3f} (n {s['n']})"
+            )
+        if found := card.get("repeated_splits"):
+            typer.echo(
+                f"  {found['splits']} splits by patient: accuracy {found['accuracy']:.1f} % "
+                f"({found['accuracy_low']:.1f} to {found['accuracy_high']:.1f})"
             )
         typer.echo(f"  licence {card['licence']}")
 
@@ -196,6 +309,24 @@ def _options(
 ) -> None:
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
+
+
+def _chosen(texts: list[str] | None) -> dict[Any, list[int]]:
+    """Series numbers by role, from ROLE=NUMBER."""
+    from myoscope.io.read import parse_role
+
+    chosen: dict[Any, list[int]] = {}
+    for text in texts or ():
+        name, _, number = text.partition("=")
+        if not number.isdecimal():
+            raise InputError(f"expected --series ROLE=NUMBER, as in cine=5, found {text!r}")
+        chosen.setdefault(parse_role(name), []).append(int(number))
+    return chosen
+
+
+def _refuse_segmentations(system: str, segmentations: Path | None) -> None:
+    if segmentations is not None:
+        raise InputError(f"expected no --segmentations for {system}, which makes its own; leave it out")
 
 
 def _device(name: str) -> str:

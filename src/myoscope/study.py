@@ -68,11 +68,36 @@ class FileGrid:
 
 
 @dataclass(frozen=True)
+class SourceImage:
+    """One DICOM frame that a slice came from: `frame` (from 1) in a multi-frame instance, else None."""
+
+    path: Path
+    sop_class_uid: str
+    sop_instance_uid: str
+    frame: int | None = None
+
+
+@dataclass(frozen=True)
+class DicomSource:
+    """Where a series' voxels came from; `images[t][z]` in the order of the Volume's frames and slices.
+
+    Number and UID of the series are those of the first image, where slices came in series of their own.
+    `io.dicom.on_source_frames` turns a label map into one array (rows, columns) for each of these images.
+    """
+
+    images: tuple[tuple[SourceImage, ...], ...]
+    series_number: int | None
+    series_instance_uid: str
+    study_instance_uid: str
+
+
+@dataclass(frozen=True)
 class Series:
     """One image stack of a study: a cine over the cycle, or one frame.
 
     `files` has one entry, or one a frame where each frame came from a file of its own. `ed_frame` and `es_frame`
-    (from 0) are set where the study says them; otherwise `measure` finds them.
+    (from 0) are set where the study says them; otherwise `measure` finds them. `source` is set where it came from
+    DICOM; `files` then holds one grid, whose axes are the frames' (columns, rows, slices).
     """
 
     role: Role
@@ -81,15 +106,30 @@ class Series:
     files: tuple[FileGrid, ...] = ()
     ed_frame: int | None = None
     es_frame: int | None = None
+    source: DicomSource | None = None
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something that reading found, in a whole sentence; `measure` passes it on as a flag of `quality`."""
+
+    code: str
+    level: Literal["info", "warning"]
+    message: str
+    role: Role | None = None
 
 
 @dataclass(frozen=True)
 class Study:
-    """What `analyze` takes: a patient and the series that were found, at most one a role."""
+    """What `analyze` takes: a patient and the series that were found, at most one a role.
+
+    `notes` say in whole sentences what a reader should know of how the series were put together.
+    """
 
     id: str
     patient: Patient
     series: tuple[Series, ...]
+    notes: tuple[Note, ...] = ()
 
     def get(self, role: Role) -> Series | None:
         """The series of a role, or None."""
@@ -101,9 +141,10 @@ class Case:
     """What a data set yields: a study with its expert labels and class.
 
     `labels` maps a series' role to a Volume of `Structure` codes on the series' grid. `group` is the diagnosis,
-    in the data set's words. `scan` names the scan: cases drawn twice from one scan share it (and so a fold).
+    in the data set's words. `scan` names the scan: cases drawn twice from one scan share it (and so a fold); a data
+    set of one's own names the patient there.
     `drawn_as` lists structures that the data set does not draw, and what stands in their place (EMIDEC: RV as
-    background).
+    background). `data_set` is the short name of the set that the case is from.
     """
 
     study: Study
@@ -111,6 +152,7 @@ class Case:
     group: str | None = None
     scan: str = ""
     drawn_as: Mapping[Structure, Structure] = field(default_factory=dict)
+    data_set: str = ""
 
     @property
     def id(self) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from myoscope import __version__
-from myoscope.systems import MODULES
+from myoscope.systems import MODULES, full_name
 
 ROOT = Path(__file__).parents[2]
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
@@ -30,7 +30,9 @@ def test_the_wheel_holds_what_it_needs(wheel: Path) -> None:
         names = set(archive.namelist())
     info = f"myoscope-{__version__}.dist-info"
     expected = {f"{info}/licenses/LICENSE", f"{info}/licenses/LICENSE-WEIGHTS.md", f"{info}/entry_points.txt"}
-    expected |= {f"myoscope/weights/{system}.{kind}" for system in MODULES for kind in ("safetensors", "json")}
+    installed = [full_name(system, None) for system in MODULES]
+    expected |= {f"myoscope/weights/{name}.{kind}" for name in installed for kind in ("safetensors", "json")}
+    expected |= {"myoscope/evaluate/doc_net_paper.json"}
     expected |= {f"myoscope/diagnose/{series}.json" for series in ("cine", "lge")}
     expected |= {"myoscope/report/templates/report.html.j2", "myoscope/report/templates/style.css"}
     expected |= {path.relative_to(ROOT / "src").as_posix() for path in (ROOT / "src").rglob("*.py")}

@@ -4,8 +4,10 @@ Keys: sex (F or M), age_years, height_cm, weight_kg, heart_rate_bpm, clinical (f
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
@@ -34,18 +36,25 @@ def read_patient(folder: Path) -> Patient:
         InputError: the file is no JSON, has an unknown key, or a value that no patient has.
     """
     path = folder / NAME
-    if not path.is_file():
-        return Patient()
+    return patient_from(path.read_bytes(), shown(path)) if path.is_file() else Patient()
+
+
+def patient_from(facts: bytes | Mapping[str, Any], where: str) -> Patient:
+    """A patient from JSON, or from values (or their text) by name; `where` is named in the error.
+
+    Raises:
+        InputError: no JSON, an unknown key, or a value that no patient has.
+    """
     try:
-        patient = _FACTS.validate_json(path.read_bytes())
+        patient = _FACTS.validate_json(facts) if isinstance(facts, bytes) else _FACTS.validate_python(facts)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise InputError(f"{shown(path)}: {shown(where)}: {first['msg']}; see docs/concepts.md for the keys") from None
+        key = ".".join(map(str, first["loc"])) or "the file"
+        raise InputError(f"{where}: {shown(key)}: {first['msg']}; see docs/concepts.md for the keys") from None
     for key, (low, high) in PLAUSIBLE.items():
         value = getattr(patient, key)
         if value is not None and not low <= value <= high:
-            raise InputError(f"{shown(path)}: expected {key} between {low} and {high}, found {value:g}; check the unit")
+            raise InputError(f"{where}: expected {key} between {low} and {high}, found {value:g}; check the unit")
     return patient
 
 

@@ -1,15 +1,20 @@
-"""Read a study: a NIfTI file, a folder of them (with `patient.json` or not), or a case folder of a public data set."""
+"""Read a study: DICOM, a NIfTI file, a folder of them (`patient.json` or not), or a case folder of a data set."""
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from myoscope.datasets import acdc, emidec, layout_of
+from myoscope.datasets import acdc, emidec, layout_of, own
 from myoscope.errors import InputError
 from myoscope.io.nifti import is_nifti, read_nifti, shown
 from myoscope.io.patient import read_patient
 from myoscope.study import Role, Series, Study
+
+if TYPE_CHECKING:
+    from myoscope.io.dicom.read import Sorted
 
 _WORDS = {
     Role.CINE: r"cine|sax|frame\d+|4d",
@@ -17,29 +22,57 @@ _WORDS = {
     Role.T2: r"t2|t2w|stir",
     Role.BSSFP: r"c0|bssfp|ssfp|trufi|fiesta",
 }
-_DICOM = "DICOM, which is not read yet (convert it, with dcm2niix for one)"
 _LABEL_FILE = re.compile(r"(^|[_\-. ])(gt|gd|seg|label|labels|mask|contours?)([_\-. ]|$)", re.IGNORECASE)
 
 
-def read_study(path: Path | str, role: Role | str | None = None) -> Study:
+def read_study(
+    path: Path | str, role: Role | str | None = None, series: Mapping[Role, Sequence[int]] | None = None
+) -> Study:
     """Read what `analyze` takes. Label files are never read.
 
     Args:
-        path: A NIfTI file; a folder of NIfTI files; or an ACDC, EMIDEC or MyoPS case folder.
-        role: What a single image shows; without it, words in file and folder names say.
+        path: A NIfTI file; a folder of NIfTI files; an ACDC, EMIDEC or MyoPS case folder; or DICOM: a folder that
+            holds it anywhere below, a zip, a multi-frame file.
+        role: What a single NIfTI image shows; without it, words in file and folder names say.
+        series: DICOM only: numbers of the series that show a role, where headers and geometry are to be overruled.
 
     Raises:
         InputError: nothing usable is there, or what an image shows is ambiguous.
     """
     path = Path(path)
     role = None if role is None else parse_role(role)
+    if own.is_case(path):
+        return own.read_study(path)
     if not path.exists():
         raise InputError(f"{shown(path)}: no such file or folder; check the path")
+    if _holds_dicom(path):
+        if role is not None:
+            raise InputError(f"{shown(path)}: --role is for NIfTI; with DICOM give --series {role}=NUMBER")
+        from myoscope.io.dicom.read import read_dicom
+
+        return read_dicom(path, series)
+    if series:
+        raise InputError(f"{shown(path)}: --series is for DICOM, found none; with a NIfTI image give --role")
     if path.is_dir():
         return _read_folder(path, role)
     if not is_nifti(path):
         raise InputError(f"{shown(path)}: expected a .nii or .nii.gz file or a folder, found {_kind(path)}")
     return _read_file(path, role)
+
+
+def sort_dicom(path: Path, series: Mapping[Role, Sequence[int]] | None = None) -> "Sorted":
+    """What each series of a DICOM study shows and which would be used, without reading a pixel.
+
+    Raises:
+        InputError: no DICOM is there, or see `io.dicom.read.sort_study`.
+    """
+    if not path.exists():
+        raise InputError(f"{shown(path)}: no such file or folder; check the path")
+    if not _holds_dicom(path):
+        raise InputError(f"{shown(path)}: expected DICOM (a folder, a zip, a file), found none; give a study's folder")
+    from myoscope.io.dicom.read import sort_study
+
+    return sort_study(path, series)
 
 
 def parse_role(text: str) -> Role:
@@ -95,11 +128,11 @@ def _read_folder(folder: Path, role: Role | None) -> Study:
     if layout:
         return layout.read_study(folder)
     files = sorted(path for path in folder.rglob("*") if is_nifti(path))
-    images = [path for path in files if not _LABEL_FILE.search(path.name.split(".nii")[0])]
+    images = [path for path in files if _is_image(path)]
     if not images:
-        found = "only labels" if files else _contents(folder)
-        raise InputError(f"{shown(folder)}: expected NIfTI images, found {found}; give a study's folder")
-    if any(layout_of(sub) for sub in folder.iterdir() if sub.is_dir()):
+        found = "only labels" if files else "neither" if any(p.is_file() for p in folder.rglob("*")) else "none"
+        raise InputError(f"{shown(folder)}: expected NIfTI or DICOM images, found {found}; give a study's folder")
+    if own.is_data_set(folder) or any(layout_of(sub) for sub in folder.iterdir() if sub.is_dir()):
         raise InputError(f"{shown(folder)}: expected one study, found a data set; give one case folder of it")
     if role is not None and len(images) > 1:
         raise InputError(f"{shown(folder)}: --role names what one image shows, found {len(images)}; give one file")
@@ -113,21 +146,30 @@ def _read_folder(folder: Path, role: Role | None) -> Study:
     return Study(folder.name or folder.resolve().name, read_patient(folder), tuple(series))
 
 
-def _contents(folder: Path) -> str:
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    if any(_is_dicom(path) for path in files):
-        return _DICOM
-    return "no .nii or .nii.gz" if files else "none"
+def _holds_dicom(path: Path) -> bool:
+    """Whether a path is to be read as DICOM: a file or zip of it, or a folder with DICOM and no NIfTI image."""
+    if path.is_file():
+        return path.suffix.lower() == ".zip" or _is_dicom(path)
+    if layout_of(path) or any(_is_image(file) for file in path.rglob("*")):
+        return False
+    return any(_is_dicom(file) for file in path.rglob("*"))
+
+
+def _is_image(path: Path) -> bool:
+    return is_nifti(path) and not _LABEL_FILE.search(path.name.split(".nii")[0])
 
 
 def _is_dicom(path: Path) -> bool:
+    if not path.is_file() or is_nifti(path):
+        return False
     if path.suffix.lower() in (".dcm", ".ima"):
         return True
-    with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
 
 
 def _kind(path: Path) -> str:
-    if path.is_file() and _is_dicom(path):
-        return _DICOM
     return f"a {path.suffix or 'nameless'} file" if path.is_file() else "something else"

@@ -12,11 +12,16 @@ import nibabel as nib
 import numpy as np
 
 from myoscope.errors import InputError
+from myoscope.files import write_whole
 from myoscope.io.nifti import shown, write_labels
 from myoscope.io.patient import write_patient
 from myoscope.measure.results import Measurements
 from myoscope.study import Role, Series, Study
+from myoscope.systems import Classification
 from myoscope.volume import Volume
+
+DICOM_FILES = (*(f"{role}_seg.dcm" for role in Role), "report_sr.dcm")
+"""What `dicom/` may hold."""
 
 
 def check_out(out: Path) -> None:
@@ -40,6 +45,7 @@ def save_outputs(
 ) -> Path:
     """Write `report.html`, `measurements.json`, `measurements.csv` and `segmentations/`; gives the report's path.
 
+    Where the study came from DICOM, `dicom/` holds the result for an archive; only there does the patient's name stand.
     Everything is written beside its place first and renamed when whole.
     """
     check_out(out)
@@ -52,9 +58,16 @@ def save_outputs(
         for series in study.series:
             if series.role in labels:
                 write_series(series, labels[series.role], part / "segmentations")
-        (out / "segmentations").mkdir(exist_ok=True)
+        if any(series.source for series in study.series):
+            from myoscope.io.dicom.write import write_dicom
+
+            write_dicom(part / "dicom", study, labels, measurements)
+        for name in DICOM_FILES:  # of an earlier result, perhaps of another patient
+            (out / "dicom" / name).unlink(missing_ok=True)
         for path in sorted(p for p in part.rglob("*") if p.is_file()):
-            path.replace(out / path.relative_to(part))
+            place = out / path.relative_to(part)
+            place.parent.mkdir(exist_ok=True)
+            path.replace(place)
     except OSError as error:
         raise InputError(f"{shown(out)}: cannot write there ({error.strerror}); free space or choose another") from None
     finally:
@@ -72,6 +85,17 @@ def write_series(series: Series, labels: Volume, folder: Path, stem: str | None 
         write_labels(voxels, grid, path)
         written.append(path)
     return written
+
+
+def write_predictions(out: Path, found: Mapping[str, Classification]) -> Path:
+    """Write `predictions.csv`: case, prediction, and the probability of each class in a column of its own."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["case", "prediction", *next(iter(found.values())).probabilities])
+    for case, one in found.items():
+        writer.writerow([_harmless(case), one.prediction, *(f"{p:.6f}" for p in one.probabilities.values())])
+    write_whole(out / "predictions.csv", text.getvalue())
+    return out / "predictions.csv"
 
 
 def as_csv(measurements: Measurements) -> str:
@@ -110,11 +134,15 @@ def write_study(study: Study, folder: Path) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     for series in study.series:
-        voxels = series.image.voxels.transpose(range(series.image.voxels.ndim)[::-1])
-        image = nib.Nifti1Image(np.ascontiguousarray(voxels), series.image.affine)
-        image.header.set_xyzt_units("mm", "msec")
-        if series.image.frame_time_ms:
-            image.header.set_zooms((*image.header.get_zooms()[:3], series.image.frame_time_ms))
-        nib.save(image, folder / f"{series.role}.nii.gz")
+        write_volume(series.image, folder / f"{series.role}.nii.gz")
     write_patient(study.patient, folder)
     return folder
+
+
+def write_volume(volume: Volume, path: Path) -> None:
+    """Write a volume as NIfTI: (x, y, z[, t]) with its affine, in mm and ms."""
+    image = nib.Nifti1Image(np.ascontiguousarray(volume.voxels.T), volume.affine)
+    image.header.set_xyzt_units("mm", "msec")
+    if volume.frame_time_ms:
+        image.header.set_zooms((*image.header.get_zooms()[:3], volume.frame_time_ms))
+    nib.save(image, path)

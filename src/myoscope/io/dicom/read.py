@@ -1,0 +1,276 @@
+"""A study as it leaves the scanner, to a Study: what each series shows, the best stack a role, pixels of those only."""
+
+import re
+import statistics
+import warnings
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Literal
+
+import nibabel as nib
+import numpy as np
+from pydicom.pixels import iter_pixels
+
+from myoscope.errors import InputError
+from myoscope.io.dicom.frames import Frame
+from myoscope.io.dicom.headers import Scan, scan
+from myoscope.io.dicom.roles import TI_PHASES, Verdict, is_psir, judge
+from myoscope.io.dicom.stacks import Group, Stack, assemble, group
+from myoscope.io.nifti import shown, standard_view, to_view
+from myoscope.io.patient import PLAUSIBLE
+from myoscope.study import DicomSource, FileGrid, Note, Patient, Role, Series, SourceImage, Study
+from myoscope.volume import Volume
+
+Chosen = Mapping[Role, Sequence[int]]
+"""Numbers of the series that the user says show a role."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One group of frames as `inspect` prints it; `use` says what became of it."""
+
+    group: Group
+    verdict: Verdict
+    use: str
+
+
+@dataclass(frozen=True)
+class Sorted:
+    """A study sorted out, before any pixel is read."""
+
+    scan: Scan
+    rows: tuple[Row, ...]
+    stacks: Mapping[Role, Stack]
+    notes: tuple[Note, ...]
+
+
+def sort_study(path: Path, chosen: Chosen | None = None) -> Sorted:
+    """Read headers and decide what each series is and which is used.
+
+    Raises:
+        InputError: nothing of cardiac MR is there, a file is damaged, two patients or studies, or a chosen series is
+            not there.
+    """
+    found = scan(path)
+    groups = group(found.frames)
+    verdicts = _overruled(path, groups, judge(groups), chosen or {})
+    stacks: dict[Role, Stack] = {}
+    uses: dict[int, str] = {}
+    notes = _scan_notes(found)
+    for role in Role:
+        candidates = [g for g, v in zip(groups, verdicts, strict=True) if v.role is role]
+        signed = [g for g in candidates if is_psir(g)]
+        if role is Role.LGE and 0 < len(signed) < len(candidates):
+            for g in candidates:
+                uses |= {} if g in signed else {id(g): "no: PSIR is preferred"}
+            notes.append(_psir_note(signed, candidates))
+            candidates = signed
+        if not candidates:
+            continue
+        try:
+            stack = assemble(candidates, cycle=role is Role.CINE)
+        except InputError as error:
+            uses |= {id(g): f"no: {error}" for g in candidates}
+            names = " and ".join(g.name for g in candidates[:3])
+            notes.append(Note("series_unusable", "warning", f"{names.capitalize()} cannot be used: {error}.", role))
+            continue
+        stacks[role] = stack
+        uses |= {id(g): f"yes, as {role}" if g in stack.groups else "no: another stack is better" for g in candidates}
+        notes += [Note(code, "info", message, role) for code, message in stack.notes]
+    rows = tuple(Row(g, v, uses.get(id(g), "no")) for g, v in zip(groups, verdicts, strict=True))
+    return Sorted(found, rows, stacks, tuple(notes))
+
+
+def read_dicom(path: Path, chosen: Chosen | None = None) -> Study:
+    """Read a study from a folder that holds DICOM anywhere below it, from a zip, or from one multi-frame file.
+
+    Args:
+        path: Folder, zip or file.
+        chosen: Series numbers that overrule what headers and geometry say, for each role.
+
+    Returns:
+        The study; its id is the StudyInstanceUID, and nothing in it names the patient.
+
+    Raises:
+        InputError: see `sort_study`; or no stack can be used, or its pixels cannot be read.
+    """
+    found = sort_study(path, chosen)
+    if not found.stacks or any(role not in found.stacks for role in chosen or ()):
+        raise InputError(f"{shown(path)}: expected a short-axis stack, found none ({_why_none(found)}); see: inspect")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        series = tuple(_series(role, stack, found.scan.study_uid) for role, stack in found.stacks.items())
+    patient, notes = _patient(found)
+    return Study(found.scan.study_uid, patient, series, (*found.notes, *notes))
+
+
+def _overruled(path: Path, groups: Sequence[Group], verdicts: Sequence[Verdict], chosen: Chosen) -> list[Verdict]:
+    """Verdicts with the user's choice in place."""
+    result = list(verdicts)
+    for role, numbers in chosen.items():
+        there = {g.first.facts.series_number for g in groups}
+        if unknown := set(numbers) - there:
+            known = ", ".join(map(str, sorted(n for n in there if n is not None))) or "none with a number"
+            raise InputError(f"{shown(path)}: there are no usable images in series {min(unknown)}; there are {known}")
+        for i, g in enumerate(groups):
+            if g.first.facts.series_number in numbers:
+                if role is not Role.CINE and g.phases >= TI_PHASES:
+                    raise InputError(f"{g.name}: expected one image a slice for {role}, found {g.phases} phases")
+                result[i] = Verdict(result[i].what, f"chosen as {role}; by itself: {result[i].why}", role)
+            elif result[i].role is role:
+                result[i] = Verdict(result[i].what, result[i].why)
+    return result
+
+
+def _why_none(found: Sorted) -> str:
+    """The first few reasons why no stack can be used, without any text from the files."""
+    reasons = [note.message.removesuffix(".") for note in found.notes if note.code == "series_unusable"]
+    reasons += [f"series {number}: {why}" for (number, _), why in found.scan.unusable.items()]
+    reasons += [
+        f"{row.group.name}: {row.verdict.what}, {row.verdict.why}" for row in found.rows if not row.verdict.role
+    ]
+    return "; ".join(reasons[:3]) + (f"; and {len(reasons) - 3} more" if len(reasons) > 3 else "")
+
+
+def _psir_note(signed: Sequence[Group], candidates: Sequence[Group]) -> Note:
+    others = dict.fromkeys(g.name for g in candidates if g not in signed)
+    message = (
+        f"PSIR ({', '.join(dict.fromkeys(g.name for g in signed))}) was used, not magnitude ({', '.join(others)}): "
+        "it depends less on the inversion time."
+    )
+    return Note("psir_preferred", "info", message, Role.LGE)
+
+
+def _scan_notes(found: Scan) -> list[Note]:
+    notes = [
+        Note("series_without_place", "info", f"Series {number} was left out: {why}.")
+        for (number, _), why in found.unusable.items()
+    ]
+    if found.duplicates:
+        message = f"{found.duplicates} DICOM instances were there more than once; one was used."
+        notes.append(Note("duplicates", "info", message))
+    return notes
+
+
+def _series(role: Role, stack: Stack, study_uid: str) -> Series:
+    """Pixels of a stack in the standard short-axis view."""
+    first = stack.frames[0][0]
+    voxels = _voxels(stack)
+    affine = _affine(stack)
+    shape = voxels.shape[:0:-1]
+    axes, flips, view_affine = standard_view(affine, shape, z=2)
+    time_ms = _frame_time_ms(stack)
+    image = Volume(to_view((voxels if len(voxels) > 1 else voxels[0]).T, axes, flips), view_affine, time_ms)
+    header = nib.Nifti1Header()
+    header.set_data_shape((*shape, len(voxels)) if len(voxels) > 1 else shape)
+    zooms = (*np.linalg.norm(affine[:3, :3], axis=0), time_ms or 0.0)
+    header.set_zooms(zooms[: len(header.get_data_shape())])
+    header.set_sform(affine, "scanner")
+    header.set_qform(affine, "scanner")
+    header.set_xyzt_units("mm", "msec")
+    source = DicomSource(
+        tuple(tuple(_source_image(f) for f in frames) for frames in stack.frames),
+        first.facts.series_number,
+        first.facts.series_uid,
+        study_uid,
+    )
+    return Series(role, stack.name, image, (FileGrid(Path(role), axes, flips, shape, header),), source=source)
+
+
+def _source_image(f: Frame) -> SourceImage:
+    return SourceImage(f.path, f.sop_class_uid, f.sop_instance_uid, f.number)
+
+
+def _affine(stack: Stack) -> np.ndarray:
+    """From (column, row, slice) to RAS+ in mm; DICOM's patient axes are LPS."""
+    first = stack.frames[0][0]
+    row, column = (v / np.linalg.norm(v) for v in np.reshape(first.orientation, (2, 3)))
+    affine = np.eye(4)
+    steps = row * first.spacing_mm[1], column * first.spacing_mm[0], np.cross(row, column) * stack.distance_mm
+    affine[:3, :3] = np.column_stack(steps)
+    affine[:3, 3] = first.position_mm
+    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+
+
+def _frame_time_ms(stack: Stack) -> float | None:
+    """Time from phase to phase by the trigger times, the median of all slices; None where they do not say."""
+    if len(stack.frames) < 3:
+        return None
+    ends = [(a.trigger_ms, b.trigger_ms) for a, b in zip(stack.frames[0], stack.frames[-1], strict=True)]
+    spans = [b - a for a, b in ends if a is not None and b is not None]
+    time_ms = statistics.median(spans) / (len(stack.frames) - 1) if spans else 0.0
+    return time_ms if 1 <= time_ms <= 500 else None
+
+
+def _voxels(stack: Stack) -> np.ndarray:
+    """Rescaled values (T, Z, rows, columns), float32; each file is opened once."""
+    rows, columns = stack.frames[0][0].shape
+    voxels = np.empty((len(stack.frames), len(stack.frames[0]), rows, columns), np.float32)
+    files: dict[Path, list[tuple[int, int, Frame]]] = defaultdict(list)
+    for t, frames in enumerate(stack.frames):
+        for z, frame in enumerate(frames):
+            files[frame.path].append((t, z, frame))
+    for path, places in files.items():
+        indices = [f.number - 1 for _, _, f in places if f.number is not None]
+        try:
+            for (t, z, frame), pixels in zip(places, iter_pixels(path, indices=indices or None), strict=True):
+                voxels[t, z] = pixels * np.float32(frame.slope) + np.float32(frame.intercept)
+        except Exception as error:  # pydicom and its decoders raise whatever they trip over
+            raise InputError(
+                f"{shown(path)}: its pixel data cannot be read ({_reason(error)}); send it again"
+            ) from None
+    if voxels.min() == voxels.max():
+        raise InputError(f"{stack.name}: expected an image, every voxel is {voxels.flat[0]:g}; send it again")
+    return voxels.max() - voxels if stack.frames[0][0].inverted else voxels
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, AttributeError):
+        return "there are none"
+    lines = str(error).splitlines() or [type(error).__name__]  # the last has what the decoder said
+    return shown(lines[-1].strip())[:120]
+
+
+def _patient(found: Sorted) -> tuple[Patient, list[Note]]:
+    """The patient's facts from the headers; values that no patient has are left out, with a note."""
+    said, notes = found.scan.patient, []
+    frames = [f for stack in found.stacks.values() for f in stack.frames[0]]
+    rates = [f.facts.heart_rate_bpm for f in frames if f.facts.heart_rate_bpm]
+    height_m = _number(said["PatientSize"])
+    facts = {
+        "age_years": _age_years(said),
+        "height_cm": round(100 * height_m, 1) if height_m else None,
+        "weight_kg": _number(said["PatientWeight"]),
+        "heart_rate_bpm": float(statistics.median(rates)) if rates else None,
+    }
+    for key, (low, high) in PLAUSIBLE.items():
+        value = facts[key]
+        if value is not None and not low <= value <= high:
+            facts[key] = None
+            message = f"The headers give {key} {value:g}, outside what is believable ({low} to {high}); it was ignored."
+            notes.append(Note("patient_fact_ignored", "info", message))
+    sexes: dict[str, Literal["F", "M"]] = {"F": "F", "M": "M"}
+    sex = sexes.get(said["PatientSex"])
+    return Patient(sex, facts["age_years"], facts["height_cm"], facts["weight_kg"], facts["heart_rate_bpm"]), notes
+
+
+def _number(text: str) -> float | None:
+    """A number above 0, which stands for unknown."""
+    try:
+        return float(text) or None
+    except ValueError:
+        return None
+
+
+def _age_years(said: Mapping[str, str]) -> float | None:
+    """From PatientAge ("045Y", "018M"), else from the dates of birth and study, in whole years."""
+    if match := re.fullmatch(r"(\d{1,3})([DWMY])", said["PatientAge"].strip()):
+        return float(int(match[1]) / {"D": 365.25, "W": 52.18, "M": 12, "Y": 1}[match[2]])
+    try:
+        born, seen = (date.fromisoformat(said[key].strip()) for key in ("PatientBirthDate", "StudyDate"))
+    except ValueError:
+        return None
+    return float(seen.year - born.year - ((seen.month, seen.day) < (born.month, born.day)))

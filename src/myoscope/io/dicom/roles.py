@@ -1,0 +1,207 @@
+"""What each group of frames shows, and why: contrast from headers and names, orientation from geometry.
+
+Names are those of Siemens, Philips and GE protocols, and plain English, German and French.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from myoscope.io.dicom.stacks import Group
+from myoscope.study import Role
+from myoscope.volume import OBLIQUE_DEGREES
+
+T2_ECHO_MS = 35.0
+"""A spin echo with an echo time of this or more is T2-weighted."""
+
+CYCLE_MS = 2500.0
+"""Phases spread over more than this are no cardiac cycle."""
+
+TI_PHASES = 5
+"""So many inversion recovery images at one place are a TI scout or a map, no late enhancement."""
+
+SAME_AXIS_DEGREES, ACROSS_DEGREES = 20.0, 50.0
+"""A normal this near to the short axis is short-axis; one this far from it is long-axis."""
+
+_WHOLE = {  # words that stand alone
+    "other": "ll|pc|tag|mra|cemra",
+    "localiser": "loc",
+    "t2": "t2w?",
+    "lge": "de|mde|dhe|late|ir.?tfe|ir.?fgre|ce.?ir",
+    "short": "sa|ksa|kurz|kurze|short",
+    "long": "la|vla|hla|long|ao|[234].?(ch|k|cav)",
+}
+_PART = {  # words that may be a part of others
+    "other": r"ti.?scout|look.?locker|molli|sasha|t[12].?map|t2.?star|t2\*|perf|first.?pass|dynamic|flow|venc|tagging"
+    r"|phase.?contrast|spamm|angio|twist|haste|coronar",
+    "localiser": r"locali[sz]er|scout|survey|plan.?scan",
+    "t2": r"stir|tirm|edema|oedem|ödem|dark.?blood|black.?blood|triple.?ir",
+    "lge": r"lge|psir|delayed|late.?enh|late.?gad|viab|de.?mri|rehaussement|sp[äa]t",
+    "short": r"sax|short.?ax|kurz.?achse|petit.?axe",
+    "long": r"lax|long.?ax|lang.?achse|[234].?(chamber|kammer)|lvot|rvot",
+}
+_WORDS = {kind: re.compile(f"(?<![a-z0-9])(?:{_WHOLE[kind]})(?![a-z])|{part}") for kind, part in _PART.items()}
+_PSIR = re.compile(r"psir|phase.?sens|(?<![a-z])ps(?![a-z])")
+_MAGNITUDE = re.compile(r"(?<![a-z])mag(?![a-z])|magnitude|(?<![a-z])m_ir(?![a-z])")
+_TITLES = {Role.CINE: "short-axis cine", Role.LGE: "LGE", Role.T2: "T2"}
+
+
+class Verdict(NamedTuple):
+    """What a group shows and why; `role` is set where `analyze` could use it."""
+
+    what: str
+    why: str
+    role: Role | None = None
+
+
+@dataclass(frozen=True)
+class ShortAxis:
+    """The direction across short-axis slices, in which role's images it was found, and how."""
+
+    normal: np.ndarray
+    role: Role
+    why: str
+
+
+def is_psir(group: Group) -> bool:
+    """Whether a late enhancement image is phase-sensitive (signed), not magnitude.
+
+    The series' own description decides before the protocol's name, which both share.
+    """
+    description = group.first.facts.description.lower()
+    if group.first.component == "real":
+        return True
+    if _MAGNITUDE.search(description):
+        return False
+    return bool(_PSIR.search(description)) and group.first.component in ("phase", "magnitude")
+
+
+def judge(groups: Sequence[Group]) -> list[Verdict]:
+    """What each group of a study shows."""
+    contrasts = [_contrast(g) for g in groups]
+    axis = _short_axis(groups, contrasts)
+    return [_verdict(g, contrast, axis) for g, contrast in zip(groups, contrasts, strict=True)]
+
+
+def _word(kind: str, group: Group) -> str | None:
+    """The part of a series' names that is a word of a kind."""
+    found = _WORDS[kind].search(group.first.facts.words)
+    return found.group() if found else None
+
+
+def _contrast(g: Group) -> Verdict:
+    """The contrast alone; where `role` is set, orientation still decides."""
+    facts, frame = g.first.facts, g.first
+    for kind in ("other", "localiser"):
+        if word := _word(kind, g):
+            return Verdict(kind, f"the word {word!r}")
+    if "LOCALIZER" in facts.image_type:
+        return Verdict("localiser", "ImageType LOCALIZER")
+    if {"MPR", "PROJECTION IMAGE", "SUBTRACTION"} & set(facts.image_type):
+        return Verdict("other", "computed from other images")
+    if frame.component == "imaginary" or (frame.component == "phase" and not is_psir(g)):
+        return Verdict("other", f"{frame.component} image")
+    echo_ms = facts.echo_ms or 0.0
+    late, watery = _word("lge", g), _word("t2", g)
+    if facts.spin_echo or (watery and (echo_ms >= T2_ECHO_MS or not late)):
+        return _spin_echo(g, echo_ms, watery)
+    if facts.inversion or (late and g.phases < TI_PHASES):
+        return _late(g, late)
+    if g.phases > 1:
+        return _moving(g)
+    slices = f"{len(g.places)} slices" if len(g.places) > 1 else "one slice"
+    return Verdict("other", f"{slices} with one phase, neither inversion recovery nor T2-weighted")
+
+
+def _spin_echo(g: Group, echo_ms: float, word: str | None) -> Verdict:
+    if g.phases >= TI_PHASES:
+        return Verdict("other", f"{g.phases} images at one place, no cine")
+    if echo_ms >= T2_ECHO_MS or (word and not echo_ms):
+        words = ["spin echo"] * g.first.facts.spin_echo + [f"echo time {echo_ms:.0f} ms"] * bool(echo_ms)
+        return Verdict("T2", ", ".join([*words, *([f"the word {word!r}"] if word else [])]), Role.T2)
+    return Verdict("other", f"echo time {echo_ms:.0f} ms, too short for T2 weighting")
+
+
+def _late(g: Group, word: str | None) -> Verdict:
+    if g.phases >= TI_PHASES:
+        return Verdict("other", f"inversion recovery with {g.phases} images at one place: a TI scout or a map")
+    reasons = ["inversion recovery"] * g.first.facts.inversion + [f"the word {word!r}"] * bool(word)
+    return Verdict("LGE PSIR" if is_psir(g) else "LGE magnitude", ", ".join(reasons), Role.LGE)
+
+
+def _moving(g: Group) -> Verdict:
+    times = [f.trigger_ms for f in g.frames if f.trigger_ms is not None]
+    if times and max(times) - min(times) > CYCLE_MS:
+        return Verdict(
+            "other", f"{g.phases} images at one place over {(max(times) - min(times)) / 1000:.0f} s, no cycle"
+        )
+    return Verdict("cine", f"{g.phases} phases at a place", Role.CINE)
+
+
+def _short_axis(groups: Sequence[Group], contrasts: Sequence[Verdict]) -> ShortAxis | None:
+    """The direction in which most parallel slices lie, names and obliqueness first: of the cine, else LGE, else T2."""
+    for role in (Role.CINE, Role.LGE, Role.T2):
+        members = [g for g, c in zip(groups, contrasts, strict=True) if c.role is role]
+        bundles: list[list[Group]] = []
+        for g in members:
+            bundle = next((b for b in bundles if _degrees(b[0].normal, g.normal) <= SAME_AXIS_DEGREES), None)
+            if bundle is None:
+                bundles.append(bundle := [])
+            bundle.append(g)
+        bundles = [b for b in bundles if _slices(b) > 1]
+        if bundles:
+            best = max(bundles, key=_likely)
+            across = [g for g in members if _degrees(best[0].normal, g.normal) >= ACROSS_DEGREES]
+            return ShortAxis(best[0].normal, role, _why_axis(best, across))
+    return None
+
+
+def _slices(bundle: Sequence[Group]) -> int:
+    along = np.sort(np.concatenate([[f.position_mm @ bundle[0].normal for f in g.frames] for g in bundle]))
+    return 1 + int((np.diff(along) > 1).sum())
+
+
+def _likely(bundle: Sequence[Group]) -> tuple[int, bool, int]:
+    short, long = (any(_word(kind, g) for g in bundle) for kind in ("short", "long"))
+    return int(short) - int(long), _plane(bundle[0]) is None, _slices(bundle)
+
+
+def _why_axis(best: Sequence[Group], across: Sequence[Group]) -> str:
+    word = next((w for g in best if (w := _word("short", g))), None)
+    reasons = [f"the word {word!r}"] * bool(word) + [f"{_slices(best)} parallel slices"]
+    if across:
+        reasons.append(f"across the long axis of {', '.join(dict.fromkeys(g.name for g in across[:3]))}")
+    return ", ".join(reasons)
+
+
+def _degrees(a: np.ndarray, b: np.ndarray) -> float:
+    """Angle between two lines."""
+    return float(np.degrees(np.arccos(min(1.0, abs(a @ b)))))
+
+
+def _plane(g: Group) -> str | None:
+    """The plane of the body that a group lies in, if any."""
+    nearest = int(np.argmax(np.abs(g.normal)))
+    aligned = abs(g.normal[nearest]) >= np.cos(np.radians(OBLIQUE_DEGREES))
+    return ("sagittal", "coronal", "transversal")[nearest] if aligned else None
+
+
+def _verdict(g: Group, contrast: Verdict, axis: ShortAxis | None) -> Verdict:
+    """Contrast and orientation together."""
+    if contrast.role is None or axis is None:
+        one = "one slice, and no stack to compare it with" if contrast.role else contrast.why
+        return Verdict(contrast.what if contrast.role is None else "other", one)
+    angle = _degrees(g.normal, axis.normal)
+    word = _word("long", g)
+    if angle <= SAME_AXIS_DEGREES and not (word and not _word("short", g)):
+        near = "along the short axis" if angle < 1 else f"{angle:.0f} degrees from the short axis"
+        short = f"short axis: {axis.why}" if contrast.role is axis.role else near
+        what = _TITLES[contrast.role] if contrast.role is Role.CINE else contrast.what
+        return Verdict(what, f"{contrast.why}; {short}", contrast.role)
+    if word or angle >= ACROSS_DEGREES:
+        named = f", the word {word!r}" if word else ""
+        return Verdict("long axis", f"{contrast.what}: {contrast.why}; {angle:.0f} degrees from the short axis{named}")
+    return Verdict("other", f"{contrast.what}: {contrast.why}; {angle:.0f} degrees from the short axis")

@@ -1,0 +1,47 @@
+"""Real pixels wrapped as DICOM, with headers that were made up: the same measurements as from NIfTI."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dicom_writer import write_dicom
+from measured import assert_same
+from myoscope.analysis import analyze, judge
+from myoscope.datasets import read_case
+from myoscope.io.read import read_study
+from myoscope.study import Study
+
+DATA = Path(os.environ.get("MYOSCOPE_DATA", Path(__file__).parents[3] / "shared" / "data"))
+pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"no data sets at {DATA}; set MYOSCOPE_DATA")
+
+CASES = ("acdc/patient001", "emidec/Case_P002")
+
+
+def _without_clinical(study: Study) -> Study:
+    """Without the values that no DICOM header has."""
+    return replace(study, patient=replace(study.patient, clinical={}))
+
+
+@pytest.mark.parametrize("shape", ["interleaved", "enhanced"])
+@pytest.mark.parametrize("name", CASES)
+def test_the_networks_measure_the_same(name: str, shape: str, tmp_path: Path) -> None:
+    study = _without_clinical(read_study(DATA / name))
+    write_dicom(study, tmp_path, shape)
+    expected = analyze(study).measurements
+    assert expected.lv.edv_ml or expected.lge.myocardium_g
+    assert_same(analyze(read_study(tmp_path)).measurements, expected)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_expert_labels_measure_the_same(name: str, tmp_path: Path) -> None:
+    """The labels travel as the pixels, so that they come out on the grid that is read."""
+    case = read_case(DATA / name)
+    case = replace(case, study=_without_clinical(case.study))
+    drawn = [replace(s, image=case.labels[s.role]) for s in case.study.series]
+    write_dicom(replace(case.study, series=tuple(drawn)), tmp_path)
+    study = read_study(tmp_path)
+    labels = {s.role: s.image.with_voxels(s.image.voxels.astype(np.uint8)) for s in study.series}
+    assert_same(judge(study, labels, {}).measurements, judge(case.study, case.labels, {}).measurements)

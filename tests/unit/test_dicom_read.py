@@ -1,0 +1,465 @@
+"""DICOM in: whatever order, form and compression it comes in, the same voxels at the same places; oddities are told."""
+
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom import dcmread
+from pydicom.uid import CTImageStorage, generate_uid
+
+from dicom_writer import BIRTH_DATE, NAME, SHAPES, change, save, tiny_study, write_dicom
+from myoscope import cli
+from myoscope.analysis import judge
+from myoscope.errors import InputError
+from myoscope.io.dicom import on_source_frames, unzip
+from myoscope.io.read import read_study, sort_dicom
+from myoscope.io.save import write_study
+from myoscope.study import Role, Series, Study
+
+SLICES, FRAMES = 6, 3
+
+
+@pytest.fixture(scope="module")
+def as_nifti(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    return read_study(write_study(tiny_study(), tmp_path_factory.mktemp("nifti")))
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dicom")
+    write_dicom(tiny_study(), folder)
+    return folder
+
+
+@pytest.fixture
+def classic(template: Path, tmp_path: Path) -> Path:
+    """A plain study: series 5 (cine), 8 (LGE), 11 (T2), slice by slice, phase by phase."""
+    return Path(shutil.copytree(template, tmp_path / "study"))
+
+
+def files(study: Path, number: int) -> list[Path]:
+    """The instances of a series, in order."""
+    return sorted(p for p in study.rglob("*.dcm") if dcmread(p, specific_tags=["SeriesNumber"]).SeriesNumber == number)
+
+
+def cine(study: Path) -> Series:
+    series = read_study(study).get(Role.CINE)
+    assert series is not None
+    return series
+
+
+def codes(study: Path) -> dict[str, str]:
+    return {note.code: note.message for note in read_study(study).notes}
+
+
+# --- forms ---
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_shape_is_the_nifti(shape: str, as_nifti: Study, tmp_path: Path) -> None:
+    write_dicom(tiny_study(), tmp_path, shape)
+    study = read_study(tmp_path)
+    assert study.patient == as_nifti.patient
+    assert [s.role for s in study.series] == [Role.CINE, Role.LGE, Role.T2]
+    for series in study.series:
+        expected = as_nifti.get(series.role).image  # type: ignore[union-attr]
+        z = slice(None, None, -1) if (series.image.affine[:3, 2] @ expected.affine[:3, 2]) < 0 else slice(None)
+        assert np.array_equal(series.image.frames[:, z], expected.frames)
+        assert np.allclose(np.abs(series.image.affine[:3, :3]), np.abs(expected.affine[:3, :3]), atol=1e-5)
+        assert series.image.frame_time_ms == pytest.approx(expected.frame_time_ms)
+
+
+@pytest.mark.parametrize("shape", ["classic", "enhanced", "interleaved", "separate", "jpegls"])
+def test_labels_go_back_onto_the_source_frames(shape: str, tmp_path: Path) -> None:
+    write_dicom(tiny_study(), tmp_path, shape)
+    for series in read_study(tmp_path).series:
+        assert series.source is not None
+        arrays = on_source_frames(series.image.frames, series.files[0])
+        for t, images in enumerate(series.source.images):
+            for z, image in enumerate(images):
+                pixels = dcmread(image.path).pixel_array
+                assert np.array_equal(arrays[t, z], pixels if image.frame is None else pixels[image.frame - 1])
+                assert dcmread(image.path).SOPInstanceUID == image.sop_instance_uid
+
+
+def test_a_frame_lies_where_its_header_says(classic: Path) -> None:
+    series = cine(classic)
+    grid, source = series.files[0], series.source
+    assert source is not None
+    affine = grid.header.get_best_affine()
+    for z, image in enumerate(source.images[0]):
+        assert affine @ [0, 0, z, 1] * [-1, -1, 1, 1] == pytest.approx(
+            [*map(float, dcmread(image.path).ImagePositionPatient), 1], abs=1e-3
+        )
+    assert grid.shape == (40, 33, SLICES)
+    assert grid.stem == "cine"
+
+
+def test_a_zip_and_a_single_multi_frame_file(tmp_path: Path) -> None:
+    write_dicom(tiny_study(), tmp_path / "e", "enhanced")
+    write_dicom(tiny_study(), tmp_path / "c", "random_names")
+    packed = Path(shutil.make_archive(str(tmp_path / "study"), "zip", tmp_path / "c"))
+    assert np.array_equal(cine(packed).image.voxels, cine(tmp_path / "c").image.voxels)
+    one = next((tmp_path / "e" / "series000").iterdir())
+    assert [s.role for s in read_study(one).series] == [Role.CINE]
+
+
+def test_other_files_beside_do_not_matter(classic: Path) -> None:
+    (classic / "DICOMDIR.txt").write_text("hello")
+    (classic / "empty").touch()
+    screenshot = dcmread(files(classic, 5)[0])
+    screenshot.SOPInstanceUID, screenshot.SeriesInstanceUID, screenshot.SeriesNumber = (
+        generate_uid(),
+        generate_uid(),
+        99,
+    )
+    del screenshot.ImagePositionPatient
+    save(screenshot, classic / "shot.dcm")
+    assert cine(classic).image.frames.shape[:2] == (FRAMES, SLICES)
+    assert sort_dicom(classic).scan.unusable == {(99, "cine_retro_sax"): "no usable ImagePositionPatient"}
+    assert codes(classic) == {"series_without_place": "Series 99 was left out: no usable ImagePositionPatient."}
+
+
+def test_nifti_does_not_wait_for_dicom(tmp_path: Path) -> None:
+    write_study(tiny_study(), tmp_path)
+    code = f"import sys, myoscope; myoscope.read_study({str(tmp_path)!r}); print('highdicom' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+# --- phases ---
+
+
+def test_phases_without_trigger_times(classic: Path) -> None:
+    expected = cine(classic).image.voxels
+    for i, path in enumerate(files(classic, 5)):
+        change(path, TriggerTime=None, TemporalPositionIdentifier=i % FRAMES + 1, InstanceNumber=100 - i)
+    assert np.array_equal(cine(classic).image.voxels, expected)
+    for i, path in enumerate(files(classic, 5)):
+        change(path, TemporalPositionIdentifier=None, InstanceNumber=i + 1)
+    series = cine(classic)
+    assert np.array_equal(series.image.voxels, expected)
+    assert series.image.frame_time_ms is None
+
+
+def test_a_missing_phase_is_left_out_everywhere(tmp_path: Path) -> None:
+    write_dicom(tiny_study(frames=10), tmp_path)
+    expected = cine(tmp_path).image.voxels
+    files(tmp_path, 5)[2 * 10 + 4].unlink()
+    series = cine(tmp_path)
+    assert np.array_equal(series.image.voxels, np.delete(expected, 4, axis=0))
+    assert "1 of 10 phases were left out of all slices" in codes(tmp_path)["phases_missing"]
+
+
+def test_too_many_missing_phases(tmp_path: Path) -> None:
+    write_dicom(tiny_study(frames=10), tmp_path)
+    for path in files(tmp_path, 5)[2 * 10 : 2 * 10 + 4]:
+        path.unlink()
+    assert codes(tmp_path)["series_unusable"] == (
+        "Series 5 cannot be used: expected 10 phases in every slice, found another number in slice 3 (6) of 6."
+    )
+
+
+# --- slices ---
+
+
+def test_a_gap_makes_a_stack_unusable(classic: Path) -> None:
+    for path in files(classic, 5)[2 * FRAMES : 3 * FRAMES]:
+        path.unlink()
+    study = read_study(classic)
+    assert [s.role for s in study.series] == [Role.LGE, Role.T2]
+    assert [(n.code, n.level, n.role) for n in study.notes] == [("series_unusable", "warning", Role.CINE)]
+    assert "expected slices 9.0 mm apart, found a gap of 18.0 mm between slices" in study.notes[0].message
+
+
+def test_uneven_slices_are_noted(classic: Path) -> None:
+    for path in files(classic, 8)[3:]:
+        header = dcmread(path)
+        normal = np.cross(*np.reshape(np.array(header.ImageOrientationPatient, float), (2, 3)))
+        moved = np.array(header.ImagePositionPatient, float) - 0.6 * normal
+        change(path, ImagePositionPatient=[f"{v:.6f}" for v in moved])
+    assert "mm apart" in codes(classic)["uneven_slices"]
+    assert read_study(classic).get(Role.LGE).image.spacing_mm[0] == pytest.approx(9 - 0.6 / 5, abs=0.3)  # type: ignore[union-attr]
+
+
+def test_slices_shifted_in_their_plane_are_noted(classic: Path) -> None:
+    path = files(classic, 8)[2]
+    header = dcmread(path)
+    moved = np.array(header.ImagePositionPatient, float) + 4 * np.array(header.ImageOrientationPatient[:3], float)
+    change(path, ImagePositionPatient=[f"{v:.6f}" for v in moved])
+    assert "by up to 4 mm" in codes(classic)["slices_shifted"]
+
+
+# --- repeats ---
+
+
+def test_repeats_and_duplicates_are_told(tmp_path: Path) -> None:
+    write_dicom(tiny_study(), tmp_path, "repeats")
+    study = read_study(tmp_path)
+    messages = [note.message for note in study.notes]
+    assert "9 DICOM instances were there more than once; one was used." in messages
+    assert "Series 3 was left out: 4 of 6 slices; series 5 was used." in messages
+    assert {n.level for n in study.notes} == {"info"}
+    assert study.get(Role.CINE).source.series_number == 5  # type: ignore[union-attr]
+
+
+def test_the_later_of_two_whole_stacks_wins_and_a_later_part_does_not(classic: Path) -> None:
+    write_dicom(tiny_study(), classic / "again", seed=1)
+    first = dcmread(classic / "series000" / "IM0000.dcm")
+    for path in (classic / "again").rglob("*.dcm"):
+        number = dcmread(path).SeriesNumber
+        change(
+            path,
+            SeriesNumber=number + 20,
+            AcquisitionTime="120000",
+            StudyInstanceUID=first.StudyInstanceUID,
+            FrameOfReferenceUID=first.FrameOfReferenceUID,
+        )
+    assert cine(classic).source.series_number == 25  # type: ignore[union-attr]
+    assert "the same slices, taken earlier" in codes(classic)["repeat_left_out"]
+    for path in files(classic, 25)[: 2 * FRAMES]:
+        path.unlink()
+    assert cine(classic).source.series_number == 5  # type: ignore[union-attr]
+
+
+def test_one_slice_taken_again_joins_a_cine_of_single_slices(tmp_path: Path) -> None:
+    write_dicom(tiny_study(), tmp_path, "separate")
+    again = {}
+    for path in files(tmp_path, 52):
+        header = dcmread(path)
+        header.SOPInstanceUID, header.SeriesNumber, header.AcquisitionTime = generate_uid(), 70, "120000"
+        header.SeriesInstanceUID = "1.2.3.70"
+        header.PixelData = (header.pixel_array + 1).tobytes()
+        again[header.SOPInstanceUID] = save(header, tmp_path / f"again{header.InstanceNumber}.dcm")
+    source = cine(tmp_path).source
+    assert source is not None
+    used = {image.sop_instance_uid for images in source.images for image in images}
+    assert set(again) <= used
+    assert len(used) == SLICES * FRAMES
+    assert codes(tmp_path)["repeat_left_out"].startswith("Series 52 was left out")
+
+
+def test_psir_is_preferred_and_the_user_can_say_otherwise(tmp_path: Path) -> None:
+    write_dicom(tiny_study(), tmp_path, "psir")
+    assert codes(tmp_path)["psir_preferred"].startswith("PSIR (series 8) was used, not magnitude (series 7)")
+    chosen = read_study(tmp_path, series={Role.LGE: [7]})
+    assert chosen.get(Role.LGE).source.series_number == 7  # type: ignore[union-attr]
+    flags = judge(read_study(tmp_path), {}, {}).measurements.quality.flags
+    assert [(f.code, f.level, f.series) for f in flags] == [("psir_preferred", "info", "lge")]
+
+
+# --- values and facts ---
+
+
+def test_rescaled_and_inverted_values(classic: Path) -> None:
+    plain = read_study(classic)
+    for path in files(classic, 8):
+        change(path, RescaleSlope="0.5", RescaleIntercept="-100")
+    for path in files(classic, 11):
+        change(path, PhotometricInterpretation="MONOCHROME1")
+    changed = read_study(classic)
+    (_, lge, t2), (_, new_lge, new_t2) = plain.series, changed.series
+    assert np.array_equal(new_lge.image.voxels, lge.image.voxels * 0.5 - 100)
+    assert np.array_equal(new_t2.image.voxels, t2.image.voxels.max() - t2.image.voxels)
+
+
+@pytest.mark.parametrize(("age", "years"), [("045Y", 45), ("018M", 1.5), ("", 72), ("old", 72)])
+def test_age(age: str, years: float, classic: Path) -> None:
+    for path in classic.rglob("*.dcm"):
+        change(path, PatientAge=None)
+        if age != "old":
+            change(path, PatientAge=age)
+    assert read_study(classic).patient.age_years == years
+
+
+def test_facts_that_no_patient_has_are_left_out(classic: Path) -> None:
+    for path in classic.rglob("*.dcm"):
+        change(path, PatientSize="168", PatientWeight="0", PatientSex="O", HeartRate=None)
+    study = read_study(classic)
+    assert (study.patient.height_cm, study.patient.weight_kg, study.patient.sex) == (None, None, None)
+    assert study.patient.heart_rate_bpm == pytest.approx(60000 / 900)  # from NominalInterval
+    assert [n.message for n in study.notes] == [
+        "The headers give height_cm 16800, outside what is believable (30 to 250); it was ignored."
+    ]
+
+
+def test_nothing_in_a_study_names_the_patient(classic: Path) -> None:
+    study = read_study(classic)
+    text = repr([study.id, study.patient, study.notes, [(s.name, s.files[0].stem) for s in study.series]])
+    assert not any(word in text for word in (*NAME.replace("<b>", "").split("^"), BIRTH_DATE, "PID-0815", "A-4711"))
+
+
+# --- bad input ---
+
+
+def one_line(study: Path, **options: object) -> str:
+    with pytest.raises(InputError) as refused:
+        read_study(study, **options)  # type: ignore[arg-type]
+    message = str(refused.value)
+    assert "\n" not in message
+    assert "Muster" not in message
+    return message
+
+
+def test_not_dicom(tmp_path: Path) -> None:
+    (tmp_path / "a.dcm").write_text("no image")
+    assert "a.dcm: expected DICOM, found no DICOM header" in one_line(tmp_path)
+    assert "a.dcm: expected DICOM, found no DICOM header" in one_line(tmp_path / "a.dcm")
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.2, 0.5, 0.99])
+def test_truncated(share: float, classic: Path) -> None:
+    path = files(classic, 5)[4]
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    message = one_line(classic)
+    assert path.name in message
+    assert any(hint in message for hint in ("no DICOM header", "cut short", "damaged", "ends before", "cannot be read"))
+
+
+@pytest.mark.parametrize(
+    "keyword", ["ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns"]
+)
+def test_missing_geometry(keyword: str, classic: Path) -> None:
+    for path in classic.rglob("*.dcm"):
+        change(path, **{keyword: None})
+    where = "Rows and Columns" if keyword in ("Rows", "Columns") else keyword
+    assert f"found none (series 5: no usable {where}; series 8: no usable" in one_line(classic)
+
+
+def test_mixed_patients(classic: Path) -> None:
+    change(files(classic, 8)[0], PatientID="another")
+    assert "expected one patient, found 2; give one patient's study" in one_line(classic)
+
+
+def test_two_studies(classic: Path) -> None:
+    for path in files(classic, 8):
+        change(path, StudyInstanceUID="1.2.3")
+    assert "expected one study, found 2 of this patient" in one_line(classic)
+
+
+def test_one_slice_only(classic: Path) -> None:
+    for path in [*files(classic, 8), *files(classic, 11), *files(classic, 5)[FRAMES:]]:
+        path.unlink()
+    assert "series 5: other, one slice, and no stack to compare it with" in one_line(classic)
+    assert "expected a stack of slices, found one slice" in one_line(classic, series={Role.CINE: [5]})
+    assert "one slice" in one_line(files(classic, 5)[0])
+
+
+def test_ct(classic: Path) -> None:
+    for path in classic.rglob("*.dcm"):
+        change(path, SOPClassUID=CTImageStorage, Modality="CT")
+    assert "study: expected DICOM of cardiac MR, found CT; give the MR study" in one_line(classic)
+
+
+def test_no_pixel_data(classic: Path) -> None:
+    path = change(files(classic, 5)[4], PixelData=None)
+    assert f"{path.name}: expected pixel data, the file ends before them; send it again" in one_line(classic)
+
+
+def test_an_empty_image(classic: Path) -> None:
+    for path in files(classic, 11):
+        change(path, PixelData=bytes(2 * 32 * 34))
+    assert "series 11: expected an image, every voxel is 0" in one_line(classic)
+
+
+def zipped(path: Path, *names: str, content: bytes = b"x") -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in names:
+            archive.writestr(name, content)
+    return path
+
+
+@pytest.mark.parametrize("name", ["../out.dcm", "/etc/out.dcm", "a/../../out.dcm", "C:/out.dcm", "..\\out.dcm"])
+def test_a_zip_that_escapes(name: str, tmp_path: Path) -> None:
+    message = one_line(zipped(tmp_path / "study.zip", "fine.dcm", name))
+    assert "study.zip: a file in it would be written outside its folder" in message
+    assert not (tmp_path / "out.dcm").exists()
+
+
+def test_a_zip_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bomb = zipped(tmp_path / "study.zip", "a.dcm", content=bytes(10_000_000))
+    assert "expected a study of at most 16 GB and 100 times the zip, found 1 files of 10000000 bytes" in one_line(bomb)
+    monkeypatch.setattr(unzip, "MAX_FILES", 2)
+    assert "found 3 files" in one_line(zipped(tmp_path / "many.zip", "a", "b", "c"))
+
+
+@pytest.mark.parametrize("content", [b"PK\x05\x06", b"no zip", b""])
+def test_a_broken_zip(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "study.zip").write_bytes(content)
+    assert "study.zip: " in one_line(tmp_path / "study.zip")
+
+
+def test_a_zip_without_dicom(tmp_path: Path) -> None:
+    assert "study.zip: expected DICOM of cardiac MR, found no DICOM" in one_line(
+        zipped(tmp_path / "study.zip", "a.txt")
+    )
+
+
+def test_choosing_what_is_not_there(classic: Path) -> None:
+    assert "there are no usable images in series 6; there are 5, 8, 11" in one_line(classic, series={Role.CINE: [6]})
+    assert "--role is for NIfTI; with DICOM give --series lge=NUMBER" in one_line(classic, role="lge")
+
+
+def test_nifti_has_no_series_numbers(tmp_path: Path) -> None:
+    write_study(tiny_study(), tmp_path)
+    assert "--series is for DICOM" in one_line(tmp_path, series={Role.CINE: [6]})
+
+
+# --- inspect ---
+
+
+@pytest.fixture
+def say(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["myoscope", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        return int(stopped.value.code or 0), *capsys.readouterr()
+
+    return run
+
+
+def test_inspect_prints_text_as_text(say: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    write_dicom(tiny_study(), tmp_path, "scouts")
+    for path in files(tmp_path, 8):
+        change(path, SeriesDescription="[red]de_psir[/] \x1b[31m<b>", PatientName="[bold]Muster^Erika")
+    code, out, _ = say("inspect", tmp_path)
+    assert code == 0
+    assert "[red]de_psir[/] ?[31m<b>" in out
+    assert "Muster" not in out
+    lines = {line.split()[0]: line for line in out.splitlines() if line.strip()[:1].isdigit()}
+    assert list(lines) == ["1", "2", "3", "5", "8", "11"]
+    assert "localiser" in lines["1"]
+    assert "9 x 1" in lines["1"]
+    assert "long axis" in lines["2"]
+    assert "short-axis cine" in lines["5"]
+    assert "6 x 3" in lines["5"]
+    assert "9 x 1.25 x 1.25" in lines["5"]
+    assert "yes, as cine" in lines["5"]
+
+
+def test_inspect_says_what_the_user_chose(say: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    write_dicom(tiny_study(), tmp_path, "psir")
+    code, out, _ = say("inspect", tmp_path, "--series", "lge=7")
+    assert code == 0
+    used = {line.split()[0]: "yes, as lge" in line for line in out.splitlines() if line.strip()[:1].isdigit()}
+    assert used == {"5": False, "7": True, "8": False, "11": False}
+
+
+@pytest.mark.parametrize("text", ["lge", "lge=x", "mr=5", "=5"])
+def test_a_choice_that_says_nothing(text: str, say: Callable[..., tuple[int, str, str]], classic: Path) -> None:
+    code, _, err = say("inspect", classic, "--series", text)
+    assert code == 2
+    assert err.startswith("myoscope: ")
+
+
+def test_inspect_of_nifti(say: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    write_study(tiny_study(), tmp_path)
+    code, _, err = say("inspect", tmp_path)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "expected DICOM (a folder, a zip, a file), found none" in err

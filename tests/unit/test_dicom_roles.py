@@ -1,0 +1,222 @@
+"""What a series is taken for, by the words of three vendors, by headers, by geometry."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from myoscope.errors import InputError
+from myoscope.io.dicom.frames import Facts, Frame
+from myoscope.io.dicom.roles import Verdict, is_psir, judge
+from myoscope.io.dicom.stacks import Group, assemble, by_phase, group
+from myoscope.study import Role
+
+FACTS = Facts("1.2", 1, "", "", "9.9", False, False, None, None, ("ORIGINAL", "PRIMARY", "M"))
+ACROSS = np.array([0.65, -0.55, -0.52]) / np.linalg.norm([0.65, -0.55, -0.52])
+
+
+def series(
+    number: int,
+    words: str = "",
+    slices: int = 8,
+    phases: int = 1,
+    across: np.ndarray = ACROSS,
+    mm: float = 8.0,
+    component: str = "magnitude",
+    phase_ms: float = 40.0,
+    **facts: object,
+) -> list[Frame]:
+    """The frames of an invented series."""
+    row = np.cross(across, [0.1, 0.2, 1.0])
+    row /= np.linalg.norm(row)
+    about = replace(
+        FACTS, series_uid=f"1.{number}", series_number=number, description=words, words=words.lower(), **facts
+    )
+    return [
+        Frame(
+            path=Path("x"),
+            sop_class_uid="1",
+            sop_instance_uid=f"1.{number}.{z}.{t}",
+            number=None,
+            facts=about,
+            position_mm=tuple(z * mm * across),
+            orientation=(*row, *np.cross(across, row)),
+            spacing_mm=(1.4, 1.4),
+            shape=(200, 180),
+            component=component,
+            trigger_ms=t * phase_ms if phases > 1 else None,
+            temporal=None,
+            instance=z * phases + t + 1,
+            taken=f"20260101{100000 + number * 100 + z}",
+            slope=1.0,
+            intercept=0.0,
+            inverted=False,
+        )
+        for z in range(slices)
+        for t in range(phases)
+    ]
+
+
+def judged(*found: list[Frame]) -> dict[int | None, Verdict]:
+    groups = group(frame for frames in found for frame in frames)
+    return {g.first.facts.series_number: v for g, v in zip(groups, judge(groups), strict=True)}
+
+
+SAX = series(1, "cine sax", phases=25)
+LATE = {"inversion": True, "echo_ms": 1.5}
+STIR = {"inversion": True, "spin_echo": True, "echo_ms": 61.0}
+
+
+@pytest.mark.parametrize(
+    ("words", "phases", "facts", "what"),
+    [
+        # Siemens
+        ("cine_retro_sax tf2d15_retro *tfi2d1_15", 25, {}, "short-axis cine"),
+        ("de_high-res_psir_sax_PSIR de_psir *tfl2d1", 1, LATE, "LGE PSIR"),
+        ("de_high-res_psir_sax_MAG", 1, LATE, "LGE magnitude"),
+        ("t2_tirm_sax_db *tir2d1_15", 1, STIR, "T2"),
+        ("localizer *tfi2d1_192", 1, {}, "localiser"),
+        ("TI_scout_sax", 25, {"inversion": True}, "other"),
+        ("T1map_MOLLI_sax_MOCO", 8, {"inversion": True}, "other"),
+        ("dynamic_ep2d_sax perfusion", 60, {}, "other"),
+        ("fl2d_flow_aorta_venc150", 30, {}, "other"),
+        # Philips
+        ("sBTFE_BH_SA", 30, {}, "short-axis cine"),
+        ("PSIR_TFE_SA", 1, LATE, "LGE PSIR"),
+        ("IR_TFE_SA late enhancement", 1, LATE, "LGE magnitude"),
+        ("T2W_BB_SPAIR_SA STIR", 1, STIR, "T2"),
+        ("SURVEY_BH", 1, {}, "localiser"),
+        ("LL_TI_scout", 40, {"inversion": True}, "other"),
+        # GE
+        ("FIESTA CINE SA", 20, {}, "short-axis cine"),
+        ("2D MDE SA", 1, {}, "LGE magnitude"),
+        ("PS:2D PSMDE SA phase sensitive", 1, LATE, "LGE PSIR"),
+        ("SA TRIPLE IR", 1, {"spin_echo": True, "inversion": True, "echo_ms": 85.0}, "T2"),
+        ("3-PL LOC", 1, {}, "localiser"),
+        ("FGRE time course first pass", 40, {}, "other"),
+        # words that mislead
+        ("late template sax", 25, {}, "short-axis cine"),
+        ("t1_tse_dark-blood", 1, {"spin_echo": True, "echo_ms": 25.0}, "other"),
+        ("dark_blood_psir_sax", 1, LATE, "LGE PSIR"),
+        ("no word at all", 1, LATE, "LGE magnitude"),
+        ("no word at all", 25, {}, "short-axis cine"),
+        ("no word at all", 1, {}, "other"),
+        ("trufi_stack", 1, {}, "other"),
+    ],
+)
+def test_contrast(words: str, phases: int, facts: dict, what: str) -> None:
+    verdict = judged(SAX, series(7, words, phases=phases, **facts))[7]
+    assert verdict.what == what, verdict
+    assert verdict.why
+    roles = {"short-axis cine": Role.CINE, "LGE PSIR": Role.LGE, "LGE magnitude": Role.LGE, "T2": Role.T2}
+    assert verdict.role is roles.get(what)
+
+
+def test_reasons_are_words() -> None:
+    long_axis = series(2, "cine 4ch", slices=1, phases=25, across=turned(90))
+    late = series(3, "LGE sax", **LATE)
+    verdicts = judged(SAX, long_axis, late)
+    assert verdicts[1] == (
+        "short-axis cine",
+        "25 phases at a place; short axis: the word 'sax', 8 parallel slices, across the long axis of series 2",
+        Role.CINE,
+    )
+    assert verdicts[2].what == "long axis"
+    assert "90 degrees from the short axis, the word '4ch'" in verdicts[2].why
+    assert verdicts[3] == ("LGE magnitude", "inversion recovery, the word 'lge'; along the short axis", Role.LGE)
+
+
+def turned(degrees: float) -> np.ndarray:
+    aside = np.cross(ACROSS, [0.0, 0.0, 1.0])
+    aside /= np.linalg.norm(aside)
+    return np.cos(np.radians(degrees)) * ACROSS + np.sin(np.radians(degrees)) * aside
+
+
+@pytest.mark.parametrize(("degrees", "what"), [(10, "LGE magnitude"), (35, "other"), (80, "long axis")])
+def test_a_stack_is_held_against_the_short_axis(degrees: float, what: str) -> None:
+    assert judged(SAX, series(5, "viability", across=turned(degrees), **LATE))[5].what == what
+
+
+def test_geometry_finds_the_short_axis_without_words() -> None:
+    transversal = series(2, "cine", slices=12, phases=25, across=np.array([0.0, 0.0, 1.0]))
+    oblique = series(3, "cine", slices=9, phases=25)
+    long_axes = [series(4 + i, "cine", 1, 25, turned(90 + 5 * i)) for i in range(3)]
+    verdicts = judged(transversal, oblique, *long_axes)
+    assert [n for n, v in verdicts.items() if v.role is Role.CINE] == [3]
+    assert {verdicts[n].what for n in (4, 5, 6)} == {"long axis"}
+
+
+def test_slices_that_are_series_of_their_own() -> None:
+    slices = series(1, "cine", slices=8, phases=5)
+    singles = [
+        replace(f, facts=replace(f.facts, series_uid=f"1.{f.position_mm}", series_number=50 + i // 5))
+        for i, f in enumerate(slices)
+    ]
+    long_axis = series(3, "cine", 1, 5, turned(90))
+    verdicts = judged(singles, long_axis)
+    assert {verdicts[n].what for n in range(50, 58)} == {"short-axis cine"}
+    stack = assemble(group(singles), cycle=True)
+    assert (len(stack.frames), len(stack.frames[0]), len(stack.groups)) == (5, 8, 8)
+    assert stack.distance_mm == pytest.approx(8)
+
+
+def test_a_cine_over_many_seconds_is_none() -> None:
+    assert judged(SAX, series(4, "sax", phases=40, phase_ms=900.0))[4].what == "other"
+
+
+def test_components() -> None:
+    real, phase = (series(n, "ir_tfe_sa", component=c, **LATE) for n, c in ((4, "real"), (5, "phase")))
+    assert is_psir(Group(tuple(real)))
+    verdicts = judged(SAX, real, phase)
+    assert (verdicts[4].what, verdicts[5].what) == ("LGE PSIR", "other")
+
+
+def test_one_component_of_a_series_is_one_group() -> None:
+    both = [*series(4, "PSIR_TFE", **LATE), *series(4, "PSIR_TFE", component="real", **LATE)]
+    assert sorted(g.first.component for g in group(both)) == ["magnitude", "real"]
+
+
+def test_phases_taken_again_are_repeats() -> None:
+    frames = series(1, "cine", slices=1, phases=5)
+    again = [replace(f, taken="20260101200000", sop_instance_uid=f"{f.sop_instance_uid}.1") for f in frames]
+    phases = by_phase([*again, *frames])
+    assert [len(repeats) for repeats in phases] == [2] * 5
+    assert all(repeats[-1].taken.endswith("200000") for repeats in phases)
+
+
+def test_the_latest_late_enhancement_of_a_place_wins() -> None:
+    frames = series(1, "lge", **LATE)
+    again = [replace(f, taken="20260101200000", sop_instance_uid=f"{f.sop_instance_uid}.1") for f in frames[:3]]
+    stack = assemble(group([*frames, *again]), cycle=False)
+    assert [f.taken.endswith("200000") for f in stack.frames[0]] == [True] * 3 + [False] * 5
+    assert ("images_repeated", "3 images were taken again within their series; the later were used.") in stack.notes
+
+
+def test_stacks_of_two_geometries_are_not_mixed() -> None:
+    whole, part = series(1, "lge", **LATE), series(2, "lge", slices=4, mm=10.0, across=turned(5), **LATE)
+    stack = assemble(group([*whole, *part]), cycle=False)
+    assert {f.facts.series_number for f in stack.frames[0]} == {1}
+    assert stack.notes == (("repeat_left_out", "Series 2 was left out: another geometry."),)
+
+
+def test_slices_in_between_do_not_break_a_stack() -> None:
+    whole, between = series(1, "lge", **LATE), series(2, "lge", slices=2, **LATE)
+    between = [replace(f, position_mm=tuple(np.array(f.position_mm) + 3 * ACROSS)) for f in between]
+    stack = assemble(group([*whole, *between]), cycle=False)
+    assert {f.facts.series_number for f in stack.frames[0]} == {1}
+
+
+def test_two_halves_make_one_stack() -> None:
+    low, high = series(1, "cine", slices=5, phases=4), series(2, "cine", slices=5, phases=4)
+    high = [replace(f, position_mm=tuple(np.array(f.position_mm) + 40 * ACROSS)) for f in high]
+    stack = assemble(group([*high, *low]), cycle=True)
+    assert [f.facts.series_number for f in stack.frames[0]] == [1] * 5 + [2] * 5
+    assert stack.notes == ()
+
+
+@pytest.mark.parametrize("lost", [(3,), (3, 4)])
+def test_a_gap_is_told(lost: tuple[int, ...]) -> None:
+    frames = [f for i, f in enumerate(series(1, "lge", **LATE)) if i not in lost]
+    with pytest.raises(InputError, match=rf"found a gap of {8 * (len(lost) + 1)}.0 mm between slices 3 and 4 of"):
+        assemble(group(frames), cycle=False)
