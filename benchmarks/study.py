@@ -88,9 +88,11 @@ def warm(study: Path, repeats: int) -> dict[str, Times]:
         marks = [time.perf_counter()]
         found = read_study(study)
         marks.append(time.perf_counter())
-        labels = {s.role: analysis._model(analysis.SYSTEM_FOR[s.role], "cpu").segment(s) for s in found.series}
+        models = {s.role: analysis._model(analysis.SYSTEM_FOR[s.role], "cpu") for s in found.series}
+        predictions = {s.role: models[s.role].segment(s) for s in found.series}
         marks.append(time.perf_counter())
-        result = analysis.judge(found, labels, {})
+        labels = {role: prediction.labels for role, prediction in predictions.items()}
+        result = analysis.judge(found, labels, {}, predictions)
         marks.append(time.perf_counter())
         with tempfile.TemporaryDirectory() as out:
             result.save(out)

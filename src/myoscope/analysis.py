@@ -9,10 +9,12 @@ from typing import Any
 
 from myoscope import __version__
 from myoscope.diagnose import diagnose
+from myoscope.diagnose.clinical import from_clinical_values
 from myoscope.errors import InputError
 from myoscope.io.save import save_outputs
 from myoscope.measure import measure
 from myoscope.measure.results import Measurements, Provenance, SeriesProvenance
+from myoscope.prediction import Prediction
 from myoscope.report import render
 from myoscope.study import Role, Series, Study
 from myoscope.systems import system_module
@@ -59,32 +61,38 @@ def analyze(study: Study, device: str = "cpu", progress: Callable[[str], None] =
     Raises:
         InputError: no series of the study can be segmented.
     """
-    labels: dict[Role, Volume] = {}
+    predictions: dict[Role, Prediction] = {}
     origins: dict[Role, dict[str, Any]] = {}
     for series in study.series:
         if series.role in SYSTEM_FOR:
             progress(f"segmenting {series.role}")
             model = _model(SYSTEM_FOR[series.role], device)
-            labels[series.role] = model.segment(series)
+            predictions[series.role] = model.segment(series)
             origins[series.role] = {
                 "labels_from": model.recipe.name,
                 "weights_sha256": model.sha256,
                 "weights_licence": model.card["licence"],
             }
-    if not labels:
-        found = ", ".join(series.role for series in study.series)
-        raise InputError(f"{study.id}: expected a cine, LGE or bSSFP image, found {found}; nothing can segment it yet")
+    if not predictions:
+        roles = ", ".join(series.role for series in study.series)
+        raise InputError(f"{study.id}: expected a cine, LGE or bSSFP image, found {roles}; nothing can segment it yet")
     progress("measuring")
-    return judge(study, labels, origins)
+    return judge(study, {role: found.labels for role, found in predictions.items()}, origins, predictions)
 
 
-def judge(study: Study, labels: Mapping[Role, Volume], origins: Mapping[Role, Mapping[str, Any]]) -> Result:
+def judge(
+    study: Study,
+    labels: Mapping[Role, Volume],
+    origins: Mapping[Role, Mapping[str, Any]],
+    predictions: Mapping[Role, Prediction] | None = None,
+) -> Result:
     """Measure and diagnose from labels, whoever drew them.
 
     Args:
         study: The images.
         labels: `Structure` codes on each image's grid.
         origins: For each role the `labels_from`, `weights_sha256` and `weights_licence` of its provenance.
+        predictions: Where a network drew the labels: what it says of how good they are.
     """
     provenance = Provenance(
         myoscope_version=__version__,
@@ -92,15 +100,18 @@ def judge(study: Study, labels: Mapping[Role, Volume], origins: Mapping[Role, Ma
         series=[_series_provenance(series, origins.get(series.role, {})) for series in study.series],
         conventions=CONVENTIONS,
     )
-    measurements = measure(study, labels, provenance)
-    return Result(study, labels, measurements.model_copy(update={"diagnosis": diagnose(measurements)}))
+    measurements = measure(study, labels, provenance, predictions)
+    lge, flags = from_clinical_values(study, labels[Role.LGE]) if Role.LGE in labels else (None, [])
+    quality = measurements.quality.model_copy(update={"flags": [*measurements.quality.flags, *flags]})
+    changes = {"diagnosis": diagnose(measurements, lge), "quality": quality}
+    return Result(study, labels, measurements.model_copy(update=changes))
 
 
 def _series_provenance(series: Series, origin: Mapping[str, Any]) -> SeriesProvenance:
     frames, slices = series.image.frames.shape[:2]
     return SeriesProvenance(
         role=series.role,
-        files=[grid.path.name for grid in series.files],
+        files=[series.name] if series.source else [grid.path.name for grid in series.files],
         slices=slices,
         frames=frames,
         spacing_mm=series.image.spacing_mm,

@@ -16,8 +16,9 @@ import pytest
 
 from myoscope import analysis, cli
 from myoscope.labels import Structure
+from myoscope.prediction import Prediction
 from myoscope.study import Series
-from myoscope.volume import Volume, plain_affine
+from myoscope.volume import plain_affine
 
 SHAPE = (48, 44, 6)
 ODD_NAME = """lge "it's" <script>alert(1)<script> \n &amp; {{ 7*7 }} %s [bold].nii.gz"""
@@ -79,14 +80,15 @@ class DiscModel:
     sha256 = "0" * 64
     card = {"licence": "none"}  # noqa: RUF012
 
-    def segment(self, series: Series) -> Volume:
+    def segment(self, series: Series) -> Prediction:
         height, width = series.image.voxels.shape[-2:]
         rows, columns = np.indices((height, width))
         radius = np.hypot(rows - height / 2, columns - width / 2)
         labels = np.zeros(series.image.voxels.shape, np.uint8)
         labels[..., radius < 12] = Structure.MYOCARDIUM
         labels[..., radius < 7] = Structure.LV
-        return series.image.with_voxels(labels)
+        volume = series.image.with_voxels(labels)
+        return Prediction(volume, {}, np.ones(volume.frames.shape[:2]))
 
 
 @pytest.fixture
@@ -121,14 +123,14 @@ def test_no_such_path(refuse: Callable[..., str], tmp_path: Path) -> None:
 def test_an_empty_folder(refuse: Callable[..., str], tmp_path: Path) -> None:
     folder = tmp_path / "empty"
     folder.mkdir()
-    assert "empty: expected NIfTI images, found none; give a study's folder" in refuse(folder)
+    assert "empty: expected NIfTI or DICOM images, found none; give a study's folder" in refuse(folder)
 
 
 def test_a_folder_without_images(refuse: Callable[..., str], tmp_path: Path) -> None:
     folder = tmp_path / "letters"
     folder.mkdir()
     (folder / "letter.txt").write_text("Dear colleague")
-    assert "letters: expected NIfTI images, found no .nii" in refuse(folder)
+    assert "letters: expected NIfTI or DICOM images, found neither" in refuse(folder)
 
 
 @pytest.mark.parametrize("name", ["lge.nii.gz", "lge.nii"])
@@ -207,14 +209,14 @@ def test_spacing_that_is_no_number(
 @pytest.mark.parametrize("name", ["image.dcm", "IM000001"])
 def test_dicom(name: str, refuse: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(bytes(128) + b"DICM" + bytes(64))
-    assert re.search(rf"{name}: .*DICOM, which is not read yet \(convert it", refuse(tmp_path / name))
+    assert f"{name}: expected a DICOM instance, its header is cut short" in refuse(tmp_path / name)
 
 
 def test_a_folder_of_dicom(refuse: Callable[..., str], tmp_path: Path) -> None:
     folder = tmp_path / "series"
     folder.mkdir()
     (folder / "IM000001").write_bytes(bytes(128) + b"DICM" + bytes(64))
-    assert "series: expected NIfTI images, found DICOM" in refuse(folder)
+    assert "IM000001: expected a DICOM instance, its header is cut short" in refuse(folder)
 
 
 def test_another_kind_of_file(refuse: Callable[..., str], tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ A case is `Case_X/` with `Images/Case_X.nii.gz`, labels in `Contours/`, and `Cas
 
 import re
 from pathlib import Path
+from typing import Literal
 
 from myoscope.io.nifti import is_nifti, read_labels, read_nifti
 from myoscope.labels import EMIDEC_CODES, Structure
@@ -51,14 +52,14 @@ def read_clinical(text: str) -> dict[str, str]:
 
 def _patient(folder: Path) -> Patient:
     name = folder.name.replace("_", " ") + ".txt"
-    path = next((p for p in (folder.parent / name, folder / name) if p.is_file()), None)
+    places = (folder.parent / name, folder / name, folder.parent / f"{folder.name}.txt", folder / f"{folder.name}.txt")
+    path = next((p for p in places if p.is_file()), None)
     if path is None:
         return Patient()
     facts = read_clinical(path.read_text(encoding="iso-8859-1"))
-    sex = facts.pop("Sex", "").upper()
-    age = facts.pop("Age", "")
-    return Patient(
-        sex="F" if sex == "F" else "M" if sex == "M" else None,
-        age_years=float(age) if re.fullmatch(r"\d{1,3}(\.\d+)?", age) else None,
-        clinical=facts,
-    )
+    facts.pop("Gap between slices", None)  # not clinical, and it gives the class away
+    sex: Literal["F", "M"] | None = None
+    if facts.get("Sex", "").upper() in ("F", "M"):
+        sex = "F" if facts.pop("Sex").upper() == "F" else "M"
+    age = facts.pop("Age") if re.fullmatch(r"\d{1,2}(\.\d+)?|1[01]\d", facts.get("Age", "")) else None
+    return Patient(sex=sex, age_years=float(age) if age else None, clinical=facts)

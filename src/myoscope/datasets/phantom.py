@@ -243,7 +243,7 @@ def _sample_scan(
     gains = np.exp(rng.normal(0, one(settings.slice_gain), planes.size))
     tissues = ("blood", "myocardium", "fat", "lung", "muscle", "liver", "organ", "infarct", "edema")
     signal = {name: one(getattr(look, name)) for name in tissues}
-    signal["rv"] = signal["blood"] * one((0.75, 1.05))
+    signal["rv"] = signal["blood"] * one((0.65, 1.05))
     signal["no_reflow"] = signal["myocardium"] * one((0.6, 1.3))
     offset = one(look.offset) * float(rng.random() < look.offset_probability)
     return Scan(

@@ -115,7 +115,7 @@ class PhantomSettings:
     extra_basal: Annotated[Range, (0, 4)] = (0.3, 2.2)
     extra_apical: Annotated[Range, (-1, 3)] = (-0.6, 0.9)
     shift_mm: Annotated[Range, (0, 10)] = (0.0, 2.5)
-    shading: Annotated[Range, (0, 0.8)] = (0.1, 0.45)
+    shading: Annotated[Range, (0, 0.8)] = (0.1, 0.55)
     slice_gain: Annotated[Range, (0, 0.5)] = (0.0, 0.12)
     blur: Annotated[Range, (0, 2)] = (0.3, 0.8)
     apex_first_probability: Annotated[float, (0, 1)] = 0.5
@@ -138,31 +138,31 @@ TRAINING = PhantomSettings(
     },
     looks={
         Role.CINE: Look(
-            spacing_mm=(1.25, 1.85),
-            slice_mm=(8, 10.5),
+            spacing_mm=(1.1, 1.85),
+            slice_mm=(7, 10.5),
             field_mm=(280, 390),
-            blood=(0.8, 1.1),
+            blood=(0.7, 1.1),
             myocardium=(0.25, 0.45),
-            fat=(0.75, 1.3),
+            fat=(0.75, 1.5),
             lung=(0.02, 0.1),
             muscle=(0.15, 0.35),
             liver=(0.18, 0.4),
             organ=(0.3, 0.6),
-            noise=(0.012, 0.05),
+            noise=(0.012, 0.06),
         ),
         Role.LGE: Look(
-            spacing_mm=(1.25, 1.75),
-            slice_mm=(8, 11),
+            spacing_mm=(1.1, 1.75),
+            slice_mm=(7, 11),
             field_mm=(220, 380),
-            blood=(0.5, 0.95),
-            myocardium=(0.05, 0.28),
+            blood=(0.45, 0.95),
+            myocardium=(0.03, 0.28),
             fat=(0.6, 1.3),
             lung=(0.05, 0.2),
             muscle=(0.1, 0.35),
             liver=(0.3, 0.6),
             organ=(0.25, 0.6),
-            noise=(0.03, 0.1),
-            infarct=(0.75, 1.15),
+            noise=(0.03, 0.11),
+            infarct=(0.85, 1.3),
             phase=(0.6, 0.9),
             offset=(0.5, 1.8),
             offset_probability=0.5,

@@ -2,7 +2,8 @@
 
 A logistic regression for each kind of series, fitted by `myoscope.evaluate.diagnosis` and kept as plain numbers in
 `cine.json` and `lge.json`. Evidence is what each measurement adds to the log-odds of the predicted class against the
-average class, compared with an average case of the training data.
+average class, compared with an average case of the training data. Where clinical values are known, `clinical.py` takes
+the place of the LGE's.
 """
 
 import json
@@ -16,10 +17,14 @@ from myoscope.diagnose.features import FEATURES, LOGARITHMIC, believable
 from myoscope.measure.results import Diagnosis, Evidence, Measurements, SeriesDiagnosis
 
 
-def diagnose(measurements: Measurements) -> Diagnosis:
+def diagnose(measurements: Measurements, lge_with_clinic: SeriesDiagnosis | None = None) -> Diagnosis:
     """Propose a diagnosis from what was measured.
 
     Where a study has both a cine and LGE, an infarct on LGE decides for the LGE's class, else the cine decides.
+
+    Args:
+        measurements: Of the study.
+        lge_with_clinic: From `diagnose.clinical`, where clinical values are known; it stands for the LGE then.
 
     Returns:
         A Diagnosis with prediction None where neither series gave the measurements that are needed, or gave ones that
@@ -29,6 +34,8 @@ def diagnose(measurements: Measurements) -> Diagnosis:
         name: _of_series(name, features(measurements) if believable(measurements, name) else None)
         for name, features in FEATURES.items()
     }
+    if found["lge"] and lge_with_clinic:
+        found["lge"] = lge_with_clinic
     by_series = {name: one for name, one in found.items() if one}
     if not by_series:
         return Diagnosis()

@@ -4,13 +4,16 @@ import csv
 import json
 import os
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from hashlib import sha256
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from myoscope.datasets import LAYOUTS, case_folders, read_case
+from myoscope.datasets import case_folders, own, read_case, refuse_twice
 from myoscope.errors import InputError
 from myoscope.evaluate.folds import FOLDS, fold_of
 from myoscope.evaluate.metrics import CINE_REGIONS, LGE_REGIONS, region_scores
@@ -18,6 +21,7 @@ from myoscope.files import write_whole
 from myoscope.io.nifti import shown
 from myoscope.study import Case, Role
 from myoscope.systems import system_module
+from myoscope.training.cache import read_cache
 from myoscope.training.loop import Budget
 from myoscope.weights import weights_of
 
@@ -25,15 +29,31 @@ REGIONS = {Role.CINE: CINE_REGIONS, Role.BSSFP: CINE_REGIONS, Role.LGE: LGE_REGI
 
 
 def read_cases(roots: Sequence[Path]) -> list[Case]:
-    """All labelled cases under the roots of one or more data sets."""
-    return [read_case(folder) for root in roots for folder in case_folders(root)]
+    """All labelled cases under the roots of one or more data sets, or in caches of them (`training.cache`)."""
+    found: list[Case] = []
+    for root in roots:
+        found += read_cache(root) if root.suffix == ".npz" else map(read_case, case_folders(root))
+    refuse_twice([case.id for case in found])
+    return [case for case in found if case.labels]
 
 
-def data_set_of(case: Case) -> str:
-    """Name of the data set whose layout a case was read from."""
-    path = case.study.series[0].files[0].path
-    folder = path.parents[1] if path.parent.name == "Images" else path.parent
-    return next(name for name, layout in LAYOUTS.items() if layout.is_case(folder))
+def check_folds(system: str, cases: Sequence[Case], folds: Sequence[int | None]) -> None:
+    """Refuse a system or a split that leaves nothing to train on or nothing to test, before hours are spent.
+
+    Raises:
+        InputError: no case has labels for the system, or a fold holds none or all of those that have.
+    """
+    roles = getattr(system_module(system).RECIPES[system], "roles", tuple(Role))
+    held = [k for case, k in zip(cases, fold_of(cases), strict=True) if set(roles) & set(case.labels)]
+    if not held:
+        raise InputError(f"expected cases with labelled {' or '.join(roles)} for {system}, found none")
+    bad = next((k for k in folds if k is not None and held.count(k) in (0, len(held))), None)
+    if bad is not None:
+        patients = len({case.scan for case in cases})
+        raise InputError(
+            f"expected cases to train on and to test in each of {FOLDS} folds, found {held.count(bad)} of {len(held)} "
+            f"in fold {bad + 1}; {FOLDS} patients or more are needed, here are {patients}"
+        )
 
 
 def train_fold(system: str, cases: Sequence[Case], fold: int | None, budget: Budget, runs: Path, device: str) -> Path:
@@ -47,10 +67,43 @@ def train_fold(system: str, cases: Sequence[Case], fold: int | None, budget: Bud
     path = folder / f"{system}.safetensors"
     if path.exists():
         return path
+    check_folds(system, cases, [fold])
     chosen = [case for case, k in zip(cases, fold_of(cases), strict=True) if k != fold]
-    model = module.train(module.RECIPES[system], chosen, budget, folder, device)
+    recipe, start = module.RECIPES[system], folder / "started_from.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    if not start.exists():  # a resumed run keeps what it began with, whatever is installed by then
+        write_whole(start, json.dumps(_started_from(getattr(recipe, "start_from", None))))
+    model = module.train(recipe, chosen, budget, folder, device)
     model.save(path, card(system, chosen, fold, budget, runs, folder, device))
     return path
+
+
+def train_folds(
+    system: str,
+    roots: Sequence[Path],
+    folds: Sequence[int | None],
+    budget: Budget,
+    runs: Path,
+    device: str,
+    side_by_side: bool,
+) -> list[Path]:
+    """Train several folds (see `train_fold`), one after the other or side by side, each in a process of its own.
+
+    One such network does not fill a GPU. Where there are several GPUs, folds are dealt out to them in turn.
+    """
+    if not side_by_side or len(folds) < 2:
+        cases = read_cases(roots)
+        return [train_fold(system, cases, fold, budget, runs, device) for fold in folds]
+    import torch
+
+    gpus = torch.cuda.device_count() if device == "cuda" else 0
+    devices = [f"cuda:{i % gpus}" if gpus else device for i in range(len(folds))]
+    with ProcessPoolExecutor(len(folds), mp_context=get_context("spawn")) as pool:
+        return list(pool.map(partial(_train_one, system, roots, budget, runs), folds, devices))
+
+
+def _train_one(system: str, roots: Sequence[Path], budget: Budget, runs: Path, fold: int | None, device: str) -> Path:
+    return train_fold(system, read_cases(roots), fold, budget, runs, device)
 
 
 def card(
@@ -59,22 +112,23 @@ def card(
     """What a user of the weights must know: data, split, minutes, device, and how good in cross-validation."""
     sets: dict[str, int] = {}
     for case in cases:
-        sets[data_set_of(case)] = sets.get(data_set_of(case), 0) + 1
+        sets[case.data_set] = sets.get(case.data_set, 0) + 1
     recipe = json.loads((folder / "recipe.json").read_text())
     curve = (folder / "curve.csv").read_text().splitlines() if (folder / "curve.csv").exists() else []
-    results = runs / "results.json"
+    results, confidence = runs / "results.json", runs / "confidence.json"
     return {
         "system": system,
-        "widths": recipe["widths"],
-        "trained_on": {**sets, "phantom": recipe["phantoms"]},
-        "started_from": _started_from(recipe["start_from"]),
+        "widths": recipe.get("widths"),
+        "trained_on": sets | ({"phantom": recipe["phantoms"]} if recipe.get("phantoms") else {}),
+        "started_from": json.loads((folder / "started_from.json").read_text()),
         "split": "all cases" if fold is None else f"all but fold {fold + 1} of {FOLDS}",
         "minutes": budget.minutes,
         "steps": int(curve[-1].split(",")[0]) if len(curve) > 1 else budget.steps,
         "device": device if device != "cpu" else f"cpu, {len(os.sched_getaffinity(0))} cores",
         "commit": _commit(),
-        "licence": "CC BY-NC-SA 4.0 (LICENSE-WEIGHTS.md): research use only, not commercial",
+        "licence": _licence(set(sets), recipe.get("start_from")),
         "cross_validation": json.loads(results.read_text()) if results.exists() else None,
+        "confidence": json.loads(confidence.read_text()) if confidence.exists() else None,
     }
 
 
@@ -85,6 +139,12 @@ def _started_from(system: str | None) -> dict[str, Any] | None:
     path = weights_of(system)
     card = json.loads(path.with_suffix(".json").read_text())
     return {"system": system, "sha256": sha256(path.read_bytes()).hexdigest(), "trained_on": card["trained_on"]}
+
+
+def _licence(sets: set[str], start_from: str | None) -> str:
+    if start_from or sets & set(own.PUBLIC):
+        return "CC BY-NC-SA 4.0 (LICENSE-WEIGHTS.md): research use only, not commercial"
+    return f"what the owners of {', '.join(sorted(sets))} allow"
 
 
 def _commit() -> str | None:
@@ -107,14 +167,16 @@ def score_fold(system: str, cases: Sequence[Case], fold: int, weights: Path, dev
     seen_before = set((model.card["started_from"] or {}).get("trained_on", {}))
     rows = []
     for case, k in zip(cases, fold_of(cases), strict=True):
-        if k != fold or data_set_of(case) in seen_before:
+        if k != fold or case.data_set in seen_before:
             continue
-        for role, predicted in model.predict(case.study).items():
-            truth, voxel_ml = case.labels[role], predicted.voxel_ml
+        found = model.predict(case.study)
+        for series in (series for series in case.study.series if series.role in found):
+            predicted, truth = found[series.role], case.labels[series.role]
+            regions = {name: s for name, s in REGIONS[series.role].items() if not set(s) <= set(case.drawn_as)}
             for frame, (a, b) in enumerate(zip(predicted.frames, truth.frames, strict=True)):
-                row = {"data": data_set_of(case), "case": case.id, "group": case.group, "fold": fold + 1}
-                phase = ("ED", "ES")[frame] if predicted.voxels.ndim == 4 else ""
-                rows.append(row | {"phase": phase} | region_scores(a, b, REGIONS[role], voxel_ml))
+                row = {"data": case.data_set, "case": case.id, "group": case.group, "fold": fold + 1}
+                phase = {series.ed_frame: "ED", series.es_frame: "ES"}.get(frame, "")
+                rows.append(row | {"phase": phase} | region_scores(a, b, regions, predicted.voxel_ml))
     write_whole(path, json.dumps(rows, indent=1))
     return rows
 
@@ -131,12 +193,13 @@ def evaluate(system: str, roots: Sequence[Path], runs: Path, minutes: float | No
         device: "cpu" or "cuda".
     """
     cases = read_cases(roots)
+    if minutes is not None:
+        check_folds(system, cases, range(folds))
+        train_folds(system, roots, range(folds), Budget(minutes=minutes), runs, device, device != "cpu")
     rows: list[dict[str, Any]] = []
     used = []
     for fold in range(folds):
         weights = runs / f"fold-{fold + 1}" / f"{system}.safetensors"
-        if minutes is not None:
-            weights = train_fold(system, cases, fold, Budget(minutes=minutes), runs, device)
         if weights.exists():
             rows += score_fold(system, cases, fold, weights, device)
             used.append(fold + 1)
@@ -159,8 +222,10 @@ def summarise(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Mean, standard deviation and n of every region, by data set and phase; presence of scar beside."""
     result = []
     for data, phase in sorted({(row["data"], row["phase"]) for row in rows}):
-        some = [row for row in rows if (row["data"], row["phase"]) == (data, phase)]
-        for region in [key.removesuffix(" dice") for key in some[0] if key.endswith(" dice")]:
+        these = [row for row in rows if (row["data"], row["phase"]) == (data, phase)]
+        keys = dict.fromkeys(key for row in these for key in row if key.endswith(" dice"))
+        for region in [key.removesuffix(" dice") for key in keys]:
+            some = [row for row in these if f"{region} dice" in row]
             scores = np.array([row[f"{region} dice"] for row in some])
             volume, truth = (np.array([row[f"{region} {kind}"] for row in some]) for kind in ("ml", "true ml"))
             present = truth > 0

@@ -17,7 +17,7 @@ from myoscope import diagnose
 from myoscope.analysis import judge
 from myoscope.datasets import acdc, emidec
 from myoscope.diagnose.features import FEATURES, LOGARITHMIC
-from myoscope.evaluate.crossval import data_set_of, read_cases
+from myoscope.evaluate.crossval import read_cases
 from myoscope.evaluate.folds import FOLDS, fold_of
 from myoscope.files import write_whole
 from myoscope.study import Case, Role
@@ -80,7 +80,7 @@ def out_of_fold(cases: Sequence[Case], runs: Path, system: str) -> dict[str, Map
         path = runs / f"fold-{fold + 1}" / f"{system}.safetensors"
         if path.exists():
             model = system_module(system).Model.load(path)
-            unseen = [c for c, k in zip(cases, folds, strict=True) if k == fold and data_set_of(c) != "myops"]
+            unseen = [c for c, k in zip(cases, folds, strict=True) if k == fold and c.data_set != "myops"]
             result |= {case.id: model.predict(case.study) for case in unseen}
     return result
 

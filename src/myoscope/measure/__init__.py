@@ -3,24 +3,31 @@
 from collections.abc import Mapping
 
 from myoscope.measure.function import DENSITY_G_ML, find_phases, label_volume_ml
-from myoscope.measure.quality import value_flags
-from myoscope.measure.results import Diagnosis, Measurements, PatientFacts, Provenance, Quality
+from myoscope.measure.quality import confidence_flags, value_flags
+from myoscope.measure.results import Diagnosis, Flag, Measurements, PatientFacts, Provenance, Quality
 from myoscope.measure.segments import SegmentMap, segment_map, segment_rows
 from myoscope.measure.steps import check_labels, measure_cine, measure_lge, measure_t2
 from myoscope.measure.values import Value
+from myoscope.prediction import Prediction
 from myoscope.study import Role, Study
 from myoscope.volume import Volume
 
 __all__ = ["DENSITY_G_ML", "SegmentMap", "find_phases", "label_volume_ml", "measure", "segment_map"]
 
 
-def measure(study: Study, labels: Mapping[Role, Volume], provenance: Provenance) -> Measurements:
+def measure(
+    study: Study,
+    labels: Mapping[Role, Volume],
+    provenance: Provenance,
+    predictions: Mapping[Role, Prediction] | None = None,
+) -> Measurements:
     """Measure everything that the labels of a study allow; the diagnosis is left empty.
 
     Args:
         study: The study.
         labels: For each role that was segmented, `Structure` codes on the grid of that role's series.
         provenance: What made the labels; passed through.
+        predictions: Where a network drew the labels: what it says of how good they are.
 
     Returns:
         Measurements; what is None has its reason in `quality.missing`. Labels without any heart give reasons and a
@@ -29,6 +36,7 @@ def measure(study: Study, labels: Mapping[Role, Volume], provenance: Provenance)
     Raises:
         MeasurementError: labels of a role that the study lacks, on another grid, or with unknown codes.
     """
+    predictions = predictions or {}
     for role, volume in labels.items():
         check_labels(study, role, volume)
     facts = _facts(study)
@@ -39,6 +47,8 @@ def measure(study: Study, labels: Mapping[Role, Volume], provenance: Provenance)
     missing = {f"{part}.{name}": why for part, (_, reasons) in values.items() for name, why in reasons.items()}
     if isinstance(bsa_m2, str):
         missing["patient.bsa_m2"] = bsa_m2
+    noted = [Flag(code=n.code, level=n.level, series=n.role, message=n.message) for n in study.notes]
+    unsure = [flag for role, found in predictions.items() for flag in confidence_flags(role, found)]
     flags = value_flags(facts, cine.lv[0], cine.rv[0], late.lge[0], segments)
     return Measurements(
         patient=facts,
@@ -48,7 +58,15 @@ def measure(study: Study, labels: Mapping[Role, Volume], provenance: Provenance)
         t2=t2.t2[0],
         segments=segments,
         diagnosis=Diagnosis(),
-        quality=Quality(flags=[*cine.flags, *late.flags, *t2.flags, *flags], missing=missing | segments_missing),
+        quality=Quality(
+            flags=[*noted, *cine.flags, *late.flags, *t2.flags, *unsure, *flags],
+            missing=missing | segments_missing,
+            confidence={
+                str(role): {structure.name.lower(): share for structure, share in found.right.items()}
+                for role, found in predictions.items()
+                if found.right
+            },
+        ),
         provenance=provenance,
     )
 

@@ -15,6 +15,7 @@ from myoscope.measure.function import CYCLE_FRAMES, Phases, circular_median
 from myoscope.measure.results import Flag, LeftVentricle, Lge, PatientFacts, Segment, Ventricle
 from myoscope.measure.segments import SegmentMap, base_slope
 from myoscope.measure.wall import fill_holes, find_ring
+from myoscope.prediction import Prediction
 from myoscope.volume import Spacing
 
 MIN_LV_SLICES = 5
@@ -34,6 +35,12 @@ SV_GAP_PERCENT = 20.0
 
 UNEVEN_SHARE = 0.15
 """A frame's volume is out of line when it is this share of the largest away from the median with its neighbours."""
+
+
+UNSURE_SHARE = 0.6
+"""Below this probability of a voxel being right, a structure is flagged."""
+
+_WORDS = {"lv": "LV cavity", "rv": "RV cavity", "myocardium": "LV myocardium", "no_reflow": "no-reflow"}
 
 
 class Bound(NamedTuple):
@@ -84,6 +91,27 @@ def label_flags(series: str, frames: np.ndarray, spacing_mm: Spacing) -> list[Fl
         *_holes(series, frames, spacing_mm),
         *_open_rings(series, frames, spacing_mm),
     ]
+
+
+def confidence_flags(series: str, prediction: Prediction) -> list[Flag]:
+    """Flags on structures that the network is not sure of, and on slices unlike those that it was trained on."""
+    flags = []
+    for structure, share in prediction.right.items():
+        if share < UNSURE_SHARE:
+            name = structure.name.lower()
+            message = f"The network is not sure of the {_WORDS.get(name, name)}: about {share:.0%} of it is right."
+            flags.append(_flag(f"unsure_{name}", "warning", series, message))
+    unusual = np.asarray(prediction.distances > prediction.unusual_distance)
+    if unusual.any() and unusual.sum() >= 0.5 * np.isfinite(prediction.distances).sum():
+        message = "These images look unlike those that the network was trained on; look at every contour."
+        flags.append(_flag("unusual_series", "warning", series, message))
+    elif unusual.any():
+        places = unusual.any(axis=0)
+        from_base = places[::-1] if base_slope(prediction.labels.frames[0]) > 0 else places
+        where = ", ".join(str(z + 1) for z in np.flatnonzero(from_base))
+        message = f"Unlike the images that the network was trained on: slice {where}, counted from the base."
+        flags.append(_flag("unusual_slices", "info", series, message))
+    return flags
 
 
 def _flag(code: str, level: Literal["info", "warning", "error"], series: str | None, message: str) -> Flag:

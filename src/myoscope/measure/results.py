@@ -126,10 +126,15 @@ class Flag(_Part):
 
 
 class Quality(_Part):
-    """Flags, and for every value that is None the reason."""
+    """Flags, and for every value that is None the reason.
+
+    `confidence` has for each series, and each structure found in it, the probability that a voxel given to the
+    structure is one that an expert would give to it; measured on patients that the network had not seen.
+    """
 
     flags: list[Flag] = []
     missing: dict[str, str] = {}
+    confidence: dict[str, dict[str, float]] = {}
 
 
 class SeriesProvenance(_Part):

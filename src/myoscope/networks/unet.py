@@ -36,8 +36,9 @@ class UNet(nn.Module):
     Input (B, channels_in, H, W) with H and W divisible by `multiple`; output logits (B, channels_out, H, W).
     """
 
-    def __init__(self, channels_in: int, channels_out: int, widths: tuple[int, ...]) -> None:
+    def __init__(self, channels_in: int, channels_out: int, widths: tuple[int, ...], deep: bool = False) -> None:
         super().__init__()
+        self.coarse = nn.Conv2d(widths[1], channels_out * PATCH**2, 1) if deep else None
         self.multiple = PATCH * 2 ** (len(widths) - 1)
         pairs = list(zip((channels_in * PATCH**2, *widths), widths, strict=False))
         self.encoder = nn.ModuleList(ConvBlock(a, b, 1 if i == 0 else 2) for i, (a, b) in enumerate(pairs))
@@ -47,13 +48,24 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(widths[0], channels_out * PATCH**2, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (B, channels_out, H, W)."""
+        """Logits (B, channels_out, H, W); with deep supervision, in training, (2 B, ...): the coarser ones follow."""
+        return self.decode(self.encode(x))
+
+    def encode(self, x: Tensor) -> list[Tensor]:
+        """Features of every level, the finest first."""
         x = F.pixel_unshuffle(x, PATCH)
-        skips = []
+        levels = []
         for block in self.encoder:
             x = block(x)
-            skips.append(x)
-        skips.pop()
+            levels.append(x)
+        return levels
+
+    def decode(self, levels: list[Tensor]) -> Tensor:
+        """Logits from what `encode` gave."""
+        *skips, x = levels
         for up, block in zip(self.up, self.decoder, strict=True):
+            if len(skips) == 1 and self.coarse and self.training:
+                coarse = F.interpolate(F.pixel_shuffle(self.coarse(x), PATCH), scale_factor=2, mode="bilinear")
             x = block(torch.cat([up(x), skips.pop()], 1))
-        return F.pixel_shuffle(self.head(x), PATCH)
+        fine = F.pixel_shuffle(self.head(x), PATCH)
+        return torch.cat([fine, coarse]) if self.coarse and self.training else fine

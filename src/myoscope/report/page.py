@@ -78,6 +78,7 @@ def render(study: Study, labels: Mapping[Role, Volume], measurements: Measuremen
         "m": measurements,
         "facts": _facts(measurements),
         "flags": _flags(measurements),
+        "confidence": _confidence(measurements),
         "segmented": bool(labels),
         "diagnoses": _diagnoses(measurements),
         "key_numbers": _key_numbers(study, tables),
@@ -153,6 +154,16 @@ def _series_title(series: str | None) -> str:
     if series is None:
         return "Study"
     return {"cine": "Cine", "lge": "LGE", "t2": "T2", "bssfp": "bSSFP"}.get(series, series)
+
+
+def _confidence(measurements: Measurements) -> list[tuple[str, str]]:
+    """For each series that a network segmented: its title, and how much of each structure is likely right."""
+    found = measurements.quality.confidence
+    words = {"lv": "LV cavity", "rv": "RV cavity", "no_reflow": "no-reflow"}
+    return [
+        (_series_title(series), ", ".join(f"{words.get(name, name)} {share:.0%}" for name, share in shares.items()))
+        for series, shares in found.items()
+    ]
 
 
 @dataclass(frozen=True)

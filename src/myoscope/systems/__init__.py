@@ -1,19 +1,62 @@
 """The systems by name. Their modules, and torch with them, are imported only when one is asked for."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
 
 from myoscope.errors import InputError
 
-MODULES = {"compact-cine": "myoscope.systems.compact", "compact-lge": "myoscope.systems.compact"}
+MODULES = {
+    "compact-cine": "myoscope.systems.compact",
+    "compact-lge": "myoscope.systems.compact",
+    "doc-net": "myoscope.systems.doc_net",
+    "doc-net-segmentation": "myoscope.systems.doc_net_segmentation",
+}
+
+
+@dataclass(frozen=True)
+class Classification:
+    """What a system that classifies makes of a study.
+
+    `probabilities` has every class, in the data set's order. `evidence` has for each input its name, its value and what
+    it adds to the log-odds of the predicted class, where the model can tell. `notes` are whole sentences.
+    """
+
+    probabilities: Mapping[str, float]
+    evidence: tuple[tuple[str, float, float], ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def prediction(self) -> str:
+        """The most probable class."""
+        return max(self.probabilities, key=lambda name: self.probabilities[name])
 
 
 def system_module(name: str) -> ModuleType:
-    """The module of a system: `RECIPES[name]`, `train`, `Model`.
+    """The module of a system, or of one of its variants (`full_name`): `RECIPES[name]`, `train`, `Model`.
 
     Raises:
         InputError: no system has this name.
     """
-    if name not in MODULES:
+    system = name.partition(".")[0]
+    if system not in MODULES:
         raise InputError(f"no system is called {name!r}; choose one of {', '.join(MODULES)}")
-    return import_module(MODULES[name])
+    return import_module(MODULES[system])
+
+
+def full_name(system: str, variant: str | None) -> str:
+    """SYSTEM.VARIANT, the name of recipe, weights and card, for a system that has variants; SYSTEM for others.
+
+    The first of a module's recipes is its default.
+
+    Raises:
+        InputError: there is no such system or variant.
+    """
+    names = [name for name in system_module(system).RECIPES if name.partition(".")[0] == system]
+    if variant is None:
+        return names[0]
+    if f"{system}.{variant}" not in names:
+        known = ", ".join(name.partition(".")[2] for name in names if "." in name) or "none: leave out --variant"
+        raise InputError(f"expected a variant of {system} ({known}), found {variant!r}")
+    return f"{system}.{variant}"

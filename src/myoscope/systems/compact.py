@@ -8,7 +8,7 @@ that stands in its place before the loss is taken.
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,13 +22,18 @@ from myoscope.errors import InputError
 from myoscope.files import write_whole
 from myoscope.labels import SCAR, Structure
 from myoscope.networks.unet import UNet
+from myoscope.prediction import Prediction
 from myoscope.study import Case, Role, Series, Study
+from myoscope.systems.confidence import Familiar, calibrate, heart_features
+from myoscope.training.augment import Strength
 from myoscope.training.loop import Budget, Optimisation
-from myoscope.training.slices import normalise, resample_slices
+from myoscope.training.slices import SliceSet, normalise, resample_slices
 from myoscope.volume import Volume
 from myoscope.weights import weights_of
 
 SLICES_AT_ONCE = 16
+FAMILIAR_SLICES = 800
+"""So many training slices say what is familiar."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +45,18 @@ class Recipe:
     classes: tuple[Structure, ...]
     stand_ins: dict[Structure, Structure]
     spacing_mm: float
-    crop: int = 128
-    batch: int = 16
+    crop: int = 96
+    batch: int = 12
     widths: tuple[int, ...] = (32, 64, 128, 256)
     phantoms: int = 60
     phantom_share: float = 0.15
     """Share of the slices drawn that are synthetic."""
+    scar_weight: float = 1.0
+    """How often a slice with scar is drawn, beside one without."""
+    strength: Strength = field(default_factory=Strength)
+    missed: float = 0.5
+    """Weight of missed pixels in the Tversky loss; 0.5 makes it the Dice loss."""
+    deep: bool = False
     smallest_ml: dict[Structure, float] = field(default_factory=dict)
     """Less than this of a structure in the whole stack is taken for a mistake: see `drop_traces`."""
     start_from: str | None = None
@@ -63,6 +74,8 @@ RECIPES = {
         _ANATOMY,
         dict.fromkeys((Structure.INFARCT, Structure.NO_REFLOW, Structure.EDEMA), Structure.MYOCARDIUM),
         spacing_mm=1.5,
+        phantoms=100,
+        phantom_share=0.25,
     ),
     "compact-lge": Recipe(
         "compact-lge",
@@ -70,8 +83,8 @@ RECIPES = {
         (*_ANATOMY[:3], Structure.INFARCT, Structure.NO_REFLOW, Structure.RV),
         {Structure.EDEMA: Structure.MYOCARDIUM},
         spacing_mm=1.4,
-        crop=96,
-        batch=12,
+        phantoms=200,
+        phantom_share=0.4,
         smallest_ml={Structure.NO_REFLOW: 1.0, Structure.INFARCT: 3.0},
         start_from="compact-cine",
     ),
@@ -81,8 +94,16 @@ RECIPES = {
 class Model:
     """A trained network and its recipe."""
 
-    def __init__(self, recipe: Recipe, network: UNet, card: dict | None = None, sha256: str | None = None) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        network: UNet,
+        familiar: Familiar | None = None,
+        card: dict | None = None,
+        sha256: str | None = None,
+    ) -> None:
         self.recipe = recipe
+        self.familiar = familiar
         self.network = network.eval()
         self.card = card or {}
         self.sha256 = sha256
@@ -93,17 +114,34 @@ class Model:
         Returns:
             Label maps of `Structure` codes, uint8, on each series' grid and with its frames.
         """
-        return {s.role: self.segment(s) for s in study.series if s.role in self.recipe.roles}
+        return {s.role: self.segment(s).labels for s in study.series if s.role in self.recipe.roles}
 
-    def segment(self, series: Series) -> Volume:
-        """Segment one series, frame by frame; see `predict`."""
+    def segment(self, series: Series) -> Prediction:
+        """Segment one series, frame by frame, and say how sure that is."""
         codes = np.array(self.recipe.classes, np.uint8)
-        labels = [codes[self._indices(frame, series.image)] for frame in series.image.frames]
-        labels = [drop_traces(keep_heart(x), self.recipe.smallest_ml, series.image.voxel_ml) for x in labels]
-        return series.image.with_voxels(np.stack(labels) if series.image.voxels.ndim == 4 else labels[0])
+        labels, distances = [], []
+        sums, counts = np.zeros(len(codes)), np.zeros(len(codes))
+        for frame in series.image.frames:
+            shares, far = self._shares(frame, series.image)
+            found = codes[shares.argmax(1).numpy(force=True)]
+            found = drop_traces(keep_heart(found), self.recipe.smallest_ml, series.image.voxel_ml)
+            for i, code in enumerate(codes):
+                mask = torch.from_numpy(found == code)
+                sums[i] += float(shares[:, i].cpu()[mask].sum())
+                counts[i] += int(mask.sum())
+            labels.append(found)
+            distances.append(far)
+        voxels = np.stack(labels) if series.image.voxels.ndim == 4 else labels[0]
+        raw = {s: sums[i] / counts[i] for i, s in enumerate(self.recipe.classes) if s and counts[i]}
+        known = self.card.get("confidence") or {"lines": {}, "unusual_distance": np.inf}
+        right = {
+            s: calibrate(r, known["lines"][s.name.lower()]) for s, r in raw.items() if s.name.lower() in known["lines"]
+        }
+        volume = series.image.with_voxels(voxels)
+        return Prediction(volume, raw, np.stack(distances), right, known["unusual_distance"])
 
-    def _indices(self, frame: np.ndarray, grid: Volume) -> np.ndarray:
-        """Class indices (Z, Y, X) of one frame (Z, Y, X)."""
+    def _shares(self, frame: np.ndarray, grid: Volume) -> tuple[Tensor, np.ndarray]:
+        """Class probabilities (Z, C, Y, X) of one frame (Z, Y, X), and each slice's distance from training's."""
         device = next(self.network.parameters()).device
         in_plane = grid.spacing_mm[1:]
         slices = normalise(torch.from_numpy(frame.astype(np.float32)).to(device))
@@ -112,20 +150,31 @@ class Model:
         m = self.network.multiple
         slices = F.pad(slices, (m, m + -width % m, m, m + -height % m))
         stack = torch.stack([torch.cat([slices[:1], slices[:-1]]), slices, torch.cat([slices[1:], slices[-1:]])], 1)
-        result = []
-        for part in stack.split(SLICES_AT_ONCE):
-            with torch.inference_mode():
-                logits = self.network(part.contiguous(memory_format=torch.channels_last))
+        shares, distances = [], []
+        with torch.inference_mode():
+            for part in stack.split(SLICES_AT_ONCE):
+                features, logits = self.look(part)
                 logits = logits[:, :, m : m + height, m : m + width]
                 logits = F.interpolate(logits, frame.shape[1:], mode="bilinear", align_corners=False)
-            result.append(logits.argmax(1).to(torch.uint8))
-        return torch.cat(result).numpy(force=True)
+                shares.append(logits.softmax(1))
+                far = self.familiar.distance(features) if self.familiar else features[:, 0] * torch.nan
+                distances.append(far.numpy(force=True))
+        return torch.cat(shares), np.concatenate(distances)
+
+    def look(self, stack: Tensor) -> tuple[Tensor, Tensor]:
+        """Features of the heart (B, C) and logits (B, classes, H, W) of slices with their neighbours (B, 3, H, W)."""
+        levels = self.network.encode(stack.contiguous(memory_format=torch.channels_last))
+        logits = self.network.decode(levels)
+        return heart_features(levels[-1], logits.argmax(1) > 0), logits
 
     def save(self, path: Path, card: dict) -> None:
         """Write the weights (float16 safetensors) and the card (json) beside them."""
         from safetensors.torch import save
 
         tensors = {k: v.half().contiguous() for k, v in self.network.state_dict().items() if v.is_floating_point()}
+        tensors = {k: v for k, v in tensors.items() if not k.startswith("coarse.")}
+        if self.familiar:
+            tensors |= {"familiar.mean": self.familiar.mean, "familiar.whitening": self.familiar.whitening}
         write_whole(path.with_suffix(".json"), json.dumps(card, indent=2, ensure_ascii=False) + "\n")
         write_whole(path, save(tensors))
 
@@ -145,11 +194,14 @@ class Model:
         data = path.read_bytes()
         recipe = RECIPES[card["system"]]
         network = UNet(3, len(recipe.classes), tuple(card["widths"]))
-        result = network.load_state_dict({k: v.float() for k, v in load(data).items()}, strict=False)
+        tensors = {k: v.float() for k, v in load(data).items()}
+        known = [tensors.pop(f"familiar.{k}", None) for k in ("mean", "whitening")]
+        result = network.load_state_dict(tensors, strict=False)
         if [k for k in result.missing_keys if not k.endswith("num_batches_tracked")] or result.unexpected_keys:
             raise InputError(f"{path}: weights do not fit {recipe.name}; train it again")
         network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return cls(recipe, network, card, hashlib.sha256(data).hexdigest())
+        familiar = Familiar(known[0], known[1]) if known[0] is not None and known[1] is not None else None
+        return cls(recipe, network, familiar, card, hashlib.sha256(data).hexdigest())
 
 
 def keep_heart(labels: np.ndarray) -> np.ndarray:
@@ -192,13 +244,39 @@ def train(recipe: Recipe, cases: Sequence[Case], budget: Budget, folder: Path, d
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=2))
     torch.manual_seed(recipe.seed)
-    network = UNet(3, len(recipe.classes), recipe.widths).to(device)
+    network = UNet(3, len(recipe.classes), recipe.widths, recipe.deep).to(device)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if recipe.start_from:
         start = Model.load(weights_of(recipe.start_from), device)
         _copy_weights(start, network, recipe.classes)
-    loss_of = _loss(recipe, cases, torch.device(device))
-    return Model(recipe, run(network, loss_of, budget, folder, recipe.optimisation, recipe.name))  # type: ignore[arg-type]
+    slices = _slices(recipe, cases).to(torch.device(device))
+    average = run(network, _loss(recipe, slices), budget, folder, recipe.optimisation, recipe.name)
+    model = Model(recipe, average)  # type: ignore[arg-type]
+    return Model(recipe, model.network, _familiar(model, slices))
+
+
+def _slices(recipe: Recipe, cases: Sequence[Case]) -> SliceSet:
+    """All slices to train on, each weighted by how often it is drawn."""
+    from myoscope.training.slices import collect
+
+    weighted = [(case, 1.0) for case in cases] + _phantoms(recipe, cases)
+    slices = collect(weighted, recipe.roles, recipe.classes, recipe.stand_ins, recipe.spacing_mm)
+    scar = torch.tensor([recipe.classes.index(s) for s in SCAR if s in recipe.classes])
+    shown = torch.isin(slices.labels, scar).flatten(1).any(1)
+    return replace(slices, weights=torch.where(shown, slices.weights * recipe.scar_weight, slices.weights))
+
+
+def _familiar(model: Model, slices: SliceSet) -> Familiar:
+    """Where the features of training slices lie, from a sample as training draws them but unchanged."""
+    rng = torch.Generator().manual_seed(model.recipe.seed)
+    weights = slices.weights.cpu()
+    chosen = torch.multinomial(weights, min(FAMILIAR_SLICES, int((weights > 0).sum())), generator=rng)
+    features = []
+    with torch.inference_mode():
+        for part in chosen.to(slices.images.device).split(SLICES_AT_ONCE):
+            features.append(model.look(slices.images[slices.neighbours[part]].float() / 255)[0])
+    found = torch.cat(features)
+    return Familiar.fit(found[found.isfinite().all(1)])
 
 
 def _copy_weights(start: Model, network: UNet, classes: tuple[Structure, ...]) -> None:
@@ -215,26 +293,25 @@ def _copy_weights(start: Model, network: UNet, classes: tuple[Structure, ...]) -
                 rows[i].copy_(known[start.recipe.classes.index(structure)])
 
 
-def _loss(recipe: Recipe, cases: Sequence[Case], device: torch.device) -> Callable[[torch.nn.Module, int], Tensor]:
+def _loss(recipe: Recipe, slices: SliceSet) -> Callable[[torch.nn.Module, int], Tensor]:
     """The loss of a step: cross-entropy + Dice over the classes that each case draws."""
-    from monai.losses import DiceLoss
+    from monai.losses import TverskyLoss
 
-    from myoscope.training.augment import Strength, batch
-    from myoscope.training.slices import collect
+    from myoscope.training.augment import batch
 
-    weighted = [(case, 1.0) for case in cases] + _phantoms(recipe, cases)
-    slices = collect(weighted, recipe.roles, recipe.classes, recipe.stand_ins, recipe.spacing_mm).to(device)
-    dice = DiceLoss(include_background=False, batch=True)
-    strength = Strength()
+    dice = TverskyLoss(include_background=False, batch=True, alpha=1 - recipe.missed, beta=recipe.missed)
 
     def loss_of(network: torch.nn.Module, step: int) -> Tensor:
         seed = recipe.seed * 1_000_003 + step
-        images, labels, merges = batch(slices, recipe.batch, recipe.crop, recipe.spacing_mm, strength, seed)
-        with torch.autocast(device.type, torch.bfloat16):
+        images, labels, merges = batch(slices, recipe.batch, recipe.crop, recipe.spacing_mm, recipe.strength, seed)
+        with torch.autocast(images.device.type, torch.bfloat16):
             logits = network(images.contiguous(memory_format=torch.channels_last))
-        shares = torch.einsum("bij,bjhw->bihw", merges, logits.float().softmax(1))
         truth = F.one_hot(labels, len(recipe.classes)).movedim(-1, 1)
-        return F.nll_loss(shares.clamp(min=1e-6).log(), labels) + dice(shares, truth)
+        total = torch.zeros(())
+        for scale, part in zip((1.0, 0.4), logits.float().split(len(images)), strict=False):
+            shares = torch.einsum("bij,bjhw->bihw", merges, part.softmax(1))
+            total = total + scale * (F.nll_loss(shares.clamp(min=1e-6).log(), labels) + dice(shares, truth))
+        return total
 
     return loss_of
 

@@ -26,6 +26,8 @@ class Strength:
     noise: float = 0.06
     shading: float = 0.6
     """Spread of the logarithm of a smooth field: coils make the near side several times as bright as the far one."""
+    spike: float = 0.12
+    """Largest amplitude of the stripes that a spike in k-space leaves; one slice in ten has them."""
     lone_slice: float = 0.1
     """Share of slices whose neighbours are hidden, as in a stack of one."""
 
@@ -43,6 +45,7 @@ class Draw:
     shading: Tensor
     blur: Tensor
     low_resolution: Tensor
+    spike: Tensor
 
 
 def draw(centres: Tensor, strength: Strength, crop: int, spacing_mm: float, rng: torch.Generator) -> Draw:
@@ -90,6 +93,7 @@ def draw(centres: Tensor, strength: Strength, crop: int, spacing_mm: float, rng:
         shading=torch.randn((n, 1, 3, 3), generator=rng) * strength.shading * chance(0.5, 1, 1, 1),
         blur=uniform(0, 1, 1, 1, 1) * chance(0.25, 1, 1, 1),
         low_resolution=chance(0.15, 1, 1, 1),
+        spike=torch.stack([uniform(0, 1) * strength.spike * chance(0.1), uniform(-0.4, 0.4), uniform(0, 0.4)], 1),
     )  # fmt: skip
 
 
@@ -118,6 +122,9 @@ def apply(draw: Draw, images: Tensor, labels: Tensor, crop: int, rng: torch.Gene
         F.interpolate(draw.shading, size, mode="bicubic", align_corners=True)
     )
     pixels = (pixels - 0.3) * draw.contrast + 0.3 + draw.brightness * (pixels > 0)
+    amplitude, *waves = draw.spike.T[..., None, None, None]
+    y, x = torch.meshgrid(*[torch.arange(crop, device=pixels.device)] * 2, indexing="ij")
+    pixels = pixels + amplitude * torch.cos(2 * torch.pi * (waves[0] * x + waves[1] * y))
     noise = torch.randn(pixels.shape, generator=rng, device=pixels.device)
     return pixels + noise * draw.noise, codes  # fmt: skip
 

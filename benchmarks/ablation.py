@@ -1,0 +1,116 @@
+"""What each choice of the compact recipes is worth, measured on an inner split: folds 3 to 5 train, fold 2 is scored.
+
+python benchmarks/ablation.py RUNS --data ../shared/data/acdc --data ../shared/data/myops compact-cine base crop-96 ...
+python benchmarks/ablation.py RUNS docs/results/ablation.md
+
+Every variant gets the same processor time on one thread, and a finished one is not run again.
+"""
+
+import json
+import sys
+import time
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from myoscope.evaluate.crossval import REGIONS, read_cases
+from myoscope.evaluate.folds import fold_of
+from myoscope.evaluate.metrics import region_scores
+from myoscope.systems.compact import RECIPES, Recipe, train
+from myoscope.training.augment import Strength
+from myoscope.training.loop import Budget, Optimisation
+
+MINUTES = 4.0
+UNTOUCHED, SCORED = 0, 1
+
+SMALL_CROP = {"crop": 96, "batch": 28}
+
+VARIANTS: dict[str, dict] = {
+    "base": {},
+    "crop-96": SMALL_CROP,
+    "2-D": {"strength": Strength(lone_slice=1.0)},
+    "scar 3": {"scar_weight": 3.0},
+    "missed 0.7": {"missed": 0.7},
+    "phantoms 0.3": {"phantom_share": 0.3},
+    "phantoms 0.5 of 200": {"phantom_share": 0.5, "phantoms": 200},
+    "mirror always": {"strength": Strength(mirror=1.0)},
+    "crop-96, batch 14": {"crop": 96, "batch": 14},
+    "crop-80": {"crop": 80, "batch": 40},
+    "crop-96, rate 4e-3": SMALL_CROP | {"optimisation": Optimisation(learning_rate=4e-3)},
+    "crop-96, deep supervision": SMALL_CROP | {"deep": True},
+    "crop-96, mild": SMALL_CROP
+    | {"strength": Strength(anywhere=0.05, elastic_mm=2.5, scale=(0.85, 1.2), shading=0.4, gamma=0.35)},
+    "crop-96, narrow": SMALL_CROP | {"widths": (24, 48, 96, 192)},
+    "batch 24": {"batch": 24},
+    "narrow": {"widths": (24, 48, 96, 192)},
+    "deep supervision": {"deep": True},
+    "rate 4e-3": {"optimisation": Optimisation(learning_rate=4e-3)},
+}
+
+
+def run(recipe: Recipe, variant: str, cases: list, folder: Path) -> None:
+    """Train one variant and score it."""
+    folds = fold_of(cases)
+    budget = Budget(minutes=MINUTES, clock=time.process_time)
+    model = train(
+        recipe, [c for c, k in zip(cases, folds, strict=True) if k not in (UNTOUCHED, SCORED)], budget, folder
+    )
+    rows = []
+    for case, k in zip(cases, folds, strict=True):
+        if k == SCORED and case.data_set in ("acdc", "emidec"):
+            for role, labels in model.predict(case.study).items():
+                pairs = zip(labels.frames, case.labels[role].frames, strict=True)
+                rows += [region_scores(a, b, REGIONS[role], labels.voxel_ml) for a, b in pairs]
+    steps = int((folder / "curve.csv").read_text().splitlines()[-1].split(",")[0])
+    (folder / "ablation.json").write_text(json.dumps({"variant": variant, "steps": steps, "rows": rows}))
+
+
+def page(runs: Path) -> str:
+    """The log, in Markdown."""
+    lines = [
+        "# What each choice is worth",
+        "",
+        f"Written by `python benchmarks/ablation.py`. {__doc__.splitlines()[0]}",
+    ]
+    lines += [f"Each variant had {MINUTES:g} minutes of processor time on one thread, from one seed.", ""]
+    for system in RECIPES:
+        found = [json.loads(path.read_text()) for path in sorted((runs / system).glob("*/ablation.json"))]
+        if not found:
+            continue
+        regions = list(REGIONS[RECIPES[system].roles[0]])
+        lines += [
+            "",
+            f"## {system}",
+            "",
+            f"| variant | steps | {' | '.join(regions)} | mean |",
+            "|---" * (len(regions) + 3) + "|",
+        ]
+        for entry in sorted(found, key=lambda e: list(VARIANTS).index(e["variant"])):
+            scores = [np.mean([row[f"{region} dice"] for row in entry["rows"]]) for region in regions]
+            cells = " | ".join(f"{score:.3f}" for score in scores)
+            lines.append(f"| {entry['variant']} | {entry['steps']} | {cells} | {np.mean(scores):.3f} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    runs, *rest = sys.argv[1:]
+    if len(rest) == 1:
+        text = page(Path(runs))
+        Path(rest[0]).write_text(text)
+        print(text)
+        return
+    torch.set_num_threads(1)
+    roots = [Path(b) for a, b in pairwise(rest) if a == "--data"]
+    system, *variants = rest[2 * len(roots) :]
+    cases = read_cases(roots)
+    for variant in variants:
+        folder = Path(runs) / system / variant.replace(", ", "-").replace(" ", "-")
+        if not (folder / "ablation.json").exists():
+            run(replace(RECIPES[system], **VARIANTS[variant]), variant, cases, folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""The diagnosis of an LGE study whose clinical values are known: `doc-net`'s default variant on the study's labels."""
+
+from functools import lru_cache
+from typing import Any
+
+from myoscope.datasets.clinical import TITLES, of_patient
+from myoscope.errors import InputError
+from myoscope.measure.results import Evidence, Flag, SeriesDiagnosis
+from myoscope.study import Role, Study
+from myoscope.systems import full_name, system_module
+from myoscope.volume import Volume
+from myoscope.weights import FOLDER, weights_of
+
+ENOUGH = 6
+"""Known values of the twelve below which the images alone are judged."""
+
+
+def from_clinical_values(study: Study, labels: Volume) -> tuple[SeriesDiagnosis | None, list[Flag]]:
+    """Normal or pathological, from clinical values and the volumes of LGE labels.
+
+    Args:
+        study: With the patient's clinical values.
+        labels: `Structure` codes on the grid of the LGE series.
+
+    Returns:
+        The diagnosis, None where too few values are known or one is impossible, and flags that say so.
+    """
+    try:
+        values = of_patient(study.patient, study.id)
+    except InputError as error:
+        return None, [_flag("warning", f"Clinical values were not used. {error}.")]
+    known = len(TITLES) - len(values.missing)
+    name = full_name("doc-net", None)
+    if known < ENOUGH or not (FOLDER / f"{name}.safetensors").is_file():
+        return None, []
+    found = _model(name).predict(study, labels)
+    evidence = [Evidence(measurement=m, value=value, weight=weight) for m, value, weight in found.evidence]
+    diagnosis = SeriesDiagnosis(prediction=found.prediction, probabilities=dict(found.probabilities), evidence=evidence)
+    flags = [_flag("warning" if "check" in note else "info", note[:1].upper() + note[1:] + ".") for note in found.notes]
+    return diagnosis, flags
+
+
+def _flag(level: Any, message: str) -> Flag:
+    return Flag(code="clinical_values", level=level, series=Role.LGE, message=message)
+
+
+@lru_cache(maxsize=1)
+def _model(name: str) -> Any:
+    return system_module("doc-net").Model.load(weights_of(name))

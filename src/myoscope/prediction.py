@@ -1,0 +1,27 @@
+"""What a system makes of one series, and how sure it is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from myoscope.labels import Structure
+from myoscope.volume import Volume
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Labels of one series, and what can be said of how good they are.
+
+    `labels` are `Structure` codes on the series' grid. `raw` has for each structure found the network's mean
+    probability over the voxels that were given to it, 0 to 1; `right` the same calibrated: the share of these voxels
+    that an expert would give to it too. `distances` (T, Z) say how far each slice's features lie from those of
+    training slices, about 1 for the usual one, NaN where no heart was found; beyond `unusual_distance` a slice is
+    unlike those of training.
+    """
+
+    labels: Volume
+    raw: Mapping[Structure, float]
+    distances: np.ndarray
+    right: Mapping[Structure, float] = field(default_factory=dict)
+    unusual_distance: float = np.inf
