@@ -52,6 +52,15 @@ def test_missing_weights_are_named(name: str, tmp_path: Path) -> None:
         system_module(name).Model.load(tmp_path / "none.safetensors")
 
 
+def test_what_is_no_weights_is_named(tmp_path: Path) -> None:
+    weights = tmp_path / "w.safetensors"
+    weights.write_bytes(b"no")
+    for card in ("no", "[]", "{}", '{"system": "x"}', '{"system": "compact-cine", "widths": [4, 8]}'):
+        weights.with_suffix(".json").write_text(card)
+        with pytest.raises(InputError, match="not the weights of a compact model"):
+            system_module("compact-cine").Model.load(weights)
+
+
 def test_unknown_system_is_named() -> None:
     with pytest.raises(InputError, match="compact-cine"):
         system_module("compact-cin")

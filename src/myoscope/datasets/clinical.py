@@ -30,16 +30,15 @@ def _blank(value: Any) -> Any:
     return None if isinstance(value, str) and value.strip().lower() in UNKNOWN else value
 
 
+_SAME = {"YES": "Y", "NO": "N", "TRUE": "Y", "FALSE": "N", "1.0": "1", "2.0": "2", "3.0": "3"}
+
+
 def _word(value: Any) -> Any:
-    """A code as it is compared: upper case; 1.0, as spreadsheets write it, is 1."""
-    value = _blank(value)
-    if isinstance(value, bool | int | float):
-        value = f"{value:g}" if not isinstance(value, bool) else "Y" if value else "N"
-    return (
-        {"1.0": "1", "2.0": "2", "3.0": "3", "YES": "Y", "NO": "N"}.get(u := value.strip().upper(), u)
-        if value
-        else None
-    )
+    """A code as it is compared: text in upper case, as one letter; 1.0, as spreadsheets write it, is 1."""
+    if _blank(value) is None:
+        return None
+    word = str(value).strip().upper()
+    return _SAME.get(word, word)
 
 
 Number = Annotated[float | None, BeforeValidator(_blank)]

@@ -198,7 +198,7 @@ KEPT_ASIDE = replace(
     looks={
         Role.CINE: replace(
             TRAINING.looks[Role.CINE],
-            spacing_mm=(1.0, 1.25),
+            spacing_mm=(0.9, 1.1),
             slice_mm=(6, 8),
             blood=(0.65, 0.8),
             myocardium=(0.2, 0.3),
@@ -207,7 +207,7 @@ KEPT_ASIDE = replace(
         ),
         Role.LGE: replace(
             TRAINING.looks[Role.LGE],
-            spacing_mm=(1.0, 1.25),
+            spacing_mm=(0.9, 1.1),
             slice_mm=(6, 8),
             blood=(0.6, 0.8),
             myocardium=(0.02, 0.15),

@@ -70,7 +70,7 @@ def entries(with_better: bool) -> list[Entry]:
     plain = [("Clinic-NET", net["clinic-net"]), ("DOC-NET", net["doc-net"])]
     sources = [OWN_SEGMENTATION, *([BETTER] if with_better else [])]
     best = sources[-1]
-    published = [Entry(title, 1, "expert", recipe) for title, recipe in plain]
+    published = [Entry(title, 1, "expert" if recipe.channels else "", recipe) for title, recipe in plain]
     published += [Entry(title, 1, "expert", replace(recipe, volumes=MANUAL)) for title, recipe in plus]
     published += [Entry(title, 2, source, recipe) for source in sources for title, recipe in plus]
     tuned = [replace(e, title=f"{e.title}, retuned", recipe=retuned(e.recipe)) for e in published if e.recipe]
@@ -227,7 +227,7 @@ def _of_card(runs: Path, recipe: Recipe) -> dict[str, Any] | None:
     """What the repeated splits that RUNS holds say of a recipe with its label maps."""
     path = runs / "results.json"
     rows = json.loads(path.read_text()) if path.exists() else []
-    source = recipe.segmentation if recipe.volumes else "expert"
+    source = recipe.segmentation if recipe.volumes else "expert" if recipe.channels else ""
     row = next((r for r in rows if r["recipe"] == [recipe.name, recipe.epochs] and r["labels"] == source), None)
     return row and {key: row[key] for key in ON_CARD}
 

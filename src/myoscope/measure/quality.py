@@ -101,12 +101,12 @@ def confidence_flags(series: str, prediction: Prediction) -> list[Flag]:
             name = structure.name.lower()
             message = f"The network is not sure of the {_WORDS.get(name, name)}: about {share:.0%} of it is right."
             flags.append(_flag(f"unsure_{name}", "warning", series, message))
-    unusual = np.asarray(prediction.distances > prediction.unusual_distance)
+    unusual: np.ndarray = np.greater(prediction.distances, prediction.unusual_distance)
     if unusual.any() and unusual.sum() >= 0.5 * np.isfinite(prediction.distances).sum():
         message = "These images look unlike those that the network was trained on; look at every contour."
         flags.append(_flag("unusual_series", "warning", series, message))
     elif unusual.any():
-        places = unusual.any(axis=0)
+        places = np.atleast_1d(unusual.any(axis=0))
         from_base = places[::-1] if base_slope(prediction.labels.frames[0]) > 0 else places
         where = ", ".join(str(z + 1) for z in np.flatnonzero(from_base))
         message = f"Unlike the images that the network was trained on: slice {where}, counted from the base."

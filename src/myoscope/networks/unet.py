@@ -36,9 +36,8 @@ class UNet(nn.Module):
     Input (B, channels_in, H, W) with H and W divisible by `multiple`; output logits (B, channels_out, H, W).
     """
 
-    def __init__(self, channels_in: int, channels_out: int, widths: tuple[int, ...], deep: bool = False) -> None:
+    def __init__(self, channels_in: int, channels_out: int, widths: tuple[int, ...]) -> None:
         super().__init__()
-        self.coarse = nn.Conv2d(widths[1], channels_out * PATCH**2, 1) if deep else None
         self.multiple = PATCH * 2 ** (len(widths) - 1)
         pairs = list(zip((channels_in * PATCH**2, *widths), widths, strict=False))
         self.encoder = nn.ModuleList(ConvBlock(a, b, 1 if i == 0 else 2) for i, (a, b) in enumerate(pairs))
@@ -48,7 +47,7 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(widths[0], channels_out * PATCH**2, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (B, channels_out, H, W); with deep supervision, in training, (2 B, ...): the coarser ones follow."""
+        """Logits (B, channels_out, H, W)."""
         return self.decode(self.encode(x))
 
     def encode(self, x: Tensor) -> list[Tensor]:
@@ -64,8 +63,5 @@ class UNet(nn.Module):
         """Logits from what `encode` gave."""
         *skips, x = levels
         for up, block in zip(self.up, self.decoder, strict=True):
-            if len(skips) == 1 and self.coarse and self.training:
-                coarse = F.interpolate(F.pixel_shuffle(self.coarse(x), PATCH), scale_factor=2, mode="bilinear")
             x = block(torch.cat([up(x), skips.pop()], 1))
-        fine = F.pixel_shuffle(self.head(x), PATCH)
-        return torch.cat([fine, coarse]) if self.coarse and self.training else fine
+        return F.pixel_shuffle(self.head(x), PATCH)

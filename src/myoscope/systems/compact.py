@@ -56,7 +56,6 @@ class Recipe:
     strength: Strength = field(default_factory=Strength)
     missed: float = 0.5
     """Weight of missed pixels in the Tversky loss; 0.5 makes it the Dice loss."""
-    deep: bool = False
     smallest_ml: dict[Structure, float] = field(default_factory=dict)
     """Less than this of a structure in the whole stack is taken for a mistake: see `drop_traces`."""
     start_from: str | None = None
@@ -172,7 +171,6 @@ class Model:
         from safetensors.torch import save
 
         tensors = {k: v.half().contiguous() for k, v in self.network.state_dict().items() if v.is_floating_point()}
-        tensors = {k: v for k, v in tensors.items() if not k.startswith("coarse.")}
         if self.familiar:
             tensors |= {"familiar.mean": self.familiar.mean, "familiar.whitening": self.familiar.whitening}
         write_whole(path.with_suffix(".json"), json.dumps(card, indent=2, ensure_ascii=False) + "\n")
@@ -185,18 +183,22 @@ class Model:
         Raises:
             InputError: a file is missing or does not fit the recipe named in the card.
         """
+        from safetensors import SafetensorError
         from safetensors.torch import load
 
         card_path = path.with_suffix(".json")
         if not (path.is_file() and card_path.is_file()):
             raise InputError(f"{path}: expected weights with a card beside them, found none; train or reinstall")
-        card = json.loads(card_path.read_text())
         data = path.read_bytes()
-        recipe = RECIPES[card["system"]]
-        network = UNet(3, len(recipe.classes), tuple(card["widths"]))
-        tensors = {k: v.float() for k, v in load(data).items()}
-        known = [tensors.pop(f"familiar.{k}", None) for k in ("mean", "whitening")]
-        result = network.load_state_dict(tensors, strict=False)
+        try:
+            card = json.loads(card_path.read_text())
+            recipe = RECIPES[card["system"]]
+            network = UNet(3, len(recipe.classes), tuple(card["widths"]))
+            tensors = {k: v.float() for k, v in load(data).items()}
+            known = [tensors.pop(f"familiar.{k}", None) for k in ("mean", "whitening")]
+            result = network.load_state_dict(tensors, strict=False)
+        except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+            raise InputError(f"{path}: not the weights of a compact model ({error}); train it again") from None
         if [k for k in result.missing_keys if not k.endswith("num_batches_tracked")] or result.unexpected_keys:
             raise InputError(f"{path}: weights do not fit {recipe.name}; train it again")
         network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -244,7 +246,7 @@ def train(recipe: Recipe, cases: Sequence[Case], budget: Budget, folder: Path, d
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=2))
     torch.manual_seed(recipe.seed)
-    network = UNet(3, len(recipe.classes), recipe.widths, recipe.deep).to(device)
+    network = UNet(3, len(recipe.classes), recipe.widths).to(device)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if recipe.start_from:
         start = Model.load(weights_of(recipe.start_from), device)
@@ -306,12 +308,9 @@ def _loss(recipe: Recipe, slices: SliceSet) -> Callable[[torch.nn.Module, int], 
         images, labels, merges = batch(slices, recipe.batch, recipe.crop, recipe.spacing_mm, recipe.strength, seed)
         with torch.autocast(images.device.type, torch.bfloat16):
             logits = network(images.contiguous(memory_format=torch.channels_last))
+        shares = torch.einsum("bij,bjhw->bihw", merges, logits.float().softmax(1))
         truth = F.one_hot(labels, len(recipe.classes)).movedim(-1, 1)
-        total = torch.zeros(())
-        for scale, part in zip((1.0, 0.4), logits.float().split(len(images)), strict=False):
-            shares = torch.einsum("bij,bjhw->bihw", merges, part.softmax(1))
-            total = total + scale * (F.nll_loss(shares.clamp(min=1e-6).log(), labels) + dice(shares, truth))
-        return total
+        return F.nll_loss(shares.clamp(min=1e-6).log(), labels) + dice(shares, truth)
 
     return loss_of
 

@@ -17,7 +17,8 @@ def weights_of(system: str) -> Path:
     """
     path = FOLDER / f"{system}.safetensors"
     if not path.is_file():
-        raise InputError(f"no weights are installed for {system}; train it with: myoscope train {system}")
+        call = system.replace(".", " --variant ")
+        raise InputError(f"no weights are installed for {system}; train it with: myoscope train {call}")
     return path
 
 
