@@ -344,3 +344,17 @@ def test_inputs_of_some(cases: list[Case]) -> None:
     assert isinstance(some, Inputs)
     assert some.values.shape == (1, 12)
     assert some.stacks is not None and torch.equal(some.stacks[0], inputs.stacks[2])
+
+
+def test_training_a_variant_leaves_weights_and_card(
+    cases: list[Case], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = [replace(case, data_set="emidec") for case in cases]
+    monkeypatch.setattr(own.crossval, "read_cases", lambda _: named)
+    monkeypatch.setattr(own, "relabelled", lambda some, *_: list(some))
+    path = own.train_fold("doc-net.linear+", [], 0, Budget(minutes=1), tmp_path, tmp_path, "cpu")
+    assert path == tmp_path / "fold-1" / "doc-net.linear+.safetensors"
+    model = Model.load(path)
+    assert model.card["trained_on"] == {"emidec": 16}
+    assert (model.card["segmentation"], model.card["repeated_splits"]) == ("compact-lge", None)
+    assert "CC BY-NC-SA" in model.card["licence"]

@@ -100,8 +100,8 @@ TITLES = {
 CODED = [title for name, title in TITLES.items() if "Literal" in str(ClinicalValues.model_fields[name].annotation)]
 """Titles of the fields that hold a code, not a number."""
 
-MEANING = dict.fromkeys(CODED, " (1 yes)") | {
-    "Sex": " (1 male)",
+MEANING = dict.fromkeys(CODED, " (0 no, 1 yes)") | {
+    "Sex": " (0 female, 1 male)",
     "Age": " (years)",
     "Tobacco": " (1 current, 2 former, 3 never)",
     "Troponin": " (unit not given)",

@@ -1,8 +1,7 @@
 """Fit the classifiers of `diagnose` and measure them: `python -m myoscope.evaluate.diagnosis --help`.
 
-Cine: fitted on measurements from the experts' labels of ACDC; tested by cross-validation there, and on predicted
-labels of the folds that a compact-cine model has not seen. LGE: the experts' labels separate the classes perfectly, so
-it is fitted on out-of-fold predicted labels of EMIDEC, as it will be used.
+Fitted on measurements from out-of-fold predicted labels of ACDC or EMIDEC, as they are used, and tested by
+cross-validation; the same on the experts' labels beside it, to tell what segmentation costs.
 """
 
 import json
@@ -37,20 +36,13 @@ def main(
 ) -> None:
     """Fit one classifier, write it into the package and its results into a page."""
     cases = read_cases(data)
-    predicted = out_of_fold(cases, runs, f"compact-{series}")
     wanted = [case for case in cases if case.group in ORDER[series] and Role(series) in case.labels]
     expert = {case.id: case.labels for case in wanted}
-    ids, x, y, keys = table(wanted, expert if series == "cine" else predicted, series)
-    folds = np.array([f for case, f in zip(wanted, fold_of(wanted), strict=True) if case.id in ids])
-    name = "expert" if series == "cine" else "out-of-fold predicted"
-    tests = [(f"{name}, {FOLDS}-fold cross-validation", y, cross_predict(x, y, folds).argmax(1))]
-    if series == "cine":
-        scans = {case.id: case.scan for case in wanted}
-        unseen = [case for case in wanted if case.id in predicted]
-        _, test_x, test_y, _ = table(unseen, predicted, series)
-        rest = np.array([scans[case_id] not in {case.scan for case in unseen} for case_id in ids])
-        guess = fit(x[rest], y[rest], folds[rest]).predict(test_x)
-        tests.append(("predicted, on cases that neither the network nor the classifier has seen", test_y, guess))
+    tests = []
+    for name, labels in (("expert", expert), ("out-of-fold predicted", out_of_fold(cases, runs, f"compact-{series}"))):
+        ids, x, y, keys = table(wanted, labels, series)
+        folds = np.array([f for case, f in zip(wanted, fold_of(wanted), strict=True) if case.id in ids])
+        tests.append((f"{name}, {FOLDS}-fold cross-validation", y, cross_predict(x, y, folds).argmax(1)))
     page.write_text(results_page(series, tests))
     kept = as_numbers(fit(x, y, folds)) | {"classes": ORDER[series], "features": keys, "n": len(y), "labels": name}
     kept["licence"] = "CC BY-NC-SA 4.0 (LICENSE-WEIGHTS.md): research use only, not commercial"

@@ -215,6 +215,8 @@ def train_fold(
     else:
         relabel = cases
     chosen = [case for case, k in zip(relabel, fold_of(relabel), strict=True) if k != fold]
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / "started_from.json", "null")  # from no weights
     begun = time.monotonic()
     model = train(recipe, chosen, budget, folder, device)
     card = crossval.card(name, chosen, fold, budget, runs, folder, device)

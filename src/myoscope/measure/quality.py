@@ -37,7 +37,7 @@ UNEVEN_SHARE = 0.15
 """A frame's volume is out of line when it is this share of the largest away from the median with its neighbours."""
 
 
-UNSURE_SHARE = 0.6
+UNSURE_SHARE = 0.4
 """Below this probability of a voxel being right, a structure is flagged."""
 
 _WORDS = {"lv": "LV cavity", "rv": "RV cavity", "myocardium": "LV myocardium", "no_reflow": "no-reflow"}

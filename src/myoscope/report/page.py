@@ -199,10 +199,20 @@ def _shown(title: str, code: str, probabilities: Mapping[str, float], evidence: 
     rows = []
     for item in weighed[:MAX_EVIDENCE]:
         name = describe(item.measurement)
-        text = f"{in_unit(item.value, name.unit)} {name.unit}".strip()
+        text = _coded(item.value, name.unit) or f"{in_unit(item.value, name.unit)} {name.unit}".strip()
         rows.append((name.title, text, item.weight, 50 * abs(item.weight) / largest))
     named = tuple((DIAGNOSES.get(c, c), c if c in DIAGNOSES and c.isupper() else "", p) for c, p in ranked)
     return ShownDiagnosis(title, DIAGNOSES.get(code, code), named, tuple(rows), len(weighed) - len(rows))
+
+
+def _coded(value: float, unit: str) -> str | None:
+    """The word of a coded value, where its unit lists the codes.
+
+    >>> _coded(1.0, "0 no, 1 yes"), _coded(46.0, "ml")
+    ('yes', None)
+    """
+    words = dict(part.split(" ", 1) for part in unit.split(", ") if part[:1].isdigit() and " " in part)
+    return words.get(f"{value:g}")
 
 
 def _key_numbers(study: Study, tables: Tables) -> list[tuple[str, Any]]:
