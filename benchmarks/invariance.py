@@ -18,7 +18,7 @@ from myoscope.labels import LV_WALL, Structure
 from myoscope.study import Role, Series
 from myoscope.volume import Volume
 
-CASES = {"acdc": 10, "emidec": 10}
+CASES = {"acdc": 5, "emidec": 5}
 """So many cases of each set, evenly over it."""
 
 REGIONS = {
@@ -120,7 +120,7 @@ def changes_percent(series: Series) -> dict[tuple[str, str], float]:
 
 def main() -> None:
     root, page = Path(sys.argv[1]), Path(sys.argv[2])
-    lines = ["# What shifts, turns, scales and crops change", "", f"Written by `python {Path(__file__).name}`"]
+    lines = ["# What shifts, turns, scales and crops change", "", "Written by `python benchmarks/invariance.py`"]
     lines[-1] += ": median absolute change of a volume, with the largest in brackets, against the image as it is."
     for data, count in CASES.items():
         folders = case_folders(root / data)
