@@ -5,7 +5,6 @@ EMIDEC, no-reflow in MyoPS) is learned from the sets that draw it: on the others
 that stands in its place before the loss is taken.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -18,8 +17,6 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
-from myoscope.errors import InputError
-from myoscope.files import write_whole
 from myoscope.labels import SCAR, Structure
 from myoscope.networks.unet import UNet
 from myoscope.prediction import Prediction
@@ -29,7 +26,7 @@ from myoscope.training.augment import Strength
 from myoscope.training.loop import Budget, Optimisation
 from myoscope.training.slices import SliceSet, normalise, resample_slices
 from myoscope.volume import Volume
-from myoscope.weights import weights_of
+from myoscope.weights import half, load_into, read_weights, refusing, weights_of, write_weights
 
 SLICES_AT_ONCE = 16
 FAMILIAR_SLICES = 800
@@ -168,13 +165,10 @@ class Model:
 
     def save(self, path: Path, card: dict) -> None:
         """Write the weights (float16 safetensors) and the card (json) beside them."""
-        from safetensors.torch import save
-
-        tensors = {k: v.half().contiguous() for k, v in self.network.state_dict().items() if v.is_floating_point()}
+        tensors = half(self.network.state_dict())
         if self.familiar:
             tensors |= {"familiar.mean": self.familiar.mean, "familiar.whitening": self.familiar.whitening}
-        write_whole(path.with_suffix(".json"), json.dumps(card, indent=2, ensure_ascii=False) + "\n")
-        write_whole(path, save(tensors))
+        write_weights(path, tensors, card)
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> "Model":
@@ -183,27 +177,15 @@ class Model:
         Raises:
             InputError: a file is missing or does not fit the recipe named in the card.
         """
-        from safetensors import SafetensorError
-        from safetensors.torch import load
-
-        card_path = path.with_suffix(".json")
-        if not (path.is_file() and card_path.is_file()):
-            raise InputError(f"{path}: expected weights with a card beside them, found none; train or reinstall")
-        data = path.read_bytes()
-        try:
-            card = json.loads(card_path.read_text())
+        with refusing(path, "a compact model"):
+            card, tensors, sha256 = read_weights(path)
             recipe = RECIPES[card["system"]]
             network = UNet(3, len(recipe.classes), tuple(card["widths"]))
-            tensors = {k: v.float() for k, v in load(data).items()}
             known = [tensors.pop(f"familiar.{k}", None) for k in ("mean", "whitening")]
-            result = network.load_state_dict(tensors, strict=False)
-        except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-            raise InputError(f"{path}: not the weights of a compact model ({error}); train it again") from None
-        if [k for k in result.missing_keys if not k.endswith("num_batches_tracked")] or result.unexpected_keys:
-            raise InputError(f"{path}: weights do not fit {recipe.name}; train it again")
+            load_into(network, tensors)
         network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         familiar = Familiar(known[0], known[1]) if known[0] is not None and known[1] is not None else None
-        return cls(recipe, network, familiar, card, hashlib.sha256(data).hexdigest())
+        return cls(recipe, network, familiar, card, sha256)
 
 
 def keep_heart(labels: np.ndarray) -> np.ndarray:

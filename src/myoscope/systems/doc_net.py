@@ -17,7 +17,6 @@ be seen; no instance norm where one voxel is left, which cannot run. The slice d
 `linear+` is ours: the inputs of Clinic-NET+ and no hidden layer, which is a logistic regression.
 """
 
-import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -35,7 +34,6 @@ from torch.nn import functional as F
 from myoscope.datasets import clinical
 from myoscope.datasets.emidec import CLASSES
 from myoscope.errors import InputError
-from myoscope.files import write_whole
 from myoscope.labels import Structure
 from myoscope.networks.doc_net import DocNet, ImageBranch
 from myoscope.study import Case, Role, Study
@@ -51,11 +49,9 @@ from myoscope.systems.doc_net_inputs import (
     value_names,
 )
 from myoscope.training.augment_stacks import apply, draw, middle
-from myoscope.training.loop import Budget
-from myoscope.training.loop import _resume as load_state
-from myoscope.training.loop import _save as save_state
+from myoscope.training.loop import Budget, load_state, save_state
 from myoscope.volume import Volume
-from myoscope.weights import weights_of
+from myoscope.weights import read_weights, refusing, weights_of, write_weights
 
 VALIDATION_SHARE = 1 / 8
 STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
@@ -160,12 +156,7 @@ class Model:
 
     def save(self, path: Path, card: Mapping[str, Any]) -> None:
         """Write the weights (safetensors) and the card (json) beside them."""
-        from safetensors.torch import save
-
-        tensors = {k: v.contiguous() for k, v in self.network.state_dict().items()}
-        text = json.dumps({**card, "segmentation": self.recipe.segmentation}, indent=2, ensure_ascii=False)
-        write_whole(path.with_suffix(".json"), text + "\n")
-        write_whole(path, save(tensors))
+        write_weights(path, self.network.state_dict(), {**card, "segmentation": self.recipe.segmentation})
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> "Model":
@@ -174,19 +165,12 @@ class Model:
         Raises:
             InputError: a file is missing or does not fit the recipe named in the card.
         """
-        from safetensors.torch import load
-
-        if not (path.is_file() and path.with_suffix(".json").is_file()):
-            raise InputError(f"{path}: expected weights with a card beside them, found none; train or reinstall")
-        card = json.loads(path.with_suffix(".json").read_text())
-        data = path.read_bytes()
-        recipe = replace(RECIPES[card["system"]], segmentation=card["segmentation"])
-        network = build(recipe)
-        try:
-            network.load_state_dict(load(data))
-        except RuntimeError:
-            raise InputError(f"{path}: weights do not fit {recipe.name}; train it again") from None
-        return cls(recipe, network.to(device), card, hashlib.sha256(data).hexdigest())
+        with refusing(path, "doc-net"):
+            card, tensors, sha256 = read_weights(path)
+            recipe = replace(RECIPES[card["system"]], segmentation=card["segmentation"])
+            network = build(recipe)
+            network.load_state_dict(tensors)
+        return cls(recipe, network.to(device), card, sha256)
 
 
 @lru_cache(maxsize=2)

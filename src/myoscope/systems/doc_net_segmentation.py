@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from myoscope.errors import InputError
-from myoscope.files import write_whole
 from myoscope.labels import Structure
 from myoscope.networks.unet import UNet
 from myoscope.study import Case, Role, Study
@@ -26,6 +25,7 @@ from myoscope.training.augment import Strength
 from myoscope.training.loop import Budget, Optimisation
 from myoscope.training.slices import normalise, resample_slices
 from myoscope.volume import Volume
+from myoscope.weights import half, load_into, read_weights, refusing, write_weights
 
 LOCATOR_SHARE = 0.25
 """Share of the budget that goes into finding the blood pool."""
@@ -104,13 +104,9 @@ class Model:
 
     def save(self, path: Path, card: dict) -> None:
         """Write the weights (float16 safetensors) and the card (json) beside them."""
-        from safetensors.torch import save
-
         networks = {"locator": self.locator, "segmenter": self.segmenter}
         tensors = {f"{n}.{k}": v for n, network in networks.items() for k, v in network.state_dict().items()}
-        tensors = {k: v.half().contiguous() for k, v in tensors.items() if v.is_floating_point()}
-        write_whole(path.with_suffix(".json"), json.dumps({**card, "crop": self.recipe.crop}, indent=2) + "\n")
-        write_whole(path, save(tensors))
+        write_weights(path, half(tensors), {**card, "crop": self.recipe.crop})
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> "Model":
@@ -119,22 +115,14 @@ class Model:
         Raises:
             InputError: a file is missing or does not fit the recipe named in the card.
         """
-        from safetensors.torch import load
-
-        card_path = path.with_suffix(".json")
-        if not (path.is_file() and card_path.is_file()):
-            raise InputError(f"{path}: expected weights with a card beside them, found none; train or reinstall")
-        card = json.loads(card_path.read_text())
-        recipe = replace(RECIPES[card["system"]], widths=tuple(card["widths"]), crop=card["crop"])
-        tensors = {k: v.float() for k, v in load(path.read_bytes()).items()}
         networks = []
-        for name, classes in (("locator", _LOCATED), ("segmenter", recipe.classes)):
-            network = UNet(1, len(classes), recipe.widths)
-            own = {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
-            result = network.load_state_dict(own, strict=False)
-            if [k for k in result.missing_keys if not k.endswith("num_batches_tracked")] or result.unexpected_keys:
-                raise InputError(f"{path}: weights do not fit {recipe.name}; train it again")
-            networks.append(network.to(device))
+        with refusing(path, "doc-net-segmentation"):
+            card, tensors, _ = read_weights(path)
+            recipe = replace(RECIPES[card["system"]], widths=tuple(card["widths"]), crop=card["crop"])
+            for name, classes in (("locator", _LOCATED), ("segmenter", recipe.classes)):
+                network = UNet(1, len(classes), recipe.widths)
+                load_into(network, {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(name)})
+                networks.append(network.to(device))
         return cls(recipe, networks[0], networks[1], card)
 
 

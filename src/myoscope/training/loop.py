@@ -97,7 +97,7 @@ def train(
     average = torch.optim.swa_utils.AveragedModel(
         network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(optimisation.ema_decay), use_buffers=True
     )
-    step, seconds = _resume(folder, network, average, optimiser)
+    step, seconds = load_state(folder, network, average, optimiser)
     _forget_after(folder / "curve.csv", step)
     last_saved, begun = time.monotonic(), budget.clock() - seconds
     losses: list[float] = []
@@ -113,9 +113,9 @@ def train(
                 _log(folder / "curve.csv", step, seconds, sum(losses) / len(losses), rate)
                 losses = []
             if time.monotonic() - last_saved > optimisation.checkpoint_seconds:
-                _save(folder, network, average, optimiser, step, seconds)
+                save_state(folder, network, average, optimiser, step, seconds)
                 last_saved = time.monotonic()
-    _save(folder, network, average, optimiser, step, seconds)
+    save_state(folder, network, average, optimiser, step, seconds)
     _draw(folder / "curve.csv", title)
     return average.module.eval()
 
@@ -141,7 +141,7 @@ def _step(
     return float(loss.detach())
 
 
-def _save(
+def save_state(
     folder: Path,
     network: nn.Module,
     average: nn.Module,
@@ -159,10 +159,10 @@ def _save(
     write_whole(folder / "state.safetensors", save(tensors, progress))
 
 
-def _resume(
+def load_state(
     folder: Path, network: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer
 ) -> tuple[int, float]:
-    """Load what `_save` wrote; (0, 0.0) where nothing is there."""
+    """Load what `save_state` wrote; (0, 0.0) where nothing is there."""
     path = folder / "state.safetensors"
     if not path.exists():
         return 0, 0.0

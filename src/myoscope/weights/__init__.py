@@ -1,10 +1,14 @@
 """The weights that are installed: safetensors, each with its card (json) beside it."""
 
+import hashlib
 import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from myoscope.errors import InputError
+from myoscope.files import write_whole
 
 FOLDER = Path(__file__).parent
 
@@ -20,6 +24,60 @@ def weights_of(system: str) -> Path:
         call = system.replace(".", " --variant ")
         raise InputError(f"no weights are installed for {system}; train it with: myoscope train {call}")
     return path
+
+
+def write_weights(path: Path, tensors: Mapping[str, Any], card: Mapping[str, Any]) -> None:
+    """Write tensors (safetensors), and their card (json) beside them."""
+    from safetensors.torch import save
+
+    write_whole(path.with_suffix(".json"), json.dumps(card, indent=2, ensure_ascii=False) + "\n")
+    write_whole(path, save({name: tensor.contiguous() for name, tensor in tensors.items()}))
+
+
+def half(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """The floating-point tensors in float16; counters are left out."""
+    return {name: tensor.half() for name, tensor in tensors.items() if tensor.is_floating_point()}
+
+
+def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, Any], str]:
+    """Card, float32 tensors by name, and the SHA-256 of the weights; to be called `refusing` what is no weights.
+
+    Raises:
+        InputError: weights or card are missing.
+    """
+    from safetensors.torch import load
+
+    if not (path.is_file() and path.with_suffix(".json").is_file()):
+        raise InputError(f"{path}: expected weights with a card beside them, found none; train or reinstall")
+    data = path.read_bytes()
+    tensors = {name: tensor.float() for name, tensor in load(data).items()}
+    return json.loads(path.with_suffix(".json").read_text()), tensors, hashlib.sha256(data).hexdigest()
+
+
+def load_into(network: Any, tensors: Mapping[str, Any]) -> None:
+    """Load tensors that may lack counters only.
+
+    Raises:
+        ValueError: others are missing, or too many.
+    """
+    result = network.load_state_dict(tensors, strict=False)
+    missing = [name for name in result.missing_keys if not name.endswith("num_batches_tracked")]
+    if missing or result.unexpected_keys:
+        raise ValueError(f"{len(missing)} tensors missing, {len(result.unexpected_keys)} too many")
+
+
+@contextmanager
+def refusing(path: Path, kind: str) -> Iterator[None]:
+    """Whatever goes wrong while weights are read becomes an InputError that names the file and what was expected."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except InputError:
+        raise
+    except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        first = str(error).splitlines()[0]
+        raise InputError(f"{path}: not the weights of {kind} ({first}); train it again") from None
 
 
 def cards() -> list[dict[str, Any]]:
