@@ -178,10 +178,7 @@ def train(
     device: Device = "cpu",
 ) -> None:
     """Train a system; a killed run goes on where it was when the command is repeated."""
-    from importlib import import_module
-
-    from myoscope.evaluate import OWN_EVALUATION
-    from myoscope.evaluate.crossval import train_folds
+    from myoscope.evaluate import evaluation_of
     from myoscope.evaluate.folds import FOLDS
     from myoscope.systems import full_name
     from myoscope.training.loop import Budget
@@ -191,14 +188,8 @@ def train(
         raise InputError(f"expected --fold {' or '.join(choices)}, found {wrong[0]!r}")
     name = full_name(system, variant)
     folds = [choices[text] for text in fold] if fold else [None]
-    where = _device(device)
-    if system in OWN_EVALUATION:
-        own = import_module(OWN_EVALUATION[system])
-        for k in folds:
-            typer.echo(f"weights: {own.train_fold(name, data, k, Budget(minutes=minutes), out, segmentations, where)}")
-        return
-    _refuse_segmentations(system, segmentations)
-    for path in train_folds(system, data, folds, Budget(minutes=minutes), out, where, where != "cpu"):
+    budget, where = Budget(minutes=minutes), _device(device)
+    for path in evaluation_of(system).train_folds(name, data, folds, budget, out, segmentations, where):
         typer.echo(f"weights: {path}")
 
 
@@ -220,7 +211,7 @@ def evaluate(
     out: Out,
     minutes: Minutes = None,
     folds: Annotated[int, typer.Option("--folds", min=1, max=5, help="How many of the five folds.")] = 5,
-    page: Annotated[Path | None, typer.Option("--page", help="Write the results page here too.")] = None,
+    page: Annotated[Path | None, typer.Option("--page", help="Write the results page here too, its plots beside it.")] = None,
     segmentations: Segmentations = None,
     device: Device = "cpu",
 ) -> None:
@@ -228,22 +219,20 @@ def evaluate(
 
     doc-net is evaluated by repeated splits instead: what OUT lacks is run, without --minutes or --folds.
     """
-    from importlib import import_module
-
-    from myoscope.evaluate import OWN_EVALUATION, crossval
+    from myoscope.evaluate import evaluation_of
     from myoscope.systems import system_module
 
     system_module(system)
-    if system in OWN_EVALUATION:
-        if minutes is not None or folds != 5:
-            raise InputError(f"expected neither --minutes nor --folds for {system}: its recipes say; leave them out")
-        with _progress() as say:
-            text = import_module(OWN_EVALUATION[system]).evaluate(data, out, segmentations, _device(device), say)
-    else:
-        _refuse_segmentations(system, segmentations)
-        text = crossval.evaluate(system, data, out, minutes, folds, _device(device))
+    where = _device(device)
+
+    def say(step: str) -> None:
+        typer.echo(step, err=True)
+
+    text = evaluation_of(system).evaluate(system, data, out, minutes, folds, segmentations, where, say)
     if page:
         page.write_text(text)
+        for picture in out.glob(f"{system}*.svg"):  # what the page shows lies beside it
+            page.with_name(picture.name).write_bytes(picture.read_bytes())
     typer.echo(text)
 
 
@@ -322,11 +311,6 @@ def _chosen(texts: list[str] | None) -> dict[Any, list[int]]:
             raise InputError(f"expected --series ROLE=NUMBER, as in cine=5, found {text!r}")
         chosen.setdefault(parse_role(name), []).append(int(number))
     return chosen
-
-
-def _refuse_segmentations(system: str, segmentations: Path | None) -> None:
-    if segmentations is not None:
-        raise InputError(f"expected no --segmentations for {system}, which makes its own; leave it out")
 
 
 def _device(name: str) -> str:

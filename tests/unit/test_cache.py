@@ -8,7 +8,7 @@ import pytest
 
 from myoscope.datasets.phantom import TRAINING, draw, sample
 from myoscope.errors import InputError
-from myoscope.evaluate.crossval import read_cases, train_folds
+from myoscope.evaluate.crossval import read_cases, side_by_side, train_folds, weights_path
 from myoscope.labels import Structure
 from myoscope.study import Case, Role
 from myoscope.systems import compact
@@ -61,10 +61,20 @@ def test_folds_train_side_by_side_from_a_cache(
     monkeypatch.setitem(compact.RECIPES, "compact-cine", recipe)
     write_cache(cases, tmp_path / "cases.npz")
     call = ("compact-cine", [tmp_path / "cases.npz"], [0, 1], Budget(steps=2))
-    paths = train_folds(*call, tmp_path / "runs", "cpu", side_by_side=False)
+    paths = train_folds(*call, tmp_path / "runs", None, "cpu")
     assert [path.parent.name for path in paths] == ["fold-1", "fold-2"]
     assert [compact.Model.load(path).card["trained_on"] for path in paths] == [{"own": 1}] * 2
-    assert train_folds(*call, tmp_path / "runs", "cpu", side_by_side=True) == paths
+    assert side_by_side(*call, tmp_path / "runs", "cpu") == paths
     (tmp_path / "cases.npz").write_bytes(b"no")
     with pytest.raises(InputError, match="expected a cache"):
-        train_folds(*call, tmp_path / "other", "cpu", side_by_side=True)
+        side_by_side(*call, tmp_path / "other", "cpu")
+
+
+def test_label_maps_that_a_system_does_not_learn_from_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="expected no --segmentations for compact-cine"):
+        train_folds("compact-cine", [], [0], Budget(steps=1), tmp_path, tmp_path, "cpu")
+
+
+def test_runs_of_a_variant_lie_in_a_folder_of_its_name() -> None:
+    assert weights_path("compact-cine", 0, Path("r")) == Path("r/fold-1/compact-cine.safetensors")
+    assert weights_path("jdl.direct", None, Path("r")) == Path("r/direct/all/jdl.direct.safetensors")

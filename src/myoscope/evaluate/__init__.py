@@ -1,4 +1,12 @@
 """Scores, cross-validation, and the evaluations that are a system's own."""
 
-OWN_EVALUATION = {"doc-net": "myoscope.evaluate.doc_net"}
+from importlib import import_module
+from types import ModuleType
+
+EVALUATIONS = {"doc-net": "myoscope.evaluate.doc_net"}
 """Systems that the common cross-validation of label maps (`crossval`) does not fit, and where theirs is."""
+
+
+def evaluation_of(system: str) -> ModuleType:
+    """The module with `train_folds` and `evaluate` of a system; both take the arguments of `crossval`'s."""
+    return import_module(EVALUATIONS.get(system, "myoscope.evaluate.crossval"))

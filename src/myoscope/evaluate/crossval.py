@@ -3,7 +3,7 @@
 import csv
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from hashlib import sha256
@@ -56,15 +56,24 @@ def check_folds(system: str, cases: Sequence[Case], folds: Sequence[int | None])
         )
 
 
+def weights_path(system: str, fold: int | None, runs: Path) -> Path:
+    """Where a fold's weights lie: RUNS/fold-K/SYSTEM.safetensors (K from 1) or RUNS/all/SYSTEM.safetensors.
+
+    Runs of a variant lie one level deeper: RUNS/VARIANT/fold-K/SYSTEM.VARIANT.safetensors.
+    """
+    folder = runs / system.partition(".")[2] / ("all" if fold is None else f"fold-{fold + 1}")
+    return folder / f"{system}.safetensors"
+
+
 def train_fold(system: str, cases: Sequence[Case], fold: int | None, budget: Budget, runs: Path, device: str) -> Path:
     """Train on all folds but one (on all cases where fold is None); nothing to do where that was finished.
 
     Returns:
-        The weights, RUNS/fold-K/SYSTEM.safetensors (K from 1) or RUNS/all/SYSTEM.safetensors.
+        The weights, see `weights_path`.
     """
     module = system_module(system)
-    folder = runs / ("all" if fold is None else f"fold-{fold + 1}")
-    path = folder / f"{system}.safetensors"
+    path = weights_path(system, fold, runs)
+    folder = path.parent
     if path.exists():
         return path
     check_folds(system, cases, [fold])
@@ -84,16 +93,27 @@ def train_folds(
     folds: Sequence[int | None],
     budget: Budget,
     runs: Path,
+    segmentations: Path | None,
     device: str,
-    side_by_side: bool,
 ) -> list[Path]:
-    """Train several folds (see `train_fold`), one after the other or side by side, each in a process of its own.
+    """Train several folds (see `train_fold`): on CPUs one after the other, on GPUs each in a process of its own.
 
     One such network does not fill a GPU. Where there are several GPUs, folds are dealt out to them in turn.
+
+    Raises:
+        InputError: segmentations are given, which only some systems learn from.
     """
-    if not side_by_side or len(folds) < 2:
-        cases = read_cases(roots)
-        return [train_fold(system, cases, fold, budget, runs, device) for fold in folds]
+    _refuse_segmentations(system, segmentations)
+    if device != "cpu" and len(folds) > 1:
+        return side_by_side(system, roots, folds, budget, runs, device)
+    cases = read_cases(roots)
+    return [train_fold(system, cases, fold, budget, runs, device) for fold in folds]
+
+
+def side_by_side(
+    system: str, roots: Sequence[Path], folds: Sequence[int | None], budget: Budget, runs: Path, device: str
+) -> list[Path]:
+    """Train each fold in a process of its own."""
     import torch
 
     gpus = torch.cuda.device_count() if device == "cuda" else 0
@@ -181,7 +201,21 @@ def score_fold(system: str, cases: Sequence[Case], fold: int, weights: Path, dev
     return rows
 
 
-def evaluate(system: str, roots: Sequence[Path], runs: Path, minutes: float | None, folds: int, device: str) -> str:
+def _refuse_segmentations(system: str, segmentations: Path | None) -> None:
+    if segmentations is not None:
+        raise InputError(f"expected no --segmentations for {system}, which makes its own; leave it out")
+
+
+def evaluate(
+    system: str,
+    roots: Sequence[Path],
+    runs: Path,
+    minutes: float | None,
+    folds: int,
+    segmentations: Path | None,
+    device: str,
+    progress: Callable[[str], None] = lambda _: None,
+) -> str:
     """Cross-validate, write RUNS/scores.csv, results.json and results.md, and give the page back.
 
     Args:
@@ -190,17 +224,21 @@ def evaluate(system: str, roots: Sequence[Path], runs: Path, minutes: float | No
         runs: Folder of the folds; what it holds is used, what is missing is trained where minutes are given.
         minutes: Training budget of a missing fold.
         folds: How many of the five folds to use, from the first.
+        segmentations: None; systems that learn from another's label maps have evaluations of their own.
         device: "cpu" or "cuda".
+        progress: Called with a few words before each fold is scored.
     """
+    _refuse_segmentations(system, segmentations)
     cases = read_cases(roots)
     if minutes is not None:
         check_folds(system, cases, range(folds))
-        train_folds(system, roots, range(folds), Budget(minutes=minutes), runs, device, device != "cpu")
+        train_folds(system, roots, range(folds), Budget(minutes=minutes), runs, None, device)
     rows: list[dict[str, Any]] = []
     used = []
     for fold in range(folds):
-        weights = runs / f"fold-{fold + 1}" / f"{system}.safetensors"
+        weights = weights_path(system, fold, runs)
         if weights.exists():
+            progress(f"{system}: scoring fold {fold + 1}")
             rows += score_fold(system, cases, fold, weights, device)
             used.append(fold + 1)
     if not rows:
@@ -211,7 +249,7 @@ def evaluate(system: str, roots: Sequence[Path], runs: Path, minutes: float | No
         writer.writeheader()
         writer.writerows(rows)
     summary = summarise(rows)
-    cards = [json.loads((runs / f"fold-{k}" / f"{system}.json").read_text()) for k in used]
+    cards = [json.loads(weights_path(system, k - 1, runs).with_suffix(".json").read_text()) for k in used]
     write_whole(runs / "results.json", json.dumps({"folds": used, "scores": summary}, indent=1))
     page = results_page(system, roots, summary, used, cards)
     write_whole(runs / "results.md", page)

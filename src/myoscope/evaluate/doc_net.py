@@ -102,10 +102,13 @@ def _cost(entry: Entry) -> tuple[bool, bool, bool]:
 
 
 def evaluate(
+    system: str,
     roots: Sequence[Path],
     runs: Path,
-    segmentations: Path | None = None,
-    device: str = "cpu",
+    minutes: float | None,
+    folds: int,
+    segmentations: Path | None,
+    device: str,
     progress: Callable[[str], None] = lambda _: None,
 ) -> str:
     """Run what RUNS does not hold yet, and give the page back.
@@ -113,13 +116,21 @@ def evaluate(
     RUNS/results.json and results.md are written after every row, and say what is still to come.
 
     Args:
+        system: "doc-net".
         roots: Data sets with EMIDEC's classes.
         runs: Folder of the runs: one JSON a split; a killed run goes on where it was. The fold models of the automatic
             segmentation lie in `segmentation/` and are trained where they are missing.
+        minutes: None: the recipes say how many epochs.
+        folds: FOLDS: splits are drawn otherwise.
         segmentations: Folder of `myoscope evaluate compact-lge` with five fold models.
         device: "cpu" or "cuda".
         progress: Called with a few words before each step.
+
+    Raises:
+        InputError: minutes are given, or fewer folds.
     """
+    if minutes is not None or folds != FOLDS:
+        raise InputError(f"expected neither --minutes nor --folds for {system}: its recipes say; leave them out")
     cases = [case for case in crossval.read_cases(roots) if case.group in CLASSES]
     known = {case.id: case.group == CLASSES[1] for case in cases}
     labelled = {"": cases, "expert": cases}
@@ -186,6 +197,19 @@ def _label_maps(cases: Sequence[Case], folder: Path, system: str, runs: Path) ->
     with np.load(path) as kept:
         images = {case.id: case.study.get(Role.LGE).image for case in cases}  # type: ignore[union-attr]
         return {name: images[name].with_voxels(kept[name]) for name in kept.files if name in images}
+
+
+def train_folds(
+    name: str,
+    roots: Sequence[Path],
+    folds: Sequence[int | None],
+    budget: Budget,
+    runs: Path,
+    segmentations: Path | None,
+    device: str,
+) -> list[Path]:
+    """Train a variant for each fold, see `train_fold`."""
+    return [train_fold(name, roots, fold, budget, runs, segmentations, device) for fold in folds]
 
 
 def train_fold(
