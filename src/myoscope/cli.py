@@ -211,7 +211,7 @@ def evaluate(
     out: Out,
     minutes: Minutes = None,
     folds: Annotated[int, typer.Option("--folds", min=1, max=5, help="How many of the five folds.")] = 5,
-    page: Annotated[Path | None, typer.Option("--page", help="Write the results page here too, its plots beside it.")] = None,
+    page: Annotated[Path | None, typer.Option("--page", help="Write the page here too, its plots beside it.")] = None,
     segmentations: Segmentations = None,
     device: Device = "cpu",
 ) -> None:
