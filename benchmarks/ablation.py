@@ -19,7 +19,7 @@ import torch
 from myoscope.evaluate.crossval import REGIONS, read_cases
 from myoscope.evaluate.folds import fold_of
 from myoscope.evaluate.metrics import region_scores
-from myoscope.systems.compact import RECIPES, Recipe, train
+from myoscope.systems.compact import MILD, RECIPES, Recipe, train
 from myoscope.training.augment import Strength
 from myoscope.training.loop import Budget
 
@@ -27,8 +27,8 @@ MINUTES = 4.0
 UNTOUCHED, SCORED = 0, 1
 
 BASE: dict[str, dict] = {
-    "compact-cine": {"crop": 128, "batch": 16, "phantoms": 60, "phantom_share": 0.15},
-    "compact-lge": {"crop": 96, "batch": 12, "phantoms": 60, "phantom_share": 0.15},
+    "compact-cine": {"crop": 128, "batch": 16, "phantoms": 60, "phantom_share": 0.15, "strength": Strength()},
+    "compact-lge": {"crop": 96, "batch": 12, "phantoms": 60, "phantom_share": 0.15, "strength": Strength()},
 }
 """What the recipes were before these choices."""
 
@@ -42,13 +42,19 @@ VARIANTS: dict[str, dict] = {
     "phantoms 0.3": {"phantom_share": 0.3},
     "phantoms 0.5 of 200": {"phantom_share": 0.5, "phantoms": 200},
     "mirror always": {"strength": Strength(mirror=1.0)},
+    "mild": {"crop": 96, "batch": 12, "strength": MILD},
+    "mild, half as wide": {"crop": 96, "batch": 12, "strength": MILD, "widths": (16, 32, 64, 128)},
+    "mild, 1.5 times as wide": {"crop": 96, "batch": 12, "strength": MILD, "widths": (48, 96, 192, 384)},
+    "mild, 2 mm": {"crop": 72, "batch": 20, "strength": MILD, "spacing_mm": 2.0},
+    "mild, 1.2 mm": {"crop": 112, "batch": 9, "strength": MILD, "spacing_mm": 1.2},
+    "mild, no phantoms": {"crop": 96, "batch": 12, "strength": MILD, "phantoms": 0},
 }
 
 
-def run(recipe: Recipe, variant: str, cases: list, folder: Path) -> None:
+def run(recipe: Recipe, variant: str, cases: list, folder: Path, minutes: float = MINUTES) -> None:
     """Train one variant and score it."""
     folds = fold_of(cases)
-    budget = Budget(minutes=MINUTES, clock=time.process_time)
+    budget = Budget(minutes=minutes, clock=time.process_time)
     model = train(
         recipe, [c for c, k in zip(cases, folds, strict=True) if k not in (UNTOUCHED, SCORED)], budget, folder
     )

@@ -1,14 +1,14 @@
 """The main job, whole: a study in; labels, measurements, diagnosis and report out."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from myoscope import __version__
-from myoscope.diagnose import diagnose
+from myoscope.diagnose import diagnose, diagnosis_flags
 from myoscope.diagnose.clinical import from_clinical_values
 from myoscope.errors import InputError
 from myoscope.io.save import save_outputs
@@ -19,14 +19,17 @@ from myoscope.report import render
 from myoscope.study import Role, Series, Study
 from myoscope.systems import system_module
 from myoscope.volume import Volume
-from myoscope.weights import weights_of
+from myoscope.weights import is_installed, weights_of
 
 SYSTEM_FOR = {Role.CINE: "compact-cine", Role.BSSFP: "compact-cine", Role.LGE: "compact-lge"}
-"""The system that segments each role; T2 has none yet."""
+"""The system that segments each role on its own; T2 has none."""
+
+JOINT_SYSTEM = "compact-myops"
+"""The system that segments LGE, T2 and bSSFP of a study with T2 together, where its weights are installed."""
 
 CONVENTIONS = [
     "Volumes by summation of discs over all labelled slices; papillary muscles and trabeculae count as blood pool.",
-    "LV mass at end-diastole with 1.05 g/ml; body surface area after Mosteller.",
+    "LV mass at end-diastole with 1.05 g/ml; indices by body surface area after Mosteller.",
     "Infarct includes no-reflow; segmented by a network, not by a signal threshold.",
     "Transmurality grades 0, 1-25, 26-50, 51-75, 76-100 %; AHA segments start at the anterior RV insertion.",
 ]
@@ -63,21 +66,34 @@ def analyze(study: Study, device: str = "cpu", progress: Callable[[str], None] =
     """
     predictions: dict[Role, Prediction] = {}
     origins: dict[Role, dict[str, Any]] = {}
+    joint: Role | None = None
+    if study.get(Role.T2) and is_installed(JOINT_SYSTEM):
+        progress("segmenting LGE, T2 and bSSFP together")
+        model = _model(JOINT_SYSTEM, device)
+        series, found = model.segment_joint(study)
+        joint, predictions = series.role, {series.role: found}
+        study = replace(study, notes=(*study.notes, *model.alignment(study)))
+        there = [s.role for s in study.series if s.role in model.recipe.roles]
+        origins = {role: _origin(model, f", one map on the grid of {joint}") for role in there}
     for series in study.series:
-        if series.role in SYSTEM_FOR:
+        if series.role in SYSTEM_FOR and series.role not in origins:
             progress(f"segmenting {series.role}")
             model = _model(SYSTEM_FOR[series.role], device)
             predictions[series.role] = model.segment(series)
-            origins[series.role] = {
-                "labels_from": model.recipe.name,
-                "weights_sha256": model.sha256,
-                "weights_licence": model.card["licence"],
-            }
+            origins[series.role] = _origin(model)
     if not predictions:
         roles = ", ".join(series.role for series in study.series)
         raise InputError(f"{study.id}: expected a cine, LGE or bSSFP image, found {roles}; nothing can segment it yet")
     progress("measuring")
-    return judge(study, {role: found.labels for role, found in predictions.items()}, origins, predictions)
+    return judge(study, {role: found.labels for role, found in predictions.items()}, origins, predictions, joint)
+
+
+def _origin(model: Any, how: str = "") -> dict[str, Any]:
+    return {
+        "labels_from": model.recipe.name + how,
+        "weights_sha256": model.sha256,
+        "weights_licence": model.card["licence"],
+    }
 
 
 def judge(
@@ -85,6 +101,7 @@ def judge(
     labels: Mapping[Role, Volume],
     origins: Mapping[Role, Mapping[str, Any]],
     predictions: Mapping[Role, Prediction] | None = None,
+    joint: Role | None = None,
 ) -> Result:
     """Measure and diagnose from labels, whoever drew them.
 
@@ -93,6 +110,7 @@ def judge(
         labels: `Structure` codes on each image's grid.
         origins: For each role the `labels_from`, `weights_sha256` and `weights_licence` of its provenance.
         predictions: Where a network drew the labels: what it says of how good they are.
+        joint: The role whose labels are a joint map: of LGE, T2 and bSSFP, as far as the study has them.
     """
     provenance = Provenance(
         myoscope_version=__version__,
@@ -100,10 +118,11 @@ def judge(
         series=[_series_provenance(series, origins.get(series.role, {})) for series in study.series],
         conventions=CONVENTIONS,
     )
-    measurements = measure(study, labels, provenance, predictions)
+    measurements = measure(study, labels, provenance, predictions, joint)
     lge, flags = from_clinical_values(study, labels[Role.LGE]) if Role.LGE in labels else (None, [])
-    quality = measurements.quality.model_copy(update={"flags": [*measurements.quality.flags, *flags]})
-    changes = {"diagnosis": diagnose(measurements, lge), "quality": quality}
+    diagnosis = diagnose(measurements, lge)
+    flags = [*measurements.quality.flags, *flags, *diagnosis_flags(diagnosis)]
+    changes = {"diagnosis": diagnosis, "quality": measurements.quality.model_copy(update={"flags": flags})}
     return Result(study, labels, measurements.model_copy(update=changes))
 
 

@@ -29,11 +29,21 @@ Minutes = Annotated[float | None, typer.Option("--minutes", help="Training time;
 Device = Annotated[str, typer.Option("--device", help="cpu or cuda.")]
 Variant = Annotated[
     str | None,
-    typer.Option("--variant", help="Of doc-net: linear+ (the default), clinic-net, doc-net, clinic-net+ or doc-net+."),
+    typer.Option(
+        "--variant",
+        help="Of doc-net: linear+ (the default), clinic-net, doc-net, clinic-net+ or doc-net+. "
+        "Of acdc-multitask: half-double (the default), half-diagnosis, half-segmentation or half-triple; "
+        "without half-, at the published size. "
+        "Of myops-ensemble: published (the default), small, each also with -unet or -direct; small-swapped, small-both."
+        " Of cascade: small (the default), published (wants a GPU) or published-2d, its first stage.",
+    ),
 ]
 Segmentations = Annotated[
     Path | None,
-    typer.Option("--segmentations", help="Of doc-net: runs of `evaluate compact-lge`, for volumes out of fold."),
+    typer.Option(
+        "--segmentations",
+        help="Runs with label maps out of fold: compact-lge (for cascade, doc-net), compact-cine (for acdc-multitask).",
+    ),
 ]
 
 
@@ -126,7 +136,8 @@ def predict(
 ) -> None:
     """Run one system on cases of a data set: PATHS are case folders or data set roots.
 
-    A system that classifies writes predictions.csv. PATHS may then be tables of clinical values too (.csv, .json).
+    A system that classifies writes predictions.csv, acdc-multitask label maps too. PATHS may be tables of clinical
+    values (.csv, .json) for doc-net.
     """
     from myoscope.datasets import case_folders, layout_of, refuse_twice
     from myoscope.datasets.clinical import is_table, read_table
@@ -149,7 +160,7 @@ def predict(
             found = model.predict(study)
             if isinstance(found, Classification):
                 classified[study.id] = found
-                continue
+                found = found.labels
             for role, labels in found.items():
                 stem = study.id if len(found) == 1 else f"{study.id}_{role}"
                 written += len(write_series(study.get(role), labels, out, stem))
@@ -158,10 +169,10 @@ def predict(
             cases = [case for case, found in classified.items() if note in found.notes]
             typer.echo(f"{cases[0] if len(cases) == 1 else f'{len(cases)} cases'}: {note}", err=True)
         typer.echo(f"{len(classified)} predictions of {name} in {write_predictions(out, classified)}")
-        return
-    if not written:
+    elif not written:
         raise InputError(f"{paths[0]}: expected images that {system} reads, found none; choose another system")
-    typer.echo(f"{written} label maps in {out}")
+    if written:
+        typer.echo(f"{written} label maps in {out}")
 
 
 @app.command()
@@ -268,6 +279,11 @@ def models() -> None:
         if found := card.get("repeated_splits"):
             typer.echo(
                 f"  {found['splits']} splits by patient: accuracy {found['accuracy']:.1f} % "
+                f"({found['accuracy_low']:.1f} to {found['accuracy_high']:.1f})"
+            )
+        if found := card.get("diagnosis"):
+            typer.echo(
+                f"  {found['n']} patients in cross-validation: accuracy {found['accuracy']:.1f} % "
                 f"({found['accuracy_low']:.1f} to {found['accuracy_high']:.1f})"
             )
         typer.echo(f"  licence {card['licence']}")

@@ -46,6 +46,17 @@ class Patient:
             return None
         return float(np.sqrt(self.height_cm * self.weight_kg / 3600))
 
+    @property
+    def bsa_dubois_m2(self) -> float | None:
+        """Body surface area after DuBois 1916 (DICOM code 122241), in m2.
+
+        >>> round(Patient(height_cm=180, weight_kg=80).bsa_dubois_m2, 3)
+        1.996
+        """
+        if self.height_cm is None or self.weight_kg is None:
+            return None
+        return float(0.007184 * self.weight_kg**0.425 * self.height_cm**0.725)
+
 
 @dataclass(frozen=True)
 class FileGrid:

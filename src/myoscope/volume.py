@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+from scipy import ndimage
 
 from myoscope.errors import InputError
 
@@ -82,6 +83,23 @@ class Volume:
         z, y, x = self.voxels.shape[-3:]
         corners = np.array([[i, j, k, 1] for i in (0, x - 1) for j in (0, y - 1) for k in (0, z - 1)], float)
         return bool(np.abs(corners @ (self.affine - other.affine).T).max() <= GRID_TOLERANCE_MM)
+
+
+def onto_grid(image: Volume, grid: Volume) -> np.ndarray:
+    """An image's first frame on another's voxels, by their affines: float32 (Z, Y, X), 0 where the image has none.
+
+    Slices are slabs: a voxel takes the value of the slice that it lies in, linear in plane.
+    """
+    if image.same_grid(grid):
+        return image.frames[0].astype(np.float32)
+    z, y, x = np.indices(grid.voxels.shape[-3:], dtype=np.float32)
+    to_image = np.linalg.inv(image.affine) @ grid.affine
+    column, row, depth = (
+        np.einsum("ij,jzyx->izyx", to_image[:3, :3], np.stack([x, y, z])) + to_image[:3, 3, None, None, None]
+    )
+    return ndimage.map_coordinates(
+        image.frames[0].astype(np.float32), [np.rint(depth), row, column], order=1, mode="constant", cval=0.0
+    )
 
 
 def plain_affine(spacing_mm: Spacing) -> np.ndarray:

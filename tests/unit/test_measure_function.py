@@ -111,6 +111,11 @@ def test_whole_cine(ring_heart, measure_labels):
     assert len(m.lv.volume_curve_ml) == len(m.rv.volume_curve_ml) == 10
     assert m.rv.edv_ml == pytest.approx((cine[0] == Structure.RV).sum() * voxel)
     assert [name for name in m.quality.missing if name[:3] in ("lv.", "rv.")] == []
+    wall_ed, wall_es = ((cine[frame] == Structure.MYOCARDIUM).sum() * voxel for frame in (0, 5))
+    assert (m.lv.myocardium_ed_ml, m.lv.myocardium_es_ml) == pytest.approx((wall_ed, wall_es))
+    assert (m.lv.myocardium_to_edv_ratio, m.lv.myocardium_to_esv_ratio) == pytest.approx((wall_ed / edv, wall_es / esv))
+    assert (m.lv.edv_to_rv_ratio, m.lv.esv_to_rv_ratio) == pytest.approx((edv / m.rv.edv_ml, esv / m.rv.esv_ml))
+    assert m.patient.bsa_dubois_m2 == pytest.approx(1.996, abs=1e-3)
 
 
 def test_two_frames_in_either_order(ring_heart, measure_labels):
@@ -129,3 +134,10 @@ def test_one_frame_gives_mass_only(ring_heart, measure_labels):
         assert m.lv.edv_ml is None
         assert m.quality.missing["lv.ejection_fraction_percent"]
     assert measure_labels({Role.CINE: heart}, ed_frame=0).lv.edv_ml
+
+
+def test_without_right_ventricle_its_ratios_have_a_reason(ring_heart, measure_labels):
+    m = measure_labels({Role.CINE: np.stack([ring_heart(rv=False, cavity_mm=r).labels() for r in (22, 16)])})
+    assert m.lv.edv_to_rv_ratio is None
+    assert "right ventricle" in m.quality.missing["lv.edv_to_rv_ratio"]
+    assert m.lv.myocardium_to_edv_ratio

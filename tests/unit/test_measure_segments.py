@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from myoscope.labels import LV_WALL, SCAR
+from myoscope.labels import LV_WALL, SCAR, Structure
 from myoscope.measure.segments import (
     NAMES,
     TERRITORIES,
@@ -86,6 +86,41 @@ def test_thickness_by_segment_and_thickening(ring_heart, measure_labels):
         assert row.wall_thickness_es_mm == pytest.approx(12, abs=0.5)
         assert row.wall_thickening_percent == pytest.approx(50, abs=12)
     assert m.lv.wall_thickness_max_mm == pytest.approx(8, abs=1)
+    assert m.lv.wall_thickness_max_es_mm == pytest.approx(12, abs=1)
+
+
+@pytest.mark.parametrize("base_first", [True, False])
+def test_thickness_by_slice_from_the_base(ring_heart, measure_labels, base_first):
+    ed = ring_heart(cavity_mm=22, wall_mm=8, base_first=base_first).labels()
+    es = ring_heart(cavity_mm=16, wall_mm=12, base_first=base_first).labels()
+    es[9 if base_first else 1] = 0
+    m = measure_labels({Role.CINE: np.stack([ed, es])})
+    assert [row.slice for row in m.slices] == list(range(2, 11))
+    for row in m.slices:
+        assert row.wall_thickness_ed_mm == pytest.approx(8, abs=0.5)
+        assert row.wall_thickness_ed_mm <= row.wall_thickness_ed_max_mm < 9
+        assert row.wall_thickness_ed_sd_mm < 0.5
+        z = row.slice - 1 if base_first else 11 - row.slice
+        assert row.lv_area_ed_mm2 == (ed[z] == Structure.LV).sum()
+        assert row.rv_area_ed_mm2 == (ed[z] == Structure.RV).sum()
+    for row in m.slices[:-1]:
+        assert row.wall_thickness_es_mm == pytest.approx(12, abs=0.5)
+        assert row.wall_thickening_percent == pytest.approx(50, abs=12)
+    assert m.slices[-1].wall_thickness_es_mm is None
+    for name in ("wall_thickness_es_sd_mm", "wall_thickening_percent"):
+        assert "end-systole" in m.quality.missing[f"slices.10.{name}"]
+
+
+def test_slices_of_one_frame_lack_end_systole_and_without_cine_all(ring_heart, measure_labels):
+    m = measure_labels({Role.CINE: ring_heart().labels()}, ed_frame=0)
+    assert m.slices[0].wall_thickness_ed_mm and m.slices[0].wall_thickening_percent is None
+    assert [n for n in m.quality.missing if n.startswith("slices.")] == [
+        *(f"slices.wall_thickness_es_{e}" for e in ("mm", "max_mm", "sd_mm")),
+        *(f"slices.{name}_area_es_mm2" for name in ("lv", "rv")),
+        "slices.wall_thickening_percent",
+    ]
+    m = measure_labels({Role.LGE: ring_heart().labels()})
+    assert m.slices == [] and m.quality.missing["slices"] == "no cine series"
 
 
 def test_no_rv_and_no_coordinates(ring_heart, measure_labels):

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from myoscope.labels import Structure
-from myoscope.measure.wall import fill_holes, find_ring, largest_thickness_mm, scar_depth, wall_thickness
+from myoscope.measure.wall import fill_holes, find_ring, ring_thickness_mm, scar_depth, wall_thickness
 
 
 def _ring(inner, outer, spacing=(1.0, 1.0), shape=(96, 96)):
@@ -20,7 +20,9 @@ def test_thickness_of_circles(inner, wall, spacing):
     assert ring.is_full
     _, thickness = wall_thickness(ring, spacing)
     assert thickness.mean() == pytest.approx(wall, abs=0.5 * max(spacing))
-    assert largest_thickness_mm([ring], spacing) == pytest.approx(wall, abs=max(spacing))
+    found = ring_thickness_mm(ring, spacing)
+    assert found.largest == pytest.approx(wall, abs=max(spacing))
+    assert (found.mean, found.spread) == (thickness.mean(), thickness.std())
 
 
 def test_thickness_by_angle_of_an_eccentric_cavity():

@@ -24,6 +24,7 @@ from myoscope.measure.results import (
     Segment,
     SeriesDiagnosis,
     SeriesProvenance,
+    SliceWall,
     Ventricle,
 )
 from myoscope.report import render
@@ -521,6 +522,44 @@ def test_only_the_evidence_that_weighs_most_is_shown_and_a_lone_series_is_not_re
     assert "Thing 11 11.0 mm +5.8 for Thing 0 0.0 mm" in page.text
     assert "Thing 5 " not in page.text and "5 more weigh less" in page.text
     assert "From cine alone" not in page.text
+
+
+def test_evidence_names_the_class_it_is_weighed_against_and_what_is_assumed():
+    one = SeriesDiagnosis(
+        prediction="DCM",
+        probabilities={"DCM": 0.8, "MINF": 0.2},
+        evidence=[Evidence(measurement="LV ejection fraction (%)", value=20, weight=1.5)],
+        runner_up="MINF",
+        prevalence={"DCM": 0.5, "MINF": 0.5},
+    )
+    diagnosis = Diagnosis(**one.model_dump(), by_series={"cine": one})
+    study, labels = make_study(roles=(Role.LGE,))
+    page = Page(render(study, labels, make_measurements(diagnosis=diagnosis)))
+    assert "Dilated cardiomyopathy, against: old infarct, reduced LV function" in page.text
+    assert "LV ejection fraction 20.0 % +1.5 for" in page.text
+    assert "as frequent as among the patients learned from: DCM 50%, MINF 50%." in page.text
+    assert "From cine alone" not in page.text and "Uncertain" not in page.text
+
+
+def test_a_patient_unlike_the_training_data_has_no_class_for_a_headline():
+    one = SeriesDiagnosis(prediction="HCM", probabilities={"HCM": 0.7, "NOR": 0.3}, evidence=[], unlike_training=True)
+    diagnosis = Diagnosis(**one.model_dump(), by_series={"cine": one})
+    study, labels = make_study(roles=(Role.LGE,))
+    html = render(study, labels, make_measurements(diagnosis=diagnosis))
+    headlines = re.findall(r'<p class="prediction[^>]*>([^<]*)</p>', html)
+    assert headlines == ["Uncertain: unlike the patients of every class"]
+    assert "Perhaps none of these. The nearest class is: hypertrophic cardiomyopathy." in Page(html).text
+
+
+def test_wall_slice_by_slice_and_ratios():
+    study, labels = make_study(roles=(Role.LGE,))
+    rows = [SliceWall(slice=3, wall_thickness_ed_mm=8.25, wall_thickness_ed_sd_mm=1.5, wall_thickening_percent=-4)]
+    lv = LeftVentricle(edv_ml=100, edv_to_rv_ratio=0.5, myocardium_to_edv_ratio=0.7, myocardium_to_esv_ratio=1.5)
+    html = render(study, labels, make_measurements(slices=rows, lv=lv))
+    assert "3 8.2 \N{EN DASH} 1.5 \N{EN DASH} \N{EN DASH} \N{EN DASH} \N{MINUS SIGN}4.0" in Page(html).text
+    assert cells_of(html, "LV to RV volume, end-diastole")[:1] == ["0.50 ▼ low"]
+    assert cells_of(html, "Myocardium to LV volume, end-diastole")[0] == "0.70"
+    assert cells_of(html, "Myocardium to LV volume, end-systole")[0] == "1.50"
 
 
 def test_curve_needs_a_whole_cine(page):

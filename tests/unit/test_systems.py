@@ -10,7 +10,7 @@ from myoscope.datasets.phantom import TRAINING, draw, sample
 from myoscope.errors import InputError
 from myoscope.labels import Structure
 from myoscope.study import Case, Role
-from myoscope.systems import MODULES, system_module
+from myoscope.systems import MODULES, full_name, system_module
 from myoscope.training.loop import Budget
 
 
@@ -20,16 +20,20 @@ def case() -> Case:
 
 
 SMALL = {
+    "myoscope.systems.cascade": {"widths": (4, 8), "crop": 32, "batch": 2},
     "myoscope.systems.compact": {"widths": (4, 8), "crop": 32, "batch": 2, "phantoms": 0, "start_from": None},
+    "myoscope.systems.compact_myops": {"widths": (4, 8), "crop": 32, "batch": 2},
     "myoscope.systems.doc_net_segmentation": {"widths": (4, 8), "crop": 32, "locator_crop": 32, "batch": 2},
 }
-CLASSIFYING = ("doc-net",)
+CLASSIFYING = ("acdc-multitask", "doc-net")
+WITH_ALL_SEQUENCES = ("myops-ensemble",)  # has the same test, with a case that shows them
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if name not in CLASSIFYING])
+@pytest.mark.parametrize("name", [name for name in MODULES if name not in (*CLASSIFYING, *WITH_ALL_SEQUENCES)])
 def test_trains_predicts_saves_and_loads(name: str, case: Case, tmp_path: Path) -> None:
-    module = system_module(name)
-    recipe = dataclasses.replace(module.RECIPES[name], **SMALL[MODULES[name]])
+    module, small = system_module(name), SMALL[MODULES[name]]
+    name = full_name(name, None)
+    recipe = dataclasses.replace(module.RECIPES[name], **small)
     assert recipe.name == name
     model = module.train(recipe, [case], Budget(steps=2), tmp_path / "run")
     card = {"system": name, "widths": recipe.widths, "licence": "none"}
@@ -42,7 +46,7 @@ def test_trains_predicts_saves_and_loads(name: str, case: Case, tmp_path: Path) 
         assert labels.voxels.shape == image.voxels.shape
         assert labels.voxels.dtype == np.uint8
         assert labels.same_grid(image)
-        assert set(np.unique(labels.voxels)) <= set(recipe.classes)
+        assert set(np.unique(labels.voxels)) <= set(getattr(model, "classes", recipe.classes))
         assert (labels.voxels == predictions[1][role].voxels).mean() > 0.99
 
 

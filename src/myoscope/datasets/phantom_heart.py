@@ -25,6 +25,8 @@ _Q = np.linspace(0, 1.35, 109)
 _ANGLES = np.radians(np.arange(360))
 _DQ, _DANGLE = _Q[1] - _Q[0], np.radians(1)
 _RV_WALL_MM = 2.5
+_RV_TRABECULAE_MM = 4.0
+"""Depth to which trabeculae darken the RV's blood; in the cines of ACDC the rim is 0.5 as bright at 2 mm, 0.9 at 5."""
 
 
 @dataclass(frozen=True)
@@ -231,7 +233,8 @@ class Beat:
         result[radius < rv + wall] = RV_WALL
         in_rv = radius < rv
         result[in_rv] = Structure.RV
-        result[in_rv & (radius > rv - row(anatomy.rv_trabecula) * (rv - epi))] = RV_TRABECULA
+        rim = np.minimum(row(anatomy.rv_trabecula) * (rv - epi), _RV_TRABECULAE_MM)
+        result[in_rv & (radius > rv - rim)] = RV_TRABECULA
         in_wall = radius < epi
         result[in_wall] = Structure.MYOCARDIUM
         depth = (radius - endo) / np.maximum(epi - endo, 1e-3)

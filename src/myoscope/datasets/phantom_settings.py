@@ -107,7 +107,7 @@ class PhantomSettings:
     es_phase: Annotated[Range, (0.25, 0.5)] = (0.34, 0.4)
     infarct_half_width: Annotated[Range, (10, 100)] = (38.0, 92.0)
     infarct_half_length: Annotated[Range, (0.1, 1)] = (0.32, 0.85)
-    transmurality: Annotated[Range, (0.1, 1)] = (0.45, 1.0)
+    transmurality: Annotated[Range, (0.1, 1)] = (0.6, 1.0)
     akinesia: Annotated[Range, (0, 1)] = (0.6, 1.0)
     edema_margin: Annotated[Range, (1, 2)] = (1.15, 1.5)
     no_reflow_probability: Annotated[float, (0, 1)] = 0.6
@@ -131,7 +131,7 @@ class PhantomSettings:
 TRAINING = PhantomSettings(
     shapes={
         "NOR": Shape((95, 180), (0.55, 0.70), (6.0, 8.5), (110, 200), (0.50, 0.66)),
-        "MINF": Shape((120, 230), (0.20, 0.42), (6.0, 9.0), (90, 150), (0.45, 0.62), infarct=1.0),
+        "MINF": Shape((120, 230), (0.20, 0.42), (7.0, 10.5), (90, 150), (0.45, 0.62), infarct=1.0),
         "DCM": Shape((200, 360), (0.10, 0.32), (6.0, 9.0), (120, 260), (0.20, 0.50)),
         "HCM": Shape((90, 170), (0.58, 0.78), (9.0, 12.5), (90, 150), (0.52, 0.70), septal_ratio=(1.2, 1.9)),
         "RV": Shape((75, 150), (0.48, 0.65), (5.5, 7.5), (160, 270), (0.20, 0.42), flattening=(0.03, 0.18)),
@@ -190,7 +190,7 @@ KEPT_ASIDE = replace(
     TRAINING,
     shapes={
         "NOR": Shape((85, 165), (0.57, 0.72), (5.5, 9.0), (100, 190), (0.52, 0.68)),
-        "MINF": Shape((110, 250), (0.18, 0.40), (5.5, 8.5), (85, 160), (0.42, 0.62), infarct=1.0),
+        "MINF": Shape((110, 250), (0.18, 0.40), (6.5, 11.0), (85, 160), (0.42, 0.62), infarct=1.0),
         "DCM": Shape((190, 340), (0.12, 0.35), (5.5, 8.5), (110, 240), (0.22, 0.52)),
         "HCM": Shape((80, 160), (0.60, 0.80), (9.5, 13.5), (85, 145), (0.54, 0.72), septal_ratio=(1.0, 2.1)),
         "RV": Shape((70, 140), (0.50, 0.66), (5.0, 8.0), (150, 290), (0.18, 0.40), flattening=(0.0, 0.2)),
@@ -202,7 +202,7 @@ KEPT_ASIDE = replace(
             slice_mm=(6, 8),
             blood=(0.65, 0.8),
             myocardium=(0.2, 0.3),
-            fat=(1.2, 1.6),
+            fat=(0.9, 1.2),
             noise=(0.04, 0.065),
         ),
         Role.LGE: replace(

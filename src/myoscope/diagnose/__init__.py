@@ -1,8 +1,8 @@
-"""From measurements to a proposed diagnosis, with its evidence.
+"""From measurements to a proposed diagnosis, with its evidence, and how far the patient lies from those learned from.
 
 A logistic regression for each kind of series, fitted by `myoscope.evaluate.diagnosis` and kept as plain numbers in
 `cine.json` and `lge.json`. Evidence is what each measurement adds to the log-odds of the predicted class against the
-average class, compared with an average case of the training data. Where clinical values are known, `clinical.py` takes
+runner-up, compared with an average case of the training data. Where clinical values are known, `clinical.py` takes
 the place of the LGE's.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from myoscope.diagnose.features import FEATURES, LOGARITHMIC, believable
-from myoscope.measure.results import Diagnosis, Evidence, Measurements, SeriesDiagnosis
+from myoscope.measure.results import Diagnosis, Evidence, Flag, Measurements, SeriesDiagnosis
 
 
 def diagnose(measurements: Measurements, lge_with_clinic: SeriesDiagnosis | None = None) -> Diagnosis:
@@ -31,7 +31,7 @@ def diagnose(measurements: Measurements, lge_with_clinic: SeriesDiagnosis | None
         no heart has.
     """
     found = {
-        name: _of_series(name, features(measurements) if believable(measurements, name) else None)
+        name: _of_series(name, features(measurements)) if believable(measurements, name) else None
         for name, features in FEATURES.items()
     }
     if found["lge"] and lge_with_clinic:
@@ -42,38 +42,66 @@ def diagnose(measurements: Measurements, lge_with_clinic: SeriesDiagnosis | None
     lge, cine = by_series.get("lge"), by_series.get("cine")
     leading = lge if lge and (cine is None or lge.prediction == "pathological") else cine
     assert leading is not None
-    return Diagnosis(
-        prediction=leading.prediction,
-        probabilities=leading.probabilities,
-        evidence=leading.evidence,
-        by_series=by_series,
-    )
+    return Diagnosis(**leading.model_dump(), by_series=by_series)
 
 
-def _of_series(name: str, features: dict[str, float] | None) -> SeriesDiagnosis | None:
+def diagnosis_flags(diagnosis: Diagnosis) -> list[Flag]:
+    """A warning for every series whose measurements are unlike those of the patients that were learned from."""
+    return [
+        Flag(
+            code="unlike_training",
+            level="warning",
+            series=name,
+            message=(
+                "Together, these measurements are unlike those of the patients behind the diagnosis "
+                f"(distance {one.distance:.1f}, usual up to {one.usual_distance:.1f}): perhaps it is none of the "
+                "classes, or the segmentation failed."
+            ),
+        )
+        for name, one in diagnosis.by_series.items()
+        if one.unlike_training
+    ]
+
+
+def _of_series(name: str, features: dict[str, float]) -> SeriesDiagnosis | None:
     """Apply the series' classifier; None where a measurement that it needs is missing."""
     path = Path(__file__).with_name(f"{name}.json")
-    if features is None or not path.exists():
+    if not path.exists() or not set((model := _classifier(path))["features"]) <= features.keys():
         return None
-    model = _classifier(path)
     values = np.array([features[key] for key in model["features"]])
     scaled = ((np.log1p(values) if LOGARITHMIC[name] else values) - model["mean"]) / model["scale"]
-    weights = np.array(model["weights"])
-    logits = weights @ scaled + model["intercepts"]
+    weights, classes = np.array(model["weights"]), model["classes"]
+    far = distance(scaled, np.array(model["centres"]), np.array(model["precision"]))
+    beyond = max(1.0, far / model["usual_distance"])
+    logits = (weights @ scaled + model["intercepts"]) / beyond**2
     shares = np.exp(logits - logits.max())
     shares /= shares.sum()
-    best = int(shares.argmax())
-    others = np.delete(weights, best, 0).mean(0)
-    added = (weights[best] - others) * scaled
+    second, best = np.argsort(shares, kind="stable")[-2:]
+    added = (weights[best] - weights[second]) * scaled / beyond**2
     evidence = [
         Evidence(measurement=model["features"][i], value=float(values[i]), weight=float(added[i]))
         for i in np.argsort(-np.abs(added))
     ]
     return SeriesDiagnosis(
-        prediction=model["classes"][best],
-        probabilities=dict(zip(model["classes"], shares.tolist(), strict=True)),
+        prediction=classes[best],
+        probabilities=dict(zip(classes, shares.tolist(), strict=True)),
         evidence=evidence,
+        runner_up=classes[second],
+        prevalence=model["prevalence"],
+        distance=far,
+        usual_distance=model["usual_distance"],
+        unlike_training=beyond > 1,
     )
+
+
+def distance(scaled: np.ndarray, centres: np.ndarray, precision: np.ndarray) -> float:
+    """Mahalanobis distance of measurements (f,) from the nearest of some classes' centres (k, f).
+
+    >>> distance(np.array([3.0, 0.0]), np.array([[0.0, 0.0], [3.0, 2.0]]), np.eye(2))
+    2.0
+    """
+    away = centres - scaled
+    return float(np.sqrt(np.einsum("kf,fg,kg->k", away, precision, away).min()))
 
 
 @lru_cache

@@ -3,7 +3,13 @@
 from importlib import import_module
 from types import ModuleType
 
-EVALUATIONS = {"doc-net": "myoscope.evaluate.doc_net"}
+EVALUATIONS = {
+    "acdc-multitask": "myoscope.evaluate.acdc_multitask",
+    "cascade": "myoscope.evaluate.cascade",
+    "compact-myops": "myoscope.evaluate.myops_ensemble",
+    "doc-net": "myoscope.evaluate.doc_net",
+    "myops-ensemble": "myoscope.evaluate.myops_ensemble",
+}
 """Systems that the common cross-validation of label maps (`crossval`) does not fit, and where theirs is."""
 
 

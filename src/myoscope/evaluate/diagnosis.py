@@ -1,31 +1,58 @@
 """Fit the classifiers of `diagnose` and measure them: `python -m myoscope.evaluate.diagnosis --help`.
 
-Fitted on measurements from out-of-fold predicted labels of ACDC or EMIDEC, as they are used, and tested by
+Fitted on measurements from out-of-fold predicted labels of ACDC or EMIDEC, as they are used, and judged by nested
 cross-validation; the same on the experts' labels beside it, to tell what segmentation costs.
 """
 
+import csv
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 
-from myoscope import diagnose
-from myoscope.analysis import judge
+from myoscope import __version__, diagnose
 from myoscope.datasets import acdc, emidec
-from myoscope.diagnose.features import FEATURES, LOGARITHMIC
+from myoscope.diagnose.features import FEATURES, LOGARITHMIC, believable
+from myoscope.errors import InputError
 from myoscope.evaluate.crossval import read_cases
+from myoscope.evaluate.diagnosis_fit import (
+    REPEATS,
+    USUAL_SHARE,
+    Judged,
+    Table,
+    final,
+    interval,
+    judge_nested,
+    usual_distance,
+    wilson,
+)
 from myoscope.evaluate.folds import FOLDS, fold_of
 from myoscope.files import write_whole
+from myoscope.io.nifti import shown
+from myoscope.measure import measure
+from myoscope.measure.results import Provenance
 from myoscope.study import Case, Role
 from myoscope.systems import system_module
 from myoscope.volume import Volume
 
 ORDER = {"cine": list(acdc.CLASSES), "lge": list(emidec.CLASSES)}
-STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0)
-"""Inverse regularisation strengths to choose from, inside the training folds."""
+WITHOUT: dict[str, dict[str, tuple[str, ...]]] = {
+    "cine": {
+        "volumes, wall by segment": ("within slices", "between slices", "middle slices"),
+        "volumes, wall by segment and slice": ("middle slices",),
+        "volumes, wall by segment and slice, RV in the middle slices": (),
+    },
+    "lge": {"infarct and myocardium": ()},
+}
+"""Sets of measurements to choose from, each by the words of those that it leaves out."""
+
+LEAST = 1e-3
+"""Probabilities of another model are taken for at least this before their logarithm is."""
 
 
 def main(
@@ -33,35 +60,33 @@ def main(
     runs: Annotated[Path, typer.Option(help="Folder of `myoscope evaluate`, with fold models.")],
     series: Annotated[str, typer.Option(help="cine or lge.")],
     page: Annotated[Path, typer.Option(help="Where to write the results page.")],
+    also: Annotated[
+        Path | None, typer.Option(help="Another model's out-of-fold predictions.csv: does it add anything?")
+    ] = None,
 ) -> None:
     """Fit one classifier, write it into the package and its results into a page."""
     cases = read_cases(data)
     wanted = [case for case in cases if case.group in ORDER[series] and Role(series) in case.labels]
+    other = None if also is None else read_predictions(also, ORDER[series])
     expert = {case.id: case.labels for case in wanted}
-    tests = []
-    for name, labels in (("expert", expert), ("out-of-fold predicted", out_of_fold(cases, runs, f"compact-{series}"))):
-        ids, x, y, keys = table(wanted, labels, series)
-        folds = np.array([f for case, f in zip(wanted, fold_of(wanted), strict=True) if case.id in ids])
-        tests.append((f"{name}, {FOLDS}-fold cross-validation", y, cross_predict(x, y, folds).argmax(1)))
-    page.write_text(results_page(series, tests))
-    kept = as_numbers(fit(x, y, folds)) | {"classes": ORDER[series], "features": keys, "n": len(y), "labels": name}
-    kept["licence"] = "CC BY-NC-SA 4.0 (LICENSE-WEIGHTS.md): research use only, not commercial"
+    predicted = label_maps(cases, runs, f"compact-{series}", Role(series))
+    tables = {"expert": table(wanted, expert, series), "out-of-fold predicted": table(wanted, predicted, series)}
+    tables["out-of-fold predicted"] = replace(tables["out-of-fold predicted"], experts=tables["expert"])
+    text, kept = judge_and_fit(series, tables, other)
+    page.write_text(text)
     write_whole(Path(diagnose.__file__).with_name(f"{series}.json"), json.dumps(kept, indent=1) + "\n")
-    typer.echo(page.read_text())
+    typer.echo(text)
 
 
-def as_numbers(model: Any) -> dict[str, Any]:
-    """A fitted classifier as plain numbers, one row of weights a class."""
-    scaler, regression = model.steps[0][1], model.steps[-1][1]
-    weights, intercepts = regression.coef_, regression.intercept_
-    if len(weights) == 1:  # of two classes scikit-learn keeps the second only
-        weights, intercepts = np.vstack([-weights, weights]) / 2, np.append(-intercepts, intercepts) / 2
-    return {
-        "mean": scaler.mean_.tolist(),
-        "scale": scaler.scale_.tolist(),
-        "weights": weights.tolist(),
-        "intercepts": intercepts.tolist(),
-    }
+def judge_and_fit(
+    series: str, tables: Mapping[str, Table], other: Mapping[str, np.ndarray] | None = None
+) -> tuple[str, dict[str, Any]]:
+    """The results page, and the classifier fitted on the last of some tables (by the name of their labels)."""
+    tests = [(name, found, judge_nested(found)) for name, found in tables.items()]
+    name, used, judged = tests[-1]
+    text = results_page(series, tests) + ("" if other is None else compare(used, judged, other))
+    licence = "CC BY-NC-SA 4.0 (LICENSE-WEIGHTS.md): research use only, not commercial"
+    return text, final(used, judged) | {"labels": name, "licence": licence}
 
 
 def out_of_fold(cases: Sequence[Case], runs: Path, system: str) -> dict[str, Mapping[Role, Volume]]:
@@ -77,87 +102,166 @@ def out_of_fold(cases: Sequence[Case], runs: Path, system: str) -> dict[str, Map
     return result
 
 
-def table(
-    cases: Sequence[Case], labels: Mapping[str, Mapping[Role, Volume]], series: str
-) -> tuple[list[str], np.ndarray, np.ndarray, list[str]]:
-    """Ids, features (n, f) as the classifier takes them, class indices (n,) and feature names.
-
-    Cases with incomplete features are left out.
-    """
-    ids, rows, classes, keys = [], [], [], []
-    for case in cases:
-        if case.id not in labels:
-            continue
-        features = FEATURES[series](judge(case.study, labels[case.id], {}).measurements)
-        if features is None:
-            typer.echo(f"{case.id}: measurements incomplete, left out")
-            continue
-        ids.append(case.id)
-        keys = list(features)
-        rows.append(list(features.values()))
-        classes.append(ORDER[series].index(case.group or ""))
-    values = np.array(rows)
-    return ids, np.log1p(values) if LOGARITHMIC[series] else values, np.array(classes), keys
+def label_maps(cases: Sequence[Case], runs: Path, system: str, role: Role) -> dict[str, Mapping[Role, Volume]]:
+    """Out-of-fold label maps of one role by case, kept in RUNS for as long as the models and the cases are the same."""
+    models = [path.read_bytes() for path in sorted(runs.glob(f"fold-*/{system}.safetensors"))]
+    names = "\n".join(sorted(case.id for case in cases)).encode()
+    path = runs / f"labels-{system}-{sha256(b''.join([*models, names])).hexdigest()[:16]}.npz"
+    if not path.exists():
+        found = {case_id: labels[role].voxels for case_id, labels in out_of_fold(cases, runs, system).items()}
+        part = path.with_name(f"part-{path.name}")
+        np.savez_compressed(part, **found)  # type: ignore[arg-type]
+        part.replace(path)
+    images = {case.id: series.image for case in cases if (series := case.study.get(role))}
+    with np.load(path) as kept:
+        return {name: {role: images[name].with_voxels(kept[name])} for name in kept.files}
 
 
-def fit(x: np.ndarray, y: np.ndarray, folds: np.ndarray) -> Any:
-    """Standardise, then logistic regression; its strength is chosen by log-loss over the folds given."""
-    from sklearn.linear_model import LogisticRegressionCV
-    from sklearn.model_selection import PredefinedSplit
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    regression = LogisticRegressionCV(
-        Cs=STRENGTHS,
-        cv=PredefinedSplit(folds),
-        scoring="neg_log_loss",
-        max_iter=5000,
-        l1_ratios=(0,),
-        use_legacy_attributes=False,
+def table(cases: Sequence[Case], labels: Mapping[str, Mapping[Role, Volume]], series: str) -> Table:
+    """Measurements of all cases with labels, without those whose measurements are incomplete or no heart's."""
+    origin = Provenance(myoscope_version=__version__, created_utc="", series=[], conventions=[])
+    measured = {c.id: measure(c.study, labels[c.id], origin) for c in cases if c.id in labels}
+    found = {name: FEATURES[series](m) for name, m in measured.items() if believable(m, series)}
+    keys: list[str] = max([list(features) for features in found.values()], key=len)
+    kept = [case for case in cases if case.id in found and list(found[case.id]) == keys]
+    values = np.array([[found[case.id][key] for key in keys] for case in kept])
+    return Table(
+        ids=[case.id for case in kept],
+        x=np.log1p(values) if LOGARITHMIC[series] else values,
+        y=np.array([ORDER[series].index(case.group or "") for case in kept]),
+        scans=np.array([case.scan for case in kept]),
+        keys=keys,
+        classes=ORDER[series],
+        sets={
+            name: [i for i, key in enumerate(keys) if not any(word in key for word in without)]
+            for name, without in WITHOUT[series].items()
+        },
+        without=len(measured) - len(kept),
     )
-    return make_pipeline(StandardScaler(), regression).fit(x, y)
 
 
-def cross_predict(x: np.ndarray, y: np.ndarray, folds: np.ndarray) -> np.ndarray:
-    """Probabilities (n, classes) of every case from a classifier fitted, strength and all, on the other folds."""
-    result = np.zeros((len(y), y.max() + 1))
-    for fold in np.unique(folds):
-        rest = folds != fold
-        result[~rest] = fit(x[rest], y[rest], folds[rest]).predict_proba(x[~rest])
-    return result
+def read_predictions(path: Path, classes: Sequence[str]) -> dict[str, np.ndarray]:
+    """Probabilities (classes,) of each case, from a table with the columns `case` and the classes.
+
+    Raises:
+        InputError: the table lacks a column, or a row is no distribution.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        found = {row["case"]: np.array([float(row[name]) for name in classes]) for row in rows}
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{shown(path)}: expected a table case,prediction,{','.join(classes)}, found {error!r}; "
+            "give a predictions.csv of myoscope"
+        ) from None
+    bad = next((case for case, p in found.items() if not (p >= 0).all() or abs(p.sum() - 1) > 0.01), None)
+    if bad is not None:
+        raise InputError(
+            f"{shown(path)}: expected probabilities that add up to 1, found others for {bad}; mend the row"
+        )
+    return found
 
 
-def interval(right: np.ndarray) -> tuple[float, float]:
-    """95 % Wilson interval of a share, in per cent (doi:10.1080/01621459.1927.10502953)."""
-    n, p, z = len(right), float(right.mean()), 1.96
-    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return 100 * (middle - half), 100 * (middle + half)
+def with_other(table: Table, other: Mapping[str, np.ndarray]) -> Table:
+    """The table with another model's log-probabilities beside the measurements of every set.
+
+    Raises:
+        InputError: a patient of the table is not among the other model's.
+    """
+    if missing := [case for case in table.ids if case not in other]:
+        raise InputError(f"expected predictions of all {len(table.ids)} patients, found none of {missing[0]}; add it")
+    logs = np.log(np.array([other[case] for case in table.ids]).clip(LEAST))
+    more = list(range(table.x.shape[1], table.x.shape[1] + logs.shape[1]))
+    return replace(
+        table,
+        x=np.hstack([table.x, logs]),
+        keys=[*table.keys, *(f"other model: log-probability of {name}" for name in table.classes)],
+        sets={name: [*columns, *more] for name, columns in table.sets.items()},
+        experts=None if table.experts is None else with_other(known(table.experts, other), other),
+    )
 
 
-def results_page(series: str, tests: Sequence[tuple[str, np.ndarray, np.ndarray]]) -> str:
-    """Accuracy and confusion of every test (name, true classes, guessed classes), as Markdown."""
-    lines = [f"# Diagnosis from {series}", "", f"Written by `python -m myoscope.evaluate.diagnosis --series {series}`."]
-    lines += ["", "| labels | n | right | 95 % interval |", "|---|---|---|---|"]
-    for name, truth, guess in tests:
-        low, high = interval(guess == truth)
-        lines.append(f"| {name} | {len(truth)} | {100 * (guess == truth).mean():.0f} % | {low:.0f} to {high:.0f} % |")
-    for name, truth, guess in tests:
-        lines += ["", *confusion(truth, guess, ORDER[series], name)]
+def known(table: Table, other: Mapping[str, np.ndarray]) -> Table:
+    """The patients of a table that another model has judged."""
+    rows = [i for i, name in enumerate(table.ids) if name in other]
+    return replace(table, ids=[table.ids[i] for i in rows], x=table.x[rows], y=table.y[rows], scans=table.scans[rows])
+
+
+def compare(table: Table, judged: Judged, other: Mapping[str, np.ndarray]) -> str:
+    """Whether another model's probabilities add anything to the measurements, as Markdown: paired, with intervals."""
+    both = judge_nested(with_other(table, other)).of_truth(table.y)
+    alone = judged.of_truth(table.y)
+    lone = Judged(np.array([[other[case] for case in table.ids]]), np.zeros((1, len(table.y)))).of_truth(table.y)
+    lines = ["", "## With another model's out-of-fold probabilities", ""]
+    lines += [
+        "| | measurements | other model | both | both - measurements | 95 % interval |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name in alone:
+        low, high = interval(both[name] - alone[name], table.scans)
+        means = " | ".join(f"{found[name].mean():.3f}" for found in (alone, lone, both))
+        lines.append(f"| {name} | {means} | {(both[name] - alone[name]).mean():+.3f} | {low:+.3f} to {high:+.3f} |")
+    low, high = interval(both["log loss"] - alone["log loss"], table.scans)
+    words = "adds to" if high < 0 else "takes from" if low > 0 else "adds nothing that can be told from chance to"
+    return "\n".join([*lines, "", f"By log loss the other model {words} the measurements."]) + "\n"
+
+
+def results_page(series: str, tests: Sequence[tuple[str, Table, Judged]]) -> str:
+    """Accuracy, scores and confusion of every test (name, table, what was found), as Markdown."""
+    _, used, judged = tests[-1]
+    everyone = used.experts or used
+    counts = ", ".join(f"{int((everyone.y == i).sum())} {name}" for i, name in enumerate(everyone.classes))
+    lines = [
+        f"# Diagnosis from {series}",
+        "",
+        f"Written by `python -m myoscope.evaluate.diagnosis --series {series}`.",
+        f"Nested {FOLDS}-fold cross-validation by scan, dealt {REPEATS} times; choices are made on inner folds.",
+        "Right: mean over the dealings, its 95 % interval for so many patients (Wilson), lowest and highest dealing.",
+        "Brier score (summed over classes), log loss: of those with a diagnosis, with 95 % bootstrap intervals.",
+        "Without diagnosis: measurements that no heart has (the segmentation failed), or too few; they are not right.",
+        f"Probabilities assume that classes are as frequent as here: {counts}.",
+        "",
+        "| labels | n | without diagnosis | right | 95 % interval | dealings | Brier score | log loss |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, found, result in tests:
+        scores, n = result.of_truth(found.y), len(found.y) + found.without
+        right = 100 * (result.shares.argmax(2) == found.y).sum(1) / n
+        low, high = wilson(right.mean() / 100, n)
+        cells = [name, n, found.without, f"{right.mean():.1f} %", f"{low:.0f} to {high:.0f} %"]
+        cells += [
+            f"{right.min():.0f} to {right.max():.0f} %",
+            *(_scored(scores[k], found) for k in ("brier", "log loss")),
+        ]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    lines += ["", f"Chosen on the inner folds of {sum(judged.chosen.values())} fits, and how often:", ""]
+    for (measurements, strength, experts), count in judged.chosen.most_common():
+        words = "learned from the experts' labels too" if experts else "from predicted labels alone"
+        lines.append(f"- {count} times: {measurements}; inverse strength {strength:g}; {words}.")
+    lines.append("")
+    limit = usual_distance(judged)
+    lines += [
+        f"{USUAL_SHARE:.0%} of unseen patients lie within {limit:.1f} of the nearest class (Mahalanobis distance); "
+        "a patient further away is called unlike the training data."
+    ]
+    for name, found, result in tests:
+        lines += ["", *confusion(found.y, result.shares.argmax(2), found.classes, f"{name}, mean over the dealings")]
     return "\n".join(lines) + "\n"
 
 
-def confusion(truth: np.ndarray, guess: np.ndarray, classes: list[str], title: str) -> list[str]:
-    """A confusion matrix in Markdown; rows are the truth."""
-    lines = [
-        f"Confusion, {title} (rows: truth):",
-        "",
-        "| |" + "|".join(classes) + "|",
-        "|---" * (len(classes) + 1) + "|",
-    ]
+def _scored(values: np.ndarray, found: Table) -> str:
+    low, high = interval(values, found.scans)
+    return f"{values.mean():.3f} ({low:.3f} to {high:.3f})"
+
+
+def confusion(truth: np.ndarray, guesses: np.ndarray, classes: Sequence[str], title: str) -> list[str]:
+    """A confusion matrix in Markdown; rows are the truth (n,), counts means over the guesses (repeats, n)."""
+    lines = [f"Confusion, {title} (rows: truth):", "", "| |" + "|".join(classes) + "|"]
+    lines.append("|---" * (len(classes) + 1) + "|")
     for i, name in enumerate(classes):
-        counts = [int(((truth == i) & (guess == j)).sum()) for j in range(len(classes))]
-        lines.append(f"| {name} |" + "|".join(map(str, counts)) + "|")
+        counts = [((truth == i) & (guesses == j)).sum() / len(guesses) for j in range(len(classes))]
+        lines.append(f"| {name} |" + "|".join(f"{count:.3g}" for count in counts) + "|")
     return lines
 
 

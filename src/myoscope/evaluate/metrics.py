@@ -1,8 +1,10 @@
 """Scores of a label map against an expert's, on the whole volume, by the challenges' definitions."""
 
 import numpy as np
+from scipy import ndimage
 
 from myoscope.labels import LV_WALL, SCAR, Structure
+from myoscope.volume import Spacing
 
 CINE_REGIONS = {
     "LV": (Structure.LV,),
@@ -52,3 +54,40 @@ def region_scores(
         scores[f"{name} ml"] = float(a.sum()) * voxel_ml
         scores[f"{name} true ml"] = float(b.sum()) * voxel_ml
     return scores
+
+
+def hausdorff_mm(predicted: np.ndarray, truth: np.ndarray, spacing_mm: Spacing) -> float:
+    """Hausdorff distance of two masks (Z, Y, X) in mm, between voxel centres; NaN where one of them is empty.
+
+    >>> a, b = np.zeros((2, 1, 3, 9), bool)
+    >>> a[0, 1, :3] = b[0, 1, :7] = True
+    >>> hausdorff_mm(a, b, (10.0, 1.0, 1.5))
+    6.0
+    """
+    if not (predicted.any() and truth.any()):
+        return float("nan")
+    far = [ndimage.distance_transform_edt(~b, spacing_mm)[a].max() for a, b in ((predicted, truth), (truth, predicted))]
+    return float(max(far))
+
+
+def border_hausdorff_mm(predicted: np.ndarray, truth: np.ndarray, spacing_mm: Spacing) -> float:
+    """The EMIDEC challenge's Hausdorff distance in mm: between the borders of two masks (Z, Y, X), not their bodies.
+
+    A border voxel has a neighbour outside, across one of its six faces. NaN where a mask is empty. (The released code
+    hands the spacing over as (X, Y, Z), to arrays (Z, Y, X); for its values give `spacing_mm` the other way round.)
+
+    >>> a, b = np.zeros((2, 1, 5, 9), bool)
+    >>> a[0, 1:4, 1:8] = True
+    >>> b[0, 2, 1:8] = True
+    >>> border_hausdorff_mm(a, b, (10.0, 1.5, 1.0))
+    1.5
+
+    Source:
+        metrics.py of github.com/EMIDEC-Challenge/Evaluation-metrics, after MedPy.
+    """
+    if not (predicted.any() and truth.any()):
+        return float("nan")
+    box = ndimage.find_objects((predicted | truth).astype(np.uint8))[0]
+    a, b = (mask[box] & ~ndimage.binary_erosion(mask[box]) for mask in (predicted, truth))
+    far = [ndimage.distance_transform_edt(~other, spacing_mm)[one].max() for one, other in ((a, b), (b, a))]
+    return float(max(far))

@@ -20,6 +20,7 @@ def measure(
     labels: Mapping[Role, Volume],
     provenance: Provenance,
     predictions: Mapping[Role, Prediction] | None = None,
+    joint: Role | None = None,
 ) -> Measurements:
     """Measure everything that the labels of a study allow; the diagnosis is left empty.
 
@@ -28,6 +29,7 @@ def measure(
         labels: For each role that was segmented, `Structure` codes on the grid of that role's series.
         provenance: What made the labels; passed through.
         predictions: Where a network drew the labels: what it says of how good they are.
+        joint: The role whose labels are a joint map: of LGE, T2 and bSSFP, as far as the study has them.
 
     Returns:
         Measurements; what is None has its reason in `quality.missing`. Labels without any heart give reasons and a
@@ -41,12 +43,13 @@ def measure(
         check_labels(study, role, volume)
     facts = _facts(study)
     bsa_m2: Value = facts.bsa_m2 or "height or weight unknown"
-    cine, late, t2 = measure_cine(study, labels, bsa_m2), measure_lge(study, labels), measure_t2(study, labels)
-    segments, segments_missing = segment_rows(cine.ed_mm, cine.es_mm, late.scar)
+    cine, late = measure_cine(study, labels, bsa_m2, joint), measure_lge(study, labels)
+    t2 = measure_t2(study, labels, joint)
+    segments, segments_missing = segment_rows(cine.ed_mm, cine.es_mm, late.scar, t2.edema)
     values = {"lv": cine.lv, "rv": cine.rv, "lge": late.lge, "t2": t2.t2}
     missing = {f"{part}.{name}": why for part, (_, reasons) in values.items() for name, why in reasons.items()}
     if isinstance(bsa_m2, str):
-        missing["patient.bsa_m2"] = bsa_m2
+        missing |= dict.fromkeys(("patient.bsa_m2", "patient.bsa_dubois_m2"), bsa_m2)
     noted = [Flag(code=n.code, level=n.level, series=n.role, message=n.message) for n in study.notes]
     unsure = [flag for role, found in predictions.items() for flag in confidence_flags(role, found)]
     flags = value_flags(facts, cine.lv[0], cine.rv[0], late.lge[0], segments)
@@ -57,10 +60,11 @@ def measure(
         lge=late.lge[0],
         t2=t2.t2[0],
         segments=segments,
+        slices=cine.slices[0],
         diagnosis=Diagnosis(),
         quality=Quality(
             flags=[*noted, *cine.flags, *late.flags, *t2.flags, *unsure, *flags],
-            missing=missing | segments_missing,
+            missing=missing | segments_missing | cine.slices[1],
             confidence={
                 str(role): {structure.name.lower(): share for structure, share in found.right.items()}
                 for role, found in predictions.items()
@@ -81,5 +85,6 @@ def _facts(study: Study) -> PatientFacts:
         weight_kg=patient.weight_kg,
         heart_rate_bpm=patient.heart_rate_bpm,
         bsa_m2=patient.bsa_m2 or None,
+        bsa_dubois_m2=patient.bsa_dubois_m2 or None,
         clinical=dict(patient.clinical),
     )

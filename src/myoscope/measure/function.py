@@ -174,6 +174,18 @@ def lv_mass_g(labels: np.ndarray, spacing_mm: Spacing, phases: Phases) -> Value:
     )
 
 
+def _ratios(labels: np.ndarray, spacing_mm: Spacing, phases: Phases, edv: Value, esv: Value) -> dict[str, Value]:
+    """Volume of the LV's myocardium, and ratios of volumes, at end-diastole and end-systole."""
+    rv_ml, wall_ml = (label_volume_ml(labels, part, spacing_mm) for part in ([Structure.RV], LV_WALL))
+    values: dict[str, Value] = {}
+    for phase, frame, lv in (("ed", phases.ed, edv), ("es", phases.es, esv)):
+        wall, rv = volume_at(wall_ml, frame, "LV myocardium"), volume_at(rv_ml, frame, "right ventricle")
+        values[f"myocardium_{phase}_ml"] = wall
+        values[f"{phase}v_to_rv_ratio"] = derive(lambda a, b: a / b, lv, rv)
+        values[f"myocardium_to_{phase}v_ratio"] = derive(lambda a, b: a / b, wall, lv)
+    return values
+
+
 def _curve(curve_ml: np.ndarray, chamber: str) -> tuple[list[float] | None, dict[str, str]]:
     if len(curve_ml) < CURVE_FRAMES:
         return None, {"volume_curve_ml": f"fewer than {CURVE_FRAMES} frames"}
@@ -190,6 +202,7 @@ def left_ventricle(
     patient_bpm: float | None = None,
     frame_time_ms: float | None = None,
     wall_max_mm: Value = "wall thickness not measured",
+    wall_max_es_mm: Value = "wall thickness not measured",
 ) -> tuple[LeftVentricle, dict[str, str]]:
     """Left ventricle from a cine's labels (T, Z, Y, X).
 
@@ -204,7 +217,8 @@ def left_ventricle(
     values["mass_index_g_m2"] = derive(lambda m, b: m / b, values["mass_g"], bsa_m2)
     values["cardiac_output_l_min"] = derive(lambda v, r: v * r / 1000, values["sv_ml"], rate)
     values["cardiac_index_l_min_m2"] = derive(lambda o, b: o / b, values["cardiac_output_l_min"], bsa_m2)
-    values["wall_thickness_max_mm"] = wall_max_mm
+    values |= {"wall_thickness_max_mm": wall_max_mm, "wall_thickness_max_es_mm": wall_max_es_mm}
+    values |= _ratios(labels, spacing_mm, phases, edv, esv)
     values["frame_time_ms"] = frame_time_ms or "frame time unknown"
     numbers, reasons = split(values)
     frames = {"ed_frame": phases.ed, "es_frame": phases.es}

@@ -18,7 +18,10 @@ class _Part(BaseModel):
 
 
 class PatientFacts(_Part):
-    """Patient facts that measurements depend on. Never a name or a birth date."""
+    """Patient facts that measurements depend on. Never a name or a birth date.
+
+    Body surface area after Mosteller, which indices are computed with; after DuBois beside it.
+    """
 
     study_id: str
     sex: Literal["F", "M"] | None = None
@@ -27,6 +30,7 @@ class PatientFacts(_Part):
     weight_kg: float | None = None
     heart_rate_bpm: float | None = None
     bsa_m2: float | None = None
+    bsa_dubois_m2: float | None = None
     clinical: dict[str, str] = {}
 
 
@@ -44,13 +48,23 @@ class Ventricle(_Part):
 
 
 class LeftVentricle(Ventricle):
-    """Left ventricle; mass at end-diastole with 1.05 g/ml. Frames count from 0."""
+    """Left ventricle; mass at end-diastole with 1.05 g/ml. Frames count from 0.
+
+    Ratios are of volumes in the same frame: LV to RV cavity, LV myocardium to LV cavity.
+    """
 
     mass_g: float | None = None
     mass_index_g_m2: float | None = None
     cardiac_output_l_min: float | None = None
     cardiac_index_l_min_m2: float | None = None
     wall_thickness_max_mm: float | None = None
+    wall_thickness_max_es_mm: float | None = None
+    myocardium_ed_ml: float | None = None
+    myocardium_es_ml: float | None = None
+    edv_to_rv_ratio: float | None = None
+    esv_to_rv_ratio: float | None = None
+    myocardium_to_edv_ratio: float | None = None
+    myocardium_to_esv_ratio: float | None = None
     ed_frame: int | None = None
     es_frame: int | None = None
     frame_time_ms: float | None = None
@@ -70,11 +84,15 @@ class Lge(_Part):
 
 
 class T2(_Part):
-    """T2: edema (including infarct, on a joint map), per cent of the LV myocardium."""
+    """T2: edema (including infarct, on a joint map), per cent of the LV myocardium.
+
+    The salvage index, (edema - infarct) / edema, is for research only.
+    """
 
     edema_ml: float | None = None
     edema_g: float | None = None
     edema_percent: float | None = None
+    salvage_index_percent: float | None = None
 
 
 class Segment(_Part):
@@ -87,12 +105,37 @@ class Segment(_Part):
     wall_thickness_es_mm: float | None = None
     wall_thickening_percent: float | None = None
     scar_percent: float | None = None
+    edema_percent: float | None = None
     transmurality_percent: float | None = None
     transmurality_grade: Grade | None = None
 
 
+class SliceWall(_Part):
+    """One slice of a cine with myocardium all round; slices count from 1 at the base of the stack.
+
+    Wall thickness: mean over the endocardium, largest mean over 30 degrees, and how uneven the wall is: standard
+    deviation. Areas are of the cavities.
+    """
+
+    slice: int
+    wall_thickness_ed_mm: float | None = None
+    wall_thickness_ed_max_mm: float | None = None
+    wall_thickness_ed_sd_mm: float | None = None
+    wall_thickness_es_mm: float | None = None
+    wall_thickness_es_max_mm: float | None = None
+    wall_thickness_es_sd_mm: float | None = None
+    wall_thickening_percent: float | None = None
+    lv_area_ed_mm2: float | None = None
+    rv_area_ed_mm2: float | None = None
+    lv_area_es_mm2: float | None = None
+    rv_area_es_mm2: float | None = None
+
+
 class Evidence(_Part):
-    """One measurement that speaks for (weight > 0) or against the predicted class; weight in log-odds."""
+    """One measurement that speaks for (weight > 0) the predicted class or against it; weight in log-odds.
+
+    The odds are those against the runner-up; the weight is what the measurement adds to them over an average case.
+    """
 
     measurement: str
     value: float
@@ -100,19 +143,37 @@ class Evidence(_Part):
 
 
 class SeriesDiagnosis(_Part):
-    """Diagnosis proposed from one series."""
+    """Diagnosis proposed from one series.
+
+    Probabilities hold for patients among whom the classes are as frequent as in `prevalence`. `distance` is how far
+    the measurements lie from those of the nearest class of training patients (Mahalanobis); beyond `usual_distance`
+    the patient is `unlike_training`: perhaps none of these classes. None where it is not known.
+    """
 
     prediction: str
     probabilities: dict[str, float]
     evidence: list[Evidence]
+    runner_up: str | None = None
+    prevalence: dict[str, float] = {}
+    distance: float | None = None
+    usual_distance: float | None = None
+    unlike_training: bool = False
 
 
 class Diagnosis(_Part):
-    """The overall proposal, and the one of each series ("cine", "lge") it rests on."""
+    """The overall proposal, and the one of each series ("cine", "lge") it rests on.
+
+    Where the patient is `unlike_training`, the prediction is the nearest of the classes, and perhaps none of them.
+    """
 
     prediction: str | None = None
     probabilities: dict[str, float] = {}
     evidence: list[Evidence] = []
+    runner_up: str | None = None
+    prevalence: dict[str, float] = {}
+    distance: float | None = None
+    usual_distance: float | None = None
+    unlike_training: bool = False
     by_series: dict[str, SeriesDiagnosis] = {}
 
 
@@ -169,6 +230,7 @@ class Measurements(_Part):
     lge: Lge
     t2: T2
     segments: list[Segment]
+    slices: list[SliceWall] = []
     diagnosis: Diagnosis
     quality: Quality
     provenance: Provenance

@@ -43,12 +43,31 @@ def lge_extent(labels: np.ndarray, spacing_mm: Spacing) -> tuple[Lge, dict[str, 
     )
 
 
-def t2_extent(labels: np.ndarray, spacing_mm: Spacing) -> tuple[T2, dict[str, str]]:
-    """Edema from T2 labels (Z, Y, X), infarct included; returns as `lge_extent`."""
-    whole, edema = (float(label_volume_ml(labels[None], s, spacing_mm)[0]) for s in (LV_WALL, EDEMA))
+def t2_extent(labels: np.ndarray, spacing_mm: Spacing, with_lge: bool) -> tuple[T2, dict[str, str]]:
+    """Edema from labels (Z, Y, X), infarct included; returns as `lge_extent`.
+
+    The salvage index is (area at risk - infarct) / area at risk (J Cardiovasc Magn Reson 12 Suppl 1 P226), edema with
+    infarct taken for the area at risk. For research only: an expert panel does not recommend it (Ibanez et al. 2019),
+    and the extent of T2 follows the infarct, not the area at risk (Kim HW et al. 2015, PMC4503326).
+
+    Args:
+        labels: `Structure` codes.
+        spacing_mm: Of the labels.
+        with_lge: Whether LGE shows the infarct; without it there is no salvage index.
+    """
+    whole, edema, infarct = (
+        float(label_volume_ml(labels[None], structures, spacing_mm)[0]) for structures in (LV_WALL, EDEMA, SCAR)
+    )
     if not whole:
         return no_t2("no LV myocardium in the labels")
-    return T2(edema_ml=edema, edema_g=edema * DENSITY_G_ML, edema_percent=100 * (edema / whole)), {}
+    found = T2(
+        edema_ml=edema,
+        edema_g=edema * DENSITY_G_ML,
+        edema_percent=100 * (edema / whole),
+        salvage_index_percent=100 * (1 - infarct / edema) if edema and with_lge else None,
+    )
+    reason = "no edema" if with_lge else "infarct is measured on LGE, which was not segmented together with T2"
+    return found, {} if edema and with_lge else {"salvage_index_percent": reason}
 
 
 def no_lge(reason: str) -> tuple[Lge, dict[str, str]]:

@@ -242,8 +242,7 @@ def segment_scar(where: SegmentMap, labels: np.ndarray, spacing_mm: Spacing) -> 
     """
     if where.reason:
         return dict.fromkeys(NAMES, WallScar(where.reason, where.reason))
-    wall = np.bincount(where.codes.ravel(), minlength=SEGMENTS + 1)
-    scar = np.bincount(where.codes[np.isin(labels, SCAR)], minlength=SEGMENTS + 1)
+    percent = segment_share(where, labels, SCAR)
     depth, hit = np.zeros(SEGMENTS + 1), np.zeros(SEGMENTS + 1)
     angles = np.radians((np.arange(RAYS) + 0.5) * 360 / RAYS)
     for z, ring in where.rings.items():
@@ -254,14 +253,24 @@ def segment_scar(where: SegmentMap, labels: np.ndarray, spacing_mm: Spacing) -> 
         depth += np.bincount(numbers, share, SEGMENTS + 1)
         hit += np.bincount(numbers, share > 0, SEGMENTS + 1)
     values = {
-        n: WallScar(float(100 * scar[n] / wall[n]), float(100 * depth[n] / max(hit[n], 1)))
-        if wall[n]
-        else WallScar("no myocardium seen in this segment", "no myocardium seen in this segment")
-        for n in NAMES
+        n: WallScar(share, share if isinstance(share, str) else float(100 * depth[n] / max(hit[n], 1)))
+        for n, share in percent.items()
     }
-    if not wall[TIP]:
-        return values | {TIP: WallScar("no slice shows the tip of the LV", "no slice shows the tip of the LV")}
-    return values | {TIP: WallScar(values[TIP].percent, "no depth of scar in the tip, which has no cavity")}
+    if isinstance(percent[TIP], str):
+        return values
+    return values | {TIP: WallScar(percent[TIP], "no depth of scar in the tip, which has no cavity")}
+
+
+def segment_share(where: SegmentMap, labels: np.ndarray, structures: tuple[Structure, ...]) -> dict[int, Value]:
+    """Area of structures in the labels (Z, Y, X) that the map was made of, in per cent of each segment's wall."""
+    if where.reason:
+        return dict.fromkeys(NAMES, where.reason)
+    wall = np.bincount(where.codes.ravel(), minlength=SEGMENTS + 1)
+    part = np.bincount(where.codes[np.isin(labels, structures)], minlength=SEGMENTS + 1)
+    values: dict[int, Value] = {
+        n: float(100 * part[n] / wall[n]) if wall[n] else "no myocardium seen in this segment" for n in NAMES
+    }
+    return values if wall[TIP] else values | {TIP: "no slice shows the tip of the LV"}
 
 
 def grade(transmurality_percent: float) -> Grade:
@@ -277,7 +286,7 @@ def grade(transmurality_percent: float) -> Grade:
 
 
 def segment_rows(
-    ed_mm: Mapping[int, Value], es_mm: Mapping[int, Value], scar: Mapping[int, WallScar]
+    ed_mm: Mapping[int, Value], es_mm: Mapping[int, Value], scar: Mapping[int, WallScar], edema: Mapping[int, Value]
 ) -> tuple[list[Segment], dict[str, str]]:
     """The 17 rows, and the reasons for what they lack.
 
@@ -292,6 +301,7 @@ def segment_rows(
             "wall_thickness_es_mm": es_mm[n],
             "wall_thickening_percent": derive(lambda d, s: 100 * (s - d) / d, ed_mm[n], es_mm[n]),
             "scar_percent": percent,
+            "edema_percent": edema[n],
             "transmurality_percent": transmurality,
         }
         share = number(transmurality)

@@ -18,8 +18,8 @@ from myoscope.measure.function import (
     right_ventricle,
 )
 from myoscope.measure.quality import label_flags, phase_flags, segment_flags
-from myoscope.measure.results import T2, Flag, LeftVentricle, Lge, Ventricle
-from myoscope.measure.scar import lge_extent, no_lge, no_t2, t2_extent
+from myoscope.measure.results import T2, Flag, LeftVentricle, Lge, SliceWall, Ventricle
+from myoscope.measure.scar import EDEMA, lge_extent, no_lge, no_t2, t2_extent
 from myoscope.measure.segments import (
     NAMES,
     UPRIGHT_INSERTION,
@@ -27,10 +27,11 @@ from myoscope.measure.segments import (
     WallScar,
     segment_map,
     segment_scar,
+    segment_share,
     segment_thickness_mm,
 )
+from myoscope.measure.slices import ring_walls, slice_rows, wall_max_mm
 from myoscope.measure.values import Value
-from myoscope.measure.wall import find_ring, largest_thickness_mm
 from myoscope.study import Role, Study
 from myoscope.volume import Spacing, Volume
 
@@ -48,6 +49,7 @@ class CineStep:
     rv: tuple[Ventricle, dict[str, str]]
     ed_mm: Mapping[int, Value]
     es_mm: Mapping[int, Value]
+    slices: tuple[list[SliceWall], dict[str, str]]
     flags: list[Flag]
 
 
@@ -62,9 +64,10 @@ class LgeStep:
 
 @dataclass(frozen=True)
 class T2Step:
-    """What T2 gives."""
+    """What T2 gives, alone or together with LGE; edema by segment in per cent."""
 
     t2: tuple[T2, dict[str, str]]
+    edema: Mapping[int, Value]
     flags: list[Flag]
 
 
@@ -95,11 +98,14 @@ def absent(study: Study, role: Role) -> str:
     return f"{name} series not segmented" + (f": {NO_SYSTEM[role]}" if role in NO_SYSTEM else "")
 
 
-def measure_cine(study: Study, labels: Labels, bsa_m2: Value) -> CineStep:
-    """Ventricles and wall thickness from the cine's labels; without them, mass from a bSSFP stack's."""
+def measure_cine(study: Study, labels: Labels, bsa_m2: Value, joint: Role | None) -> CineStep:
+    """Ventricles and wall thickness from the cine's labels; without them, mass from a bSSFP stack's (or a joint map's).
+
+    `joint` is the role of a joint map.
+    """
     series = study.get(Role.CINE)
     if series is None or Role.CINE not in labels:
-        return _without_cine(study, labels, bsa_m2)
+        return _without_cine(study, labels, bsa_m2, joint)
     frames, spacing_mm = labels[Role.CINE].frames, labels[Role.CINE].spacing_mm
     lv_ml = label_volume_ml(frames, [Structure.LV], spacing_mm)
     phases = find_phases(lv_ml, series.ed_frame, series.es_frame)
@@ -108,6 +114,7 @@ def measure_cine(study: Study, labels: Labels, bsa_m2: Value) -> CineStep:
         dict.fromkeys(NAMES, where) if isinstance(where, str) else segment_thickness_mm(where, spacing_mm)
         for where in (ed_map, es_map)
     )
+    walls = {"ed": ring_walls(frames, spacing_mm, phases.ed), "es": ring_walls(frames, spacing_mm, phases.es)}
     shown = frames[list(phases.frames or range(len(frames)))[:2]]
     return CineStep(
         left_ventricle(
@@ -117,11 +124,13 @@ def measure_cine(study: Study, labels: Labels, bsa_m2: Value) -> CineStep:
             bsa_m2,
             patient_bpm=study.patient.heart_rate_bpm,
             frame_time_ms=series.image.frame_time_ms,
-            wall_max_mm=_wall_max(frames, spacing_mm, phases),
+            wall_max_mm=wall_max_mm(walls["ed"]),
+            wall_max_es_mm=wall_max_mm(walls["es"]),
         ),
         right_ventricle(frames, spacing_mm, phases, bsa_m2),
         ed_mm,
         es_mm,
+        slice_rows(frames, spacing_mm, phases, walls),
         [
             *label_flags(Role.CINE, shown, spacing_mm),
             *phase_flags(Role.CINE, lv_ml, phases),
@@ -131,14 +140,15 @@ def measure_cine(study: Study, labels: Labels, bsa_m2: Value) -> CineStep:
     )
 
 
-def _without_cine(study: Study, labels: Labels, bsa_m2: Value) -> CineStep:
+def _without_cine(study: Study, labels: Labels, bsa_m2: Value, joint: Role | None) -> CineStep:
     reason = absent(study, Role.CINE)
     nothing: dict[int, Value] = dict.fromkeys(NAMES, reason)
     mass: Value = reason
-    if Role.BSSFP in labels:
-        volume = labels[Role.BSSFP]
+    if volume := labels.get(Role.BSSFP) or (labels[joint] if joint and study.get(Role.BSSFP) else None):
         mass = lv_mass_g(volume.frames[:1], volume.spacing_mm, Phases(reason, reason))
-    return CineStep(mass_only(mass, bsa_m2, reason), no_ventricle(reason), nothing, nothing, _bssfp_flags(labels))
+    slices: tuple[list[SliceWall], dict[str, str]] = [], {"slices": reason}
+    lv, rv = mass_only(mass, bsa_m2, reason), no_ventricle(reason)
+    return CineStep(lv, rv, nothing, nothing, slices, _bssfp_flags(labels))
 
 
 def _bssfp_flags(labels: Labels) -> list[Flag]:
@@ -168,14 +178,6 @@ def _phase_maps(
     return ed, es
 
 
-def _wall_max(frames: np.ndarray, spacing_mm: Spacing, phases: Phases) -> Value:
-    if isinstance(phases.ed, str):
-        return phases.ed
-    rings = [find_ring(plane, spacing_mm[1:]) for plane in frames[phases.ed]]
-    full = [ring for ring in rings if ring and ring.is_full]
-    return largest_thickness_mm(full, spacing_mm[1:]) if full else "no slice with a full ring of myocardium"
-
-
 def measure_lge(study: Study, labels: Labels) -> LgeStep:
     """Scar, whole and by segment, from LGE labels."""
     if Role.LGE not in labels:
@@ -189,9 +191,16 @@ def measure_lge(study: Study, labels: Labels) -> LgeStep:
     return LgeStep(lge_extent(frame, spacing_mm), segment_scar(where, frame, spacing_mm), flags)
 
 
-def measure_t2(study: Study, labels: Labels) -> T2Step:
-    """Edema from T2 labels."""
-    if Role.T2 not in labels:
-        return T2Step(no_t2(absent(study, Role.T2)), [])
-    frame, spacing_mm = labels[Role.T2].frames[0], labels[Role.T2].spacing_mm
-    return T2Step(t2_extent(frame, spacing_mm), label_flags(Role.T2, frame[None], spacing_mm))
+def measure_t2(study: Study, labels: Labels, joint: Role | None) -> T2Step:
+    """Edema from T2 labels, or from a joint map: the one of role `joint`, or LGE labels in which edema is drawn."""
+    role = Role.T2 if Role.T2 in labels else joint
+    if role is None and Role.LGE in labels and (labels[Role.LGE].voxels == Structure.EDEMA).any():
+        role = Role.LGE
+    if role is None:
+        reason = absent(study, Role.T2)
+        return T2Step(no_t2(reason), dict.fromkeys(NAMES, reason), [])
+    frame, spacing_mm = labels[role].frames[0], labels[role].spacing_mm
+    where = segment_map(frame, spacing_mm, _upright(labels[role]))
+    flags = label_flags(Role.T2, frame[None], spacing_mm) if role is Role.T2 else []
+    with_lge = role is Role.LGE
+    return T2Step(t2_extent(frame, spacing_mm, with_lge), segment_share(where, frame, EDEMA), flags)

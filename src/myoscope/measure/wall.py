@@ -5,6 +5,7 @@ around the centre of the cavity. Ray k of `RAYS` lies at (k + 0.5) degrees.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import contourpy
 import numpy as np
@@ -168,13 +169,18 @@ def wall_thickness(ring: Ring, spacing_yx: tuple[float, float]) -> tuple[np.ndar
     return np.arctan2(-y, x) % (2 * np.pi), thickness
 
 
-def largest_thickness_mm(rings: list[Ring], spacing_yx: tuple[float, float]) -> float:
-    """Largest wall thickness in some rings: mean over a sector of 30 degrees, in mm; 0.0 without rings."""
-    largest = 0.0
-    for ring in rings:
-        angles, thickness = wall_thickness(ring, spacing_yx)
-        sector = (angles / (2 * np.pi) * MAX_SECTORS).astype(int) % MAX_SECTORS
-        points = np.bincount(sector, minlength=MAX_SECTORS)
-        means = np.bincount(sector, thickness, MAX_SECTORS) / np.maximum(points, 1)
-        largest = max(largest, float(means.max()))
-    return largest
+class Thickness(NamedTuple):
+    """Wall thickness of a ring in mm: mean over the endocardium, largest mean of a sector, standard deviation."""
+
+    mean: float
+    largest: float
+    spread: float
+
+
+def ring_thickness_mm(ring: Ring, spacing_yx: tuple[float, float]) -> Thickness:
+    """How thick a ring's wall is, and how evenly; a sector is one of `MAX_SECTORS`."""
+    angles, thickness = wall_thickness(ring, spacing_yx)
+    sector = (angles / (2 * np.pi) * MAX_SECTORS).astype(int) % MAX_SECTORS
+    points = np.bincount(sector, minlength=MAX_SECTORS)
+    means = np.bincount(sector, thickness, MAX_SECTORS) / np.maximum(points, 1)
+    return Thickness(float(thickness.mean()), float(means.max()), float(thickness.std()))

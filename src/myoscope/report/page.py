@@ -13,7 +13,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from myoscope.measure.results import NOTICE, Evidence, Measurements, Segment
+from myoscope.measure.results import NOTICE, Diagnosis, Measurements, Segment, SeriesDiagnosis
 from myoscope.report import bullseye
 from myoscope.report.charts import Curve, curve_key, volume_curve
 from myoscope.report.figures import ROLE_TITLES, SeriesFigure, series_figure
@@ -89,6 +89,7 @@ def render(study: Study, labels: Mapping[Role, Volume], measurements: Measuremen
         "figures": _figures(study, labels, measurements),
         "plots": _plots(study, measurements),
         "segments": measurements.segments,
+        "slices": measurements.slices,
         "curve": _curve(measurements),
         "lge": _lge(study, tables),
         "t2": _t2(study, tables),
@@ -119,7 +120,7 @@ def _template() -> Any:
         lstrip_blocks=True,
         finalize=printable,
     )
-    environment.filters |= {"name": describe, "in_unit": in_unit}
+    environment.filters |= {"name": describe, "in_unit": in_unit, "lower_first": lambda s: s[:1].lower() + s[1:]}
     environment.globals |= {"role_titles": {str(role): title for role, title in ROLE_TITLES.items()}}
     return environment.get_template("report.html.j2")
 
@@ -132,6 +133,7 @@ def _facts(measurements: Measurements) -> list[tuple[str, str]]:
         ("Height", patient.height_cm, "cm"),
         ("Weight", patient.weight_kg, "kg"),
         ("Body surface area (Mosteller)", patient.bsa_m2, "m²"),
+        *([("Body surface area (DuBois)", patient.bsa_dubois_m2, "m²")] if patient.bsa_dubois_m2 else []),
         ("Heart rate", patient.heart_rate_bpm, "/min"),
     ]
     return [("Sex", sex), *((title, "unknown" if v is None else _fact(v, unit)) for title, v, unit in numbers)]
@@ -168,10 +170,16 @@ def _confidence(measurements: Measurements) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class ShownDiagnosis:
-    """A proposed class with the probabilities of all and what weighed for and against it."""
+    """A proposed class with the probabilities of all and what weighed for and against it.
+
+    `rival` is the class that the evidence is weighed against, `frequency` what the probabilities assume.
+    """
 
     title: str
     prediction: str
+    uncertain: bool
+    rival: str | None
+    frequency: str | None
     probabilities: tuple[tuple[str, str, float], ...]
     evidence: tuple[tuple[str, str, float, float], ...]
     left_out: int
@@ -180,21 +188,19 @@ class ShownDiagnosis:
 def _diagnoses(measurements: Measurements) -> list[ShownDiagnosis]:
     """The overall proposal, then those of the series that say something else."""
     overall = measurements.diagnosis
-    parts = overall.by_series
     shown = []
     if overall.prediction is not None:
-        evidence = overall.evidence or (next(iter(parts.values())).evidence if len(parts) == 1 else [])
-        shown.append(_shown("Proposed diagnosis", overall.prediction, overall.probabilities, evidence))
-    for series, part in parts.items():
+        shown.append(_shown("Proposed diagnosis", overall, overall.prediction))
+    for series, part in overall.by_series.items():
         if (part.prediction, part.probabilities) != (overall.prediction, overall.probabilities):
             title = f"From {_series_title(series).replace('Cine', 'cine')} alone"
-            shown.append(_shown(title, part.prediction, part.probabilities, part.evidence))
+            shown.append(_shown(title, part, part.prediction))
     return shown
 
 
-def _shown(title: str, code: str, probabilities: Mapping[str, float], evidence: list[Evidence]) -> ShownDiagnosis:
-    ranked = sorted(probabilities.items(), key=lambda pair: -pair[1])
-    weighed = sorted(evidence, key=lambda item: -abs(item.weight))
+def _shown(title: str, found: Diagnosis | SeriesDiagnosis, code: str) -> ShownDiagnosis:
+    ranked = sorted(found.probabilities.items(), key=lambda pair: -pair[1])
+    weighed = sorted(found.evidence, key=lambda item: -abs(item.weight))
     largest = max((abs(item.weight) for item in weighed), default=1.0) or 1.0
     rows = []
     for item in weighed[:MAX_EVIDENCE]:
@@ -202,7 +208,16 @@ def _shown(title: str, code: str, probabilities: Mapping[str, float], evidence: 
         text = _coded(item.value, name.unit) or f"{in_unit(item.value, name.unit)} {name.unit}".strip()
         rows.append((name.title, text, item.weight, 50 * abs(item.weight) / largest))
     named = tuple((DIAGNOSES.get(c, c), c if c in DIAGNOSES and c.isupper() else "", p) for c, p in ranked)
-    return ShownDiagnosis(title, DIAGNOSES.get(code, code), named, tuple(rows), len(weighed) - len(rows))
+    return ShownDiagnosis(
+        title,
+        DIAGNOSES.get(code, code),
+        found.unlike_training,
+        DIAGNOSES.get(found.runner_up, found.runner_up) if found.runner_up else None,
+        ", ".join(f"{name} {share:.0%}" for name, share in found.prevalence.items()) or None,
+        named,
+        tuple(rows),
+        len(weighed) - len(rows),
+    )
 
 
 def _coded(value: float, unit: str) -> str | None:
@@ -266,6 +281,7 @@ def _plots(study: Study, measurements: Measurements) -> list[Plot]:
         ("Wall thickening (%)", "wall_thickening_percent", None, ("wall", 0.0, 100.0)),
         ("Scar (% of the segment)", "scar_percent", Role.LGE, ("scar", 0.0, 100.0)),
         ("Transmurality of scar (%)", "transmurality_grade", Role.LGE, None),
+        ("Edema, infarct included (% of the segment)", "edema_percent", None, ("scar", 0.0, 100.0)),
     ]
     plots = []
     for title, field, role, scale in wanted:
@@ -341,4 +357,4 @@ def _lge(study: Study, tables: Tables) -> dict[str, Any] | None:
 def _t2(study: Study, tables: Tables) -> dict[str, Any] | None:
     if not _has(study, tables, Role.T2, "t2"):
         return None
-    return {"rows": tables.extents(T2_ROWS)}
+    return {"rows": tables.extents(T2_ROWS), "salvage": tables.cell("t2.salvage_index_percent", with_notes=False)}

@@ -1,7 +1,8 @@
 """Reference ranges of adults, sex-specific, each with its source, and how a value compares with its range.
 
-All volumes follow one convention: short-axis bSSFP cine, papillary muscles and trabeculae in the blood pool. A range is
-held under the dotted name of the measurement it belongs to, so that a value can never meet another one's range.
+All volumes follow one convention: short-axis bSSFP cine, papillary muscles and trabeculae in the blood pool; where a
+source does not tell its convention, its text says so. A range is held under the dotted name of the measurement it
+belongs to, so that a value can never meet another one's range.
 """
 
 from dataclasses import dataclass
@@ -43,6 +44,16 @@ WALL = Source(
     "Mean of the maximum in mid short-axis slices, Kawel 2012; no limits given, so the value is not marked",
     second_hand=False,
     doi="10.1161/CIRCIMAGING.112.973560",
+)
+
+BALANCE = Source(
+    "Aquaro (abstract): right to left ventricular end-diastolic volume 0.85-1.15 in healthy adults, turned round",
+    second_hand=False,
+)
+HOLLOW = Source(
+    "Aquaro (abstract): end-diastolic volume to mass 1.0-1.8 ml/g in healthy men, 1.0-2.1 in women, turned round with "
+    "1.05 g/ml; how papillary muscles were counted is not said there",
+    second_hand=False,
 )
 
 
@@ -89,6 +100,8 @@ REFERENCES: dict[str, dict[Sex, Range]] = {
     "lv.ejection_fraction_percent": _limits((48, 68), (51, 71), MEANS),
     "lv.mass_index_g_m2": _limits((35, 71), (28, 56), MEANS),
     "lv.wall_thickness_max_mm": {"M": Range(None, None, WALL, "mean 8"), "F": Range(None, None, WALL, "mean 7")},
+    "lv.edv_to_rv_ratio": _limits((0.87, 1.18), (0.87, 1.18), BALANCE),
+    "lv.myocardium_to_edv_ratio": _limits((0.53, 0.95), (0.45, 0.95), HOLLOW),
     "rv.edv_ml": _limits((99, 260), (83, 192), LIMITS),
     "rv.edv_index_ml_m2": _limits((55, 128), (51, 110), LIMITS),
     "rv.esv_ml": _limits((34, 135), (26, 95), LIMITS),

@@ -37,6 +37,7 @@ TITLES = {
     "lv.sv_index_ml_m2": "LV stroke volume index",
     "lv.mass_index_g_m2": "LV mass index",
     "lv.wall_thickness_max_mm": "LV maximal wall thickness",
+    "lv.wall_thickness_max_es_mm": "LV maximal wall thickness, end-systole",
     "rv.edv_ml": "RV end-diastolic volume",
     "rv.esv_ml": "RV end-systolic volume",
     "rv.sv_ml": "RV stroke volume",
@@ -46,6 +47,7 @@ TITLES = {
     "lge.infarct_percent": "Infarct",
     "lge.no_reflow_percent": "No-reflow",
     "t2.edema_percent": "Edema",
+    "t2.salvage_index_percent": "Salvage index",
 }
 """Names that do not read well from their parts."""
 
@@ -63,6 +65,11 @@ LV_ROWS: tuple[tuple[str, str, str | None], ...] = (
     ("Mass, end-diastole", "mass_g", "mass_index_g_m2"),
     ("Cardiac output, index", "cardiac_output_l_min", "cardiac_index_l_min_m2"),
     ("Maximal wall thickness, end-diastole", "wall_thickness_max_mm", None),
+    ("Maximal wall thickness, end-systole", "wall_thickness_max_es_mm", None),
+    ("LV to RV volume, end-diastole", "edv_to_rv_ratio", None),
+    ("LV to RV volume, end-systole", "esv_to_rv_ratio", None),
+    ("Myocardium to LV volume, end-diastole", "myocardium_to_edv_ratio", None),
+    ("Myocardium to LV volume, end-systole", "myocardium_to_esv_ratio", None),
 )
 LGE_ROWS = (
     ("LV myocardium", ("lge.myocardium_ml", "lge.myocardium_g")),
@@ -70,6 +77,7 @@ LGE_ROWS = (
     ("No-reflow", ("lge.no_reflow_ml", "lge.no_reflow_g", "lge.no_reflow_percent")),
 )
 T2_ROWS = (("Edema, infarct included", ("t2.edema_ml", "t2.edema_g", "t2.edema_percent")),)
+"""The salvage index stands below them, apart: it is for research only."""
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,23 @@
 """The systems by name. Their modules, and torch with them, are imported only when one is asked for."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from types import ModuleType
 
 from myoscope.errors import InputError
+from myoscope.study import Role
+from myoscope.volume import Volume
 
 MODULES = {
+    "acdc-multitask": "myoscope.systems.acdc_multitask",
+    "cascade": "myoscope.systems.cascade",
     "compact-cine": "myoscope.systems.compact",
     "compact-lge": "myoscope.systems.compact",
+    "compact-myops": "myoscope.systems.compact_myops",
     "doc-net": "myoscope.systems.doc_net",
     "doc-net-segmentation": "myoscope.systems.doc_net_segmentation",
+    "myops-ensemble": "myoscope.systems.myops_ensemble",
 }
 
 
@@ -20,12 +26,14 @@ class Classification:
     """What a system that classifies makes of a study.
 
     `probabilities` has every class, in the data set's order. `evidence` has for each input its name, its value and what
-    it adds to the log-odds of the predicted class, where the model can tell. `notes` are whole sentences.
+    it adds to the log-odds of the predicted class, where the model can tell. `notes` are whole sentences. `labels` are
+    for a look at what the model saw, and never measured.
     """
 
     probabilities: Mapping[str, float]
     evidence: tuple[tuple[str, float, float], ...] = ()
     notes: tuple[str, ...] = ()
+    labels: Mapping[Role, Volume] = field(default_factory=dict)
 
     @property
     def prediction(self) -> str:

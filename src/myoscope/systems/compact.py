@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -61,6 +62,21 @@ class Recipe:
     seed: int = 0
 
 
+MILD = Strength(
+    shift_mm=20.0,
+    anywhere=0.1,
+    rotation_degrees=20.0,
+    scale=(0.85, 1.2),
+    elastic_mm=2.0,
+    gamma=0.3,
+    contrast=0.2,
+    noise=0.04,
+    shading=0.4,
+    spike=0.06,
+    lone_slice=0.05,
+)
+"""Two cores do not come to the point of overfitting: with more than this, training cases scored like test cases."""
+
 _ANATOMY = (Structure.BACKGROUND, Structure.LV, Structure.MYOCARDIUM, Structure.RV)
 
 RECIPES = {
@@ -71,7 +87,8 @@ RECIPES = {
         dict.fromkeys((Structure.INFARCT, Structure.NO_REFLOW, Structure.EDEMA), Structure.MYOCARDIUM),
         spacing_mm=1.5,
         phantoms=100,
-        phantom_share=0.25,
+        phantom_share=0.2,
+        strength=MILD,
     ),
     "compact-lge": Recipe(
         "compact-lge",
@@ -79,8 +96,9 @@ RECIPES = {
         (*_ANATOMY[:3], Structure.INFARCT, Structure.NO_REFLOW, Structure.RV),
         {Structure.EDEMA: Structure.MYOCARDIUM},
         spacing_mm=1.4,
-        phantoms=200,
-        phantom_share=0.4,
+        phantoms=100,
+        phantom_share=0.15,
+        strength=MILD,
         smallest_ml={Structure.NO_REFLOW: 1.0, Structure.INFARCT: 3.0},
         start_from="compact-cine",
     ),
@@ -118,7 +136,7 @@ class Model:
         labels, distances = [], []
         sums, counts = np.zeros(len(codes)), np.zeros(len(codes))
         for frame in series.image.frames:
-            shares, far = self._shares(frame, series.image)
+            shares, far = self.shares(frame, series.image)
             found = codes[shares.argmax(1).numpy(force=True)]
             found = drop_traces(keep_heart(found), self.recipe.smallest_ml, series.image.voxel_ml)
             for i, code in enumerate(codes):
@@ -136,26 +154,14 @@ class Model:
         volume = series.image.with_voxels(voxels)
         return Prediction(volume, raw, np.stack(distances), right, known["unusual_distance"])
 
-    def _shares(self, frame: np.ndarray, grid: Volume) -> tuple[Tensor, np.ndarray]:
+    def shares(self, frame: np.ndarray, grid: Volume) -> tuple[Tensor, np.ndarray]:
         """Class probabilities (Z, C, Y, X) of one frame (Z, Y, X), and each slice's distance from training's."""
         device = next(self.network.parameters()).device
         in_plane = grid.spacing_mm[1:]
         slices = normalise(torch.from_numpy(frame.astype(np.float32)).to(device))
         slices = resample_slices(slices, in_plane, self.recipe.spacing_mm)
-        height, width = slices.shape[1:]
-        m = self.network.multiple
-        slices = F.pad(slices, (m, m + -width % m, m, m + -height % m))
         stack = torch.stack([torch.cat([slices[:1], slices[:-1]]), slices, torch.cat([slices[1:], slices[-1:]])], 1)
-        shares, distances = [], []
-        with torch.inference_mode():
-            for part in stack.split(SLICES_AT_ONCE):
-                features, logits = self.look(part)
-                logits = logits[:, :, m : m + height, m : m + width]
-                logits = F.interpolate(logits, frame.shape[1:], mode="bilinear", align_corners=False)
-                shares.append(logits.softmax(1))
-                far = self.familiar.distance(features) if self.familiar else features[:, 0] * torch.nan
-                distances.append(far.numpy(force=True))
-        return torch.cat(shares), np.concatenate(distances)
+        return shares_of(self, stack, frame.shape[1:])
 
     def look(self, stack: Tensor) -> tuple[Tensor, Tensor]:
         """Features of the heart (B, C) and logits (B, classes, H, W) of slices with their neighbours (B, 3, H, W)."""
@@ -165,10 +171,14 @@ class Model:
 
     def save(self, path: Path, card: dict) -> None:
         """Write the weights (float16 safetensors) and the card (json) beside them."""
+        write_weights(path, self.tensors(), card)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What `of` makes the model from again, with a card of its `system` and `widths`."""
         tensors = half(self.network.state_dict())
         if self.familiar:
             tensors |= {"familiar.mean": self.familiar.mean, "familiar.whitening": self.familiar.whitening}
-        write_weights(path, tensors, card)
+        return tensors
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> "Model":
@@ -179,13 +189,39 @@ class Model:
         """
         with refusing(path, "a compact model"):
             card, tensors, sha256 = read_weights(path)
-            recipe = RECIPES[card["system"]]
-            network = UNet(3, len(recipe.classes), tuple(card["widths"]))
-            known = [tensors.pop(f"familiar.{k}", None) for k in ("mean", "whitening")]
-            load_into(network, tensors)
+            return cls.of(card, tensors, device, sha256)
+
+    @classmethod
+    def of(cls, card: dict, tensors: dict[str, Tensor], device: str, sha256: str | None = None) -> "Model":
+        """The model from its card and its tensors (float32).
+
+        Raises:
+            ValueError, KeyError, RuntimeError: they do not fit each other.
+        """
+        recipe = RECIPES[card["system"]]
+        network = UNet(3, len(recipe.classes), tuple(card["widths"]))
+        known = [tensors.pop(f"familiar.{k}", None) for k in ("mean", "whitening")]
+        load_into(network, tensors)
         network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         familiar = Familiar(known[0], known[1]) if known[0] is not None and known[1] is not None else None
         return cls(recipe, network, familiar, card, sha256)
+
+
+def shares_of(model: Any, stack: Tensor, size: tuple[int, ...]) -> tuple[Tensor, np.ndarray]:
+    """Class probabilities (Z, C, *size) of a model's input slices (Z, channels, H, W), and their distances (Z,)."""
+    height, width = stack.shape[2:]
+    m = model.network.multiple
+    stack = F.pad(stack, (m, m + -width % m, m, m + -height % m))
+    shares, distances = [], []
+    with torch.inference_mode():
+        for part in stack.split(SLICES_AT_ONCE):
+            features, logits = model.look(part)
+            logits = logits[:, :, m : m + height, m : m + width]
+            logits = F.interpolate(logits, list(size), mode="bilinear", align_corners=False)
+            shares.append(logits.softmax(1))
+            far = model.familiar.distance(features) if model.familiar else features[:, 0] * torch.nan
+            distances.append(far.numpy(force=True))
+    return torch.cat(shares), np.concatenate(distances)
 
 
 def keep_heart(labels: np.ndarray) -> np.ndarray:

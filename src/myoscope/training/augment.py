@@ -110,11 +110,22 @@ def apply(draw: Draw, images: Tensor, labels: Tensor, crop: int, rng: torch.Gene
     Returns:
         Images (B, C, crop, crop) and labels (B, crop, crop), int64.
     """
-    n, size = len(images), (crop, crop)
-    grid = F.affine_grid(draw.affine, [n, 1, *size], align_corners=False)
-    grid = grid + F.interpolate(draw.elastic, size, mode="bicubic", align_corners=True).movedim(1, -1)
+    grid = sampling_grid(draw, crop)
     pixels = F.grid_sample(images, grid, align_corners=False)
     codes = F.grid_sample(labels[:, None].float(), grid, mode="nearest", align_corners=False)[:, 0].long()
+    return recolour(draw, pixels, rng), codes
+
+
+def sampling_grid(draw: Draw, crop: int) -> Tensor:
+    """Where the pixels of the crops come from, (B, crop, crop, 2), as `grid_sample` has it."""
+    grid = F.affine_grid(draw.affine, [len(draw.affine), 1, crop, crop], align_corners=False)
+    return grid + F.interpolate(draw.elastic, (crop, crop), mode="bicubic", align_corners=True).movedim(1, -1)
+
+
+def recolour(draw: Draw, pixels: Tensor, rng: torch.Generator) -> Tensor:
+    """Change the brightness and sharpness of crops (B, C, crop, crop); `rng` as for `apply`."""
+    crop = pixels.shape[-1]
+    size = (crop, crop)
     small = F.interpolate(F.avg_pool2d(pixels, 2), size, mode="bilinear", align_corners=False)
     pixels = torch.lerp(pixels, small, draw.low_resolution)
     pixels = torch.lerp(pixels, F.avg_pool2d(pixels, 3, 1, 1), draw.blur)
@@ -126,7 +137,7 @@ def apply(draw: Draw, images: Tensor, labels: Tensor, crop: int, rng: torch.Gene
     y, x = torch.meshgrid(*[torch.arange(crop, device=pixels.device)] * 2, indexing="ij")
     pixels = pixels + amplitude * torch.cos(2 * torch.pi * (waves[0] * x + waves[1] * y))
     noise = torch.randn(pixels.shape, generator=rng, device=pixels.device)
-    return pixels + noise * draw.noise, codes  # fmt: skip
+    return pixels + noise * draw.noise
 
 
 def batch(

@@ -178,7 +178,12 @@ def load_state(
         i, name = key.split(".")
         state.setdefault(int(i), {})[name] = tensor
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
-    with safe_open(path, "pt") as file:
+    return progress_of(folder)
+
+
+def progress_of(folder: Path) -> tuple[int, float]:
+    """Steps and seconds that the run in a folder has made, as of its last checkpoint."""
+    with safe_open(folder / "state.safetensors", "pt") as file:
         progress = json.loads(file.metadata()["progress"])
     return progress["step"], progress["seconds"]
 

@@ -68,6 +68,7 @@ class SliceSet:
 
     `images` and `labels` are (N, CANVAS, CANVAS), uint8; `neighbours` (N, 3) are the indices of the slice before, the
     slice itself and the slice after (itself again at the ends); `centres` (N, 2) the heart's centre (y, x) in pixels;
+    (of several sequences, see `augment_sequences`, there are more images than labels: `neighbours` says which show it)
     `merges` (N, C, C) move the probability of classes that a case does not draw into the class drawn there;
     `weights` (N,) say how often a slice is drawn.
     """
@@ -108,15 +109,15 @@ def collect(
                 continue
             labels = case.labels[series.role]
             for image, codes in zip(series.image.frames, labels.frames, strict=True):
-                part = _one_frame(series.image, image, codes, classes, stand_ins, spacing_mm)
+                part = one_frame(series.image, image, codes, classes, stand_ins, spacing_mm)
                 n = len(part[0])
-                merge = _merge_matrix(case.drawn_as, classes).expand(n, -1, -1)
+                merge = merge_matrix(case.drawn_as, classes).expand(n, -1, -1)
                 parts.append((*part[:2], part[2] + start, part[3], merge, torch.full((n,), weight)))
                 start += n
     return SliceSet(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
-def _one_frame(
+def one_frame(
     grid: Volume,
     image: np.ndarray,
     codes: np.ndarray,
@@ -124,6 +125,7 @@ def _one_frame(
     stand_ins: dict[Structure, Structure],
     spacing_mm: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Images, labels, neighbours and centres of one frame's slices, as in `SliceSet`; arguments as for `collect`."""
     in_plane = grid.spacing_mm[1:]
     pixels = resample_slices(normalise(torch.from_numpy(image.astype(np.float32))), in_plane, spacing_mm)
     indices = resample_labels(class_indices(codes, classes, stand_ins), in_plane, spacing_mm)
@@ -145,7 +147,7 @@ def class_indices(
     return table[codes]
 
 
-def _merge_matrix(drawn_as: Mapping[Structure, Structure], classes: tuple[Structure, ...]) -> Tensor:
+def merge_matrix(drawn_as: Mapping[Structure, Structure], classes: tuple[Structure, ...]) -> Tensor:
     """(C, C) matrix that adds the probability of an undrawn class to the class drawn in its place."""
     merge = torch.eye(len(classes))
     for undrawn, drawn in drawn_as.items():

@@ -26,6 +26,11 @@ def weights_of(system: str) -> Path:
     return path
 
 
+def is_installed(system: str) -> bool:
+    """Whether a system's weights are installed."""
+    return (FOLDER / f"{system}.safetensors").is_file()
+
+
 def write_weights(path: Path, tensors: Mapping[str, Any], card: Mapping[str, Any]) -> None:
     """Write tensors (safetensors), and their card (json) beside them."""
     from safetensors.torch import save

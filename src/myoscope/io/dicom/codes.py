@@ -58,6 +58,7 @@ SEGMENTS = {
 }
 """Category, type and anatomic region of the segment of each structure."""
 
+RATIO = Code("1", "UCUM", "no units")
 _UNITS = {
     "_ml": Code("ml", "UCUM", "ml"),
     "_ml_m2": Code("ml/m2", "UCUM", "ml/m2"),
@@ -69,8 +70,8 @@ _UNITS = {
     "_l_min": Code("l/min", "UCUM", "l/min"),
     "_l_min_m2": Code("l/min/m2", "UCUM", "l/min/m2"),
     "_bpm": Code("{H.B.}/min", "UCUM", "BPM"),
+    "_ratio": RATIO,
 }
-RATIO = Code("1", "UCUM", "no units")
 
 
 def unit_of(field: str) -> Code:
@@ -122,6 +123,8 @@ GROUPS = (
             "sv_index_ml_m2": Code("277381004", "SCT", "Stroke Index"),
             "cardiac_output_l_min": Code("82799009", "SCT", "Cardiac Output"),
             "cardiac_index_l_min_m2": Code("54993008", "SCT", "Cardiac Index"),
+            "edv_to_rv_ratio": own("LV_TO_RV_ED", "Ratio of LV to RV volume, end-diastole"),
+            "esv_to_rv_ratio": own("LV_TO_RV_ES", "Ratio of LV to RV volume, end-systole"),
         },
         (Structure.LV,),
         (Role.CINE,),
@@ -134,6 +137,11 @@ GROUPS = (
             "mass_g": Code("18087-7", "LN", "Left Ventricle Mass"),
             "mass_index_g_m2": own("LV_MASS_INDEX", "Left ventricular mass index"),
             "wall_thickness_max_mm": own("MAX_ED_WALL", "Largest end-diastolic wall thickness"),
+            "wall_thickness_max_es_mm": own("MAX_ES_WALL", "Largest end-systolic wall thickness"),
+            "myocardium_ed_ml": own("MYO_ED_VOLUME", "End-diastolic volume of the LV myocardium"),
+            "myocardium_es_ml": own("MYO_ES_VOLUME", "End-systolic volume of the LV myocardium"),
+            "myocardium_to_edv_ratio": own("MYO_TO_LV_ED", "Ratio of LV myocardium to cavity, end-diastole"),
+            "myocardium_to_esv_ratio": own("MYO_TO_LV_ES", "Ratio of LV myocardium to cavity, end-systole"),
         },
         LV_WALL,
         (Role.CINE, Role.BSSFP),
@@ -200,6 +208,7 @@ SEGMENT_NAMES = {
     "wall_thickening_percent": (own("THICKENING", "Systolic wall thickening"), WALL_DISTANCE, None),
     "scar_percent": (own("SEGMENT_SCAR", "Share of the segment that is scar"), None, None),
     "transmurality_percent": (own("TRANSMURALITY", "Transmurality of scar"), None, None),
+    "edema_percent": (own("SEGMENT_EDEMA", "Share of the segment that is edema, scar included"), None, None),
 }
 """Concept, method and phase of each measurement of an AHA segment."""
 

@@ -1,0 +1,183 @@
+"""Scar and edema on MyoPS: the ensemble's variants and compact-myops with every subset of the sequences, per case.
+
+Of `myops-ensemble` RUNS holds VARIANT/fold-K, of `compact-myops` fold-K; the ensemble's page has both, compact-myops's
+from RUNS/compact-myops or, where that is not there, from the folder of this name beside RUNS.
+"""
+
+import csv
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from myoscope.errors import InputError
+from myoscope.evaluate.crossval import _refuse_segmentations, read_cases, train_folds, weights_path
+from myoscope.evaluate.folds import FOLDS
+from myoscope.evaluate.metrics import dice
+from myoscope.evaluate.myops_ensemble_page import results_page, write_boxes
+from myoscope.files import write_whole
+from myoscope.io.nifti import shown
+from myoscope.labels import SCAR, Structure
+from myoscope.measure.scar import EDEMA
+from myoscope.study import Case, Role, Series
+from myoscope.systems import system_module
+from myoscope.training.loop import Budget
+
+__all__ = ["evaluate", "train_folds"]
+
+COMPACT = "compact-myops"
+SEQUENCES = (Role.BSSFP, Role.LGE, Role.T2)
+REGIONS: dict[str, tuple[Structure, ...]] = {"scar": SCAR, "scar + edema": EDEMA}
+"""What the MyoPS challenge scores."""
+
+TRAINED_HERE = ("small-unet", "small-direct", "small", "small-swapped", "small-both")
+"""Variants that `evaluate --minutes` trains where they are missing; of the published size only what RUNS holds."""
+
+
+def evaluate(
+    system: str,
+    roots: Sequence[Path],
+    runs: Path,
+    minutes: float | None,
+    folds: int,
+    segmentations: Path | None,
+    device: str,
+    progress: Callable[[str], None] = lambda _: None,
+) -> str:
+    """Cross-validate by patient; arguments as for `crossval.evaluate`; minutes are for a fold of a variant.
+
+    Writes RUNS/scores.csv, results.json and SYSTEM-boxes.svg, and gives the page back.
+    """
+    _refuse_segmentations(system, segmentations)
+    names = [COMPACT] if system == COMPACT else [f"{system}.{variant}" for variant in TRAINED_HERE]
+    if minutes is not None:
+        for name in names:
+            progress(f"{name}: training what is missing")
+            train_folds(name, roots, range(folds), Budget(minutes=minutes), runs, None, device)
+    cases = [case for case in read_cases(roots) if set(SEQUENCES) <= set(case.labels)]
+    if not cases:
+        raise InputError(f"expected cases with labelled bSSFP, LGE and T2 for {system}, found none; add MyoPS")
+    if system == COMPACT:
+        places = [(COMPACT, runs)]
+    else:
+        beside = runs / COMPACT if (runs / COMPACT).is_dir() else runs.parent / COMPACT
+        places = [(name, runs) for name in system_module(system).RECIPES] + [(COMPACT, beside)]
+    scored = [score(name, cases, folder, folds, device, progress) for name, folder in places]
+    rows = [row for found, _ in scored for row in found]
+    if not rows:
+        raise InputError(f"{shown(runs)}: expected trained folds, found none; add --minutes to train them")
+    cards = {name: found for (name, _), (_, found) in zip(places, scored, strict=True) if found}
+    with (runs / "scores.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    summary = summarise(rows)
+    used = sorted({row["fold"] for row in rows})
+    write_whole(runs / "results.json", json.dumps({"folds": used, "scores": for_card(system, summary)}, indent=1))
+    write_boxes(rows, runs / f"{system}-boxes.svg")
+    absent = [name for name, _ in places if name not in cards]
+    return results_page(system, [root.name for root in roots], summary, cards, absent)
+
+
+def score(
+    name: str, cases: Sequence[Case], runs: Path, folds: int, device: str, progress: Callable[[str], None]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Scores of the cases by models that have not seen them, and the cards of the folds that were there.
+
+    What a fold was trained on is read from its `cases.json`, however the folds were dealt.
+    """
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    cards = []
+    for fold in range(folds):
+        weights = weights_path(name, fold, runs)
+        if not weights.exists():
+            continue
+        seen = set(json.loads((weights.parent / "cases.json").read_text()))
+        progress(f"{name}: scoring fold {fold + 1} of {FOLDS}")
+        for row in _score_fold(name, [case for case in cases if case.id not in seen], fold, weights, device):
+            rows.setdefault((row["sequences"], row["case"]), row)
+        cards.append(json.loads(weights.with_suffix(".json").read_text()))
+    return list(rows.values()), cards
+
+
+def _score_fold(name: str, cases: Sequence[Case], fold: int, weights: Path, device: str) -> list[dict[str, Any]]:
+    """One row a case and subset of sequences; kept beside the weights."""
+    path = weights.with_name("scores.json")
+    if path.exists() and path.stat().st_mtime >= weights.stat().st_mtime:
+        kept = json.loads(path.read_text())
+        if {row["case"] for row in kept} == {case.id for case in cases}:
+            return kept
+    model = system_module(name).Model.load(weights, device)
+    rows = []
+    for case in cases:
+        for roles in subsets() if name == COMPACT else [SEQUENCES]:
+            kept_series = tuple(series for series in case.study.series if series.role in roles)
+            rows.append(_score_case(name, model, case, roles, kept_series) | {"fold": fold + 1})
+    write_whole(path, json.dumps(rows, indent=1))
+    return rows
+
+
+def _score_case(
+    name: str, model: Any, case: Case, roles: tuple[Role, ...], series: tuple[Series, ...]
+) -> dict[str, Any]:
+    ((role, found),) = model.predict(replace(case.study, series=series)).items()
+    truth = case.labels[role]
+    row: dict[str, Any] = {"system": name, "sequences": names_of(roles), "data": case.data_set, "case": case.id}
+    for region, structures in REGIONS.items():
+        a, b = np.isin(found.voxels, structures), np.isin(truth.voxels, structures)
+        share = dice(a, b)
+        row |= {f"{region} dice": share, f"{region} jaccard": share / (2 - share)}
+        row |= {f"{region} ml": float(a.sum()) * found.voxel_ml, f"{region} true ml": float(b.sum()) * truth.voxel_ml}
+    return row
+
+
+def subsets() -> list[tuple[Role, ...]]:
+    """All non-empty subsets of the three sequences, the whole first."""
+    return [roles for n in (3, 2, 1) for roles in combinations(SEQUENCES, n)]
+
+
+def names_of(roles: Sequence[Role]) -> str:
+    """Sequences as they are written.
+
+    >>> names_of([Role.BSSFP, Role.T2])
+    'bSSFP + T2'
+    """
+    return " + ".join({"bssfp": "bSSFP"}.get(role, role.upper()) for role in roles)
+
+
+def summarise(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Mean and standard deviation over the cases, of every system and subset of sequences."""
+    result = []
+    for system, sequences in dict.fromkeys((row["system"], row["sequences"]) for row in rows):
+        these = [row for row in rows if (row["system"], row["sequences"]) == (system, sequences)]
+        entry: dict[str, Any] = {"system": system, "sequences": sequences, "n": len(these)}
+        for region in REGIONS:
+            for score_name in ("dice", "jaccard"):
+                values = np.array([row[f"{region} {score_name}"] for row in these])
+                entry[f"{region} {score_name}"] = [float(values.mean()), float(values.std())]
+            errors = [abs(row[f"{region} ml"] - row[f"{region} true ml"]) for row in these]
+            entry[f"{region} error ml"] = float(np.mean(errors))
+        result.append(entry)
+    return result
+
+
+def for_card(system: str, summary: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A system's part of the summary as `crossval` writes it, for the card of weights that are trained on all cases."""
+    return [
+        {
+            "data": "myops",
+            "phase": "",
+            "region": f"{region} from {entry['sequences']}{entry['system'].removeprefix(system).replace('.', ', ')}",
+            "n": entry["n"],
+            "dice": entry[f"{region} dice"][0],
+            "dice_sd": entry[f"{region} dice"][1],
+            "volume_error_ml": entry[f"{region} error ml"],
+        }
+        for entry in summary
+        if entry["system"].partition(".")[0] == system
+        for region in REGIONS
+    ]

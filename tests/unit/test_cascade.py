@@ -1,0 +1,354 @@
+"""The cascade: that it goes on from its first stage, trains, resumes and is evaluated; on phantoms and by hand."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from myoscope.datasets.phantom import TRAINING, draw, sample
+from myoscope.errors import InputError
+from myoscope.evaluate import cascade as evaluation
+from myoscope.evaluate import cascade_train, crossval
+from myoscope.evaluate.cascade_page import results_page
+from myoscope.evaluate.metrics import border_hausdorff_mm
+from myoscope.labels import Structure
+from myoscope.networks.stack_unet import LEAST_PRIOR, StackUNet
+from myoscope.study import Case, Role
+from myoscope.systems import cascade, compact
+from myoscope.systems.cascade import RECIPES, Model, one_wall, prior_of, spread
+from myoscope.training.loop import Budget
+from myoscope.training.slices import CANVAS
+from myoscope.training.stacks import Spoil, batch, spoilt, with_background
+from myoscope.volume import Volume
+
+TINY = dataclasses.replace(RECIPES["cascade.small"], widths=(4, 8), crop=32, view=64, batch=2)
+
+
+@pytest.fixture(scope="module")
+def cases() -> list[Case]:
+    found = [draw(sample(seed, TRAINING, ("MINF", "NOR")[seed % 2]), (Role.LGE,), frames=1) for seed in range(5)]
+    return [dataclasses.replace(_cropped(c), group=("pathological", "normal")[i % 2]) for i, c in enumerate(found)]
+
+
+def _cropped(case: Case) -> Case:
+    """Five slices of a case, close around the heart: little to compute."""
+    series, labels = case.study.series[0], case.labels[Role.LGE]
+    y, x = (int(c) for c in np.argwhere(labels.frames[0] > 0).mean(0)[1:])
+    window = (slice(2, 7), slice(max(0, y - 48), y + 48), slice(max(0, x - 48), x + 48))
+    image, codes = (Volume(v.frames[0][window].copy(), v.affine) for v in (series.image, labels))
+    study = dataclasses.replace(case.study, series=(dataclasses.replace(series, image=image),))
+    return dataclasses.replace(case, study=study, labels={Role.LGE: codes})
+
+
+@pytest.fixture(scope="module")
+def first() -> compact.Model:
+    return compact.Model.load(crossval.weights_of("compact-lge"))
+
+
+@pytest.fixture(scope="module")
+def stacks(cases: list[Case], first: compact.Model) -> cascade.StackSet:
+    return cascade._stacks(TINY, cases[:2], first, None)
+
+
+def test_an_untrained_second_stage_says_what_the_first_said() -> None:
+    network = StackUNet(3, (4, 8)).eval()
+    prior = torch.rand(5, 3, 16, 16).softmax(1)
+    found = network(torch.cat([torch.rand(5, 1, 16, 16), prior], 1), torch.tensor([0, 0, 0, 1, 1]))[0]
+    assert torch.allclose(found, prior.clamp(min=LEAST_PRIOR).log())
+
+
+def test_stacks_do_not_see_each_other() -> None:
+    torch.manual_seed(0)
+    network = StackUNet(3, (4, 8, 8)).eval()
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
+            torch.nn.init.kaiming_normal_(layer.weight)
+    x = torch.rand(5, 4, 16, 16)
+    together = network(x, torch.tensor([0, 0, 0, 1, 1]))[0]
+    alone = network(x[3:], torch.tensor([7, 7]))[0]
+    assert torch.allclose(together[3:], alone, atol=1e-5)
+    joined = network(x, torch.zeros(5, dtype=torch.long))[0]
+    assert not torch.allclose(joined[3], alone[0], atol=1e-3)
+
+
+@pytest.mark.parametrize("along_stack", [False, True])
+def test_published_network_keeps_slices_in_place(along_stack: bool) -> None:
+    from myoscope.networks.dyn_unet import SliceUNet
+
+    torch.manual_seed(0)
+    network = SliceUNet(2, 3, (4, 8, 8), along_stack)
+    x, stacks = torch.rand(5, 2, 16, 16), torch.tensor([0, 0, 1, 1, 1])
+    assert network.train()(x, stacks).shape == (2, 5, 3, 16, 16)
+    found = network.eval()(x, stacks)
+    assert found.shape == (1, 5, 3, 16, 16)
+    if not along_stack:
+        assert torch.allclose(found[:, 3], network(x[3:4], stacks[:1])[:, 0], atol=1e-4)
+
+
+def test_a_batch_fits_together(stacks: cascade.StackSet) -> None:
+    assert stacks.priors is not None
+    assert len(stacks.starts) == 3
+    assert stacks.priors.shape == (len(stacks.slices.images), 4, CANVAS, CANVAS)
+    inputs, labels, merges, number = batch(stacks, 3, 4, 64, 1.4, TINY.strength, 1.0, Spoil(0, 0, 0, 0), 5)
+    assert torch.bincount(number).tolist() == [4, 4, 4]
+    assert inputs.shape == (12, 6, 64, 64)
+    assert merges.shape == (12, 5, 5)
+    assert torch.allclose(inputs[:, 1:].sum(1), torch.ones(12, 64, 64), atol=0.02)
+    wall, said = labels == Structure.MYOCARDIUM, inputs[:, 1:].argmax(1) == Structure.MYOCARDIUM
+    assert 2 * (wall & said).sum() / (wall.sum() + said.sum()) > 0.6  # image, prior and labels were moved alike
+    again = batch(stacks, 3, 4, 64, 1.4, TINY.strength, 1.0, Spoil(0, 0, 0, 0), 5)
+    assert torch.equal(inputs, again[0])
+
+
+def test_spoilt_priors_are_probabilities() -> None:
+    priors = with_background(torch.rand(6, 2, 9, 9) / 2)
+    number, rng = torch.tensor([0, 0, 1, 1, 1, 2]), torch.Generator().manual_seed(0)
+    for spoil in (Spoil(), Spoil(1, 0, 0, 0), Spoil(0, 0, 1, 0), Spoil(0, 0, 0, 1)):
+        assert torch.allclose(spoilt(priors, number, spoil, rng).sum(1), torch.ones(6, 9, 9), atol=1e-5)
+    assert torch.allclose(spoilt(priors, number, Spoil(1, 0, 0, 0), rng), torch.tensor(1 / 3))
+    assert torch.equal(spoilt(priors, number, Spoil(0, 0, 0, 0), rng), priors)
+
+
+def test_rv_is_left_to_the_first_stage() -> None:
+    known = (Structure.BACKGROUND, Structure.LV, Structure.RV)
+    first = torch.tensor([0.2, 0.5, 0.3]).reshape(1, 3, 1, 1)
+    assert prior_of(first, known, known[:2]).flatten().tolist() == pytest.approx([0.5, 0.5])
+    second = torch.tensor([0.8, 0.2]).reshape(1, 2, 1, 1)
+    assert spread(second, first, known, known[:2]).flatten().tolist() == pytest.approx([0.32, 0.2, 0.48])
+
+
+def test_scar_away_from_the_wall_is_ruled_out() -> None:
+    labels = np.zeros((1, 8, 8), np.uint8)
+    labels[0, 1:4, 1:4] = Structure.MYOCARDIUM
+    labels[0, 2, 2] = Structure.LV
+    labels[0, 6, 6] = Structure.INFARCT
+    labels[0, 6, 1] = Structure.RV
+    found = one_wall(labels)
+    assert found[0, 6, 6] == Structure.BACKGROUND
+    assert (found != labels).sum() == 1
+
+
+def test_untrained_cascade_draws_as_its_first_stage(first: compact.Model, cases: list[Case]) -> None:
+    model = Model(TINY, cascade.build(TINY, TINY.widths), first)
+    image = cases[0].study.series[0].image
+    one, two, _ = model.stages(image.frames[0], image)
+    assert two.sum(1).allclose(torch.ones(()), atol=1e-3)
+    assert (one.argmax(1) == two.argmax(1)).float().mean() > 0.99
+    mirrored = model.stages(image.frames[0], image, cascade.MIRRORS)[1]
+    assert mirrored.allclose(two, atol=1e-3)
+
+
+def test_predict_and_analyze_take_one_path(
+    first: compact.Model, cases: list[Case], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from myoscope import analysis
+
+    network = cascade.build(TINY, TINY.widths)
+    torch.nn.init.normal_(network.head.weight, std=0.2)
+    model = Model(TINY, network, first, {"licence": "none"}, "0")
+    monkeypatch.setitem(analysis.SYSTEM_FOR, Role.LGE, "cascade.small")
+    monkeypatch.setattr(analysis, "_model", lambda *_: model)
+    found = analysis.analyze(cases[0].study)
+    assert (found.labels[Role.LGE].voxels == model.predict(cases[0].study)[Role.LGE].voxels).all()
+    assert found.measurements.lge.myocardium_ml
+
+
+def test_chosen_shares_come_with_the_card(first: compact.Model, tmp_path: Path) -> None:
+    model = Model(TINY, cascade.build(TINY, TINY.widths), first)
+    chosen = {"shares": "mean", "smallest_ml": {"infarct": 2.5, "no_reflow": 0.75}}
+    model.save(tmp_path / "w.safetensors", {"chosen": chosen})
+    loaded = Model.load(tmp_path / "w.safetensors")
+    assert loaded.decides == "mean"
+    assert loaded.smallest_ml == {Structure.INFARCT: 2.5, Structure.NO_REFLOW: 0.75}
+    assert loaded.first.sha256 == first.sha256
+
+
+def test_loading_needs_no_training_package(first: compact.Model, tmp_path: Path) -> None:
+    Model(TINY, cascade.build(TINY, TINY.widths), first).save(tmp_path / "w.safetensors", {})
+    code = (
+        "import sys; from pathlib import Path; from myoscope.systems.cascade import Model; "
+        "Model.load(Path(sys.argv[1])); "
+        "print([m for m in ('monai', 'sklearn', 'nibabel', 'pydicom') if m in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code, tmp_path / "w.safetensors"], capture_output=True, text=True)
+    assert found.stdout.strip() == "[]", found.stderr
+
+
+class _KilledError(Exception):
+    pass
+
+
+def test_a_killed_run_goes_on_where_it_was(
+    first: compact.Model, cases: list[Case], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = dataclasses.replace(TINY, optimisation=dataclasses.replace(TINY.optimisation, checkpoint_seconds=0.0))
+    whole = cascade.train(recipe, cases[:2], Budget(steps=4), tmp_path / "whole", first=first)
+    plain, steps = cascade._loss, []
+
+    def dying(*args: object) -> object:
+        loss_of = plain(*args)
+
+        def die(network: torch.nn.Module, step: int) -> torch.Tensor:
+            if step == 2 and len(steps) == 2:
+                raise _KilledError
+            steps.append(step)
+            return loss_of(network, step)
+
+        return die
+
+    monkeypatch.setattr(cascade, "_loss", dying)
+    with pytest.raises(_KilledError):
+        cascade.train(recipe, cases[:2], Budget(steps=4), tmp_path / "killed", first=first)
+    steps.append(-1)
+    resumed = cascade.train(recipe, cases[:2], Budget(steps=4), tmp_path / "killed", first=first)
+    assert steps == [0, 1, -1, 2, 3]
+    for a, b in zip(whole.network.state_dict().values(), resumed.network.state_dict().values(), strict=True):
+        assert torch.allclose(a, b, atol=1e-6)
+
+
+@pytest.fixture
+def firsts(first: compact.Model, tmp_path: Path) -> Path:
+    """Runs of compact-lge: the installed model in every fold."""
+    for k in (*range(5), None):
+        path = crossval.weights_path("compact-lge", k, tmp_path / "firsts")
+        path.parent.mkdir(parents=True)
+        first.save(path, {k: first.card[k] for k in ("system", "widths", "started_from")})
+    return tmp_path / "firsts"
+
+
+def test_folds_train_and_are_evaluated(
+    cases: list[Case], firsts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(RECIPES, "cascade.small", TINY)
+    monkeypatch.setattr(crossval, "read_cases", lambda _: cases)
+    runs, budget = tmp_path / "runs", Budget(steps=1)
+    with pytest.raises(InputError, match="--segmentations"):
+        evaluation.train_folds("cascade.small", [], [0], budget, runs, None, "cpu")
+    with pytest.raises(InputError, match="expected trained folds"):
+        evaluation.evaluate("cascade", [], runs, None, 5, None, "cpu")
+    evaluation.train_folds("cascade.small", [], [0, None], budget, runs, firsts, "cpu")
+    assert len(list(runs.glob("priors-*.npz"))) == 1
+    text = evaluation.evaluate("cascade", [Path("emidec")], runs, None, 5, None, "cpu")
+    assert "Folds 1 of 5 only" in text
+    assert "`cascade.published`, the paper's own recipe, was not run" in text
+    assert "5 SD above remote" in text
+    assert (runs / "cascade-boxes.svg").exists()
+    assert "expert" in (runs / "cascade-worst.html").read_text()
+    card = json.loads((runs / "small" / "all" / "cascade.small.json").read_text())
+    assert card["chosen"] == json.loads((runs / "small" / "chosen.json").read_text())
+    assert card["cross_validation"]["folds"] == [1]
+    assert card["trained_on"] == {cases[0].data_set: 5}
+
+
+def test_published_trains_its_own_first_stage(
+    cases: list[Case], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("cascade.published", "cascade.published-2d"):
+        small = dataclasses.replace(RECIPES[name], widths=(4, 8, 8), crop=32, view=64, batch=2)
+        monkeypatch.setitem(RECIPES, name, small)
+    path = cascade_train.train_fold("cascade.published", cases, 0, Budget(steps=1), tmp_path, None, "cpu")
+    assert len(list(tmp_path.glob("published-2d/fold-*/cascade.published-2d.safetensors"))) == 5
+    model = Model.load(path)
+    assert model.first.recipe.name == "cascade.published-2d"
+    found = model.predict(cases[0].study)[Role.LGE]
+    assert found.voxels.shape == cases[0].study.series[0].image.voxels.shape
+
+
+def test_out_of_fold_priors_are_by_models_that_have_not_seen_the_case(
+    cases: list[Case], firsts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(cascade_train, "first_of", lambda _recipe, fold, *_: fold)
+
+    def note(_recipe: object, fold: int, series: object) -> torch.Tensor:
+        asked.append((fold, next(case.id for case in cases if series is case.study.series[0])))
+        return torch.zeros(1, 4, 2, 2, dtype=torch.uint8)
+
+    monkeypatch.setattr(cascade_train, "prior_on_canvas", note)
+    cascade_train.out_of_fold(TINY, cases, firsts, tmp_path, "cpu")
+    folds = dict(zip([case.id for case in cases], crossval.fold_of(cases), strict=True))
+    assert sorted(asked) == sorted((folds[case.id], case.id) for case in cases)
+
+
+def test_first_stage_of_other_folds_is_refused(cases: list[Case], firsts: Path) -> None:
+    (firsts / "fold-2" / "scores.json").write_text('[{"case": "someone else"}]')
+    with pytest.raises(InputError, match="among the cases of this fold"):
+        cascade_train.check_firsts(TINY, cases, firsts)
+    (firsts / "fold-3" / "compact-lge.safetensors").unlink()
+    with pytest.raises(InputError, match="none for fold 3"):
+        cascade_train.check_firsts(TINY, cases, firsts)
+
+
+def test_hausdorff_is_between_borders() -> None:
+    a, b = np.zeros((2, 3, 9, 9), bool)
+    a[:, 1:8, 1:8] = True
+    b[:, 4, 4] = True
+    spacing = (10.0, 1.0, 2.0)
+    assert border_hausdorff_mm(a, b, spacing) == pytest.approx(np.hypot(3, 6))
+    assert border_hausdorff_mm(b, a, spacing) == pytest.approx(np.hypot(3, 6))
+    b = a.copy()
+    b[0] = False
+    assert border_hausdorff_mm(a, b, spacing) == 10.0
+    assert np.isnan(border_hausdorff_mm(a, np.zeros_like(a), spacing))
+
+
+def test_least_volumes_are_chosen_by_official_dice() -> None:
+    def s(ml: float, true_ml: float, dice: float) -> dict[str, float]:
+        of = {"ml": ml, "true ml": true_ml, "dice": dice}
+        return {"myocardium dice": 0.8} | {f"{r} {k}": v for r in ("infarction", "no-reflow") for k, v in of.items()}
+
+    # a false 0.8 ml and a true 2 ml: what is below 1 ml should go, what is above stay
+    plain = {row: {"a": s(0.8, 0.0, 0.0), "b": s(2.0, 2.0, 0.7)} for row in evaluation.STAGES}
+    plain["mean"]["b"] = s(2.0, 2.0, 0.9)
+    found = evaluation.choose(plain, ["a", "b"])
+    assert found["best"] == "mean"
+    assert found["mean"] == {"infarct": 1.0, "no_reflow": 0.0}  # no-reflow goes with its infarct
+    assert evaluation.choose(plain, ["b"])["mean"]["infarct"] == 0.0
+
+
+def test_scores_of_a_case_by_hand(cases: list[Case]) -> None:
+    truth = cases[0].labels[Role.LGE]
+    codes = truth.frames[0].copy()
+    perfect = evaluation.score(codes, cases[0])
+    assert perfect["infarction dice"] == perfect["myocardium dice"] == 1.0
+    assert perfect["myocardium hausdorff_mm"] == 0.0
+    assert perfect["infarction ratio_error_percent"] == 0.0
+    codes[codes == Structure.INFARCT] = Structure.MYOCARDIUM
+    codes[codes == Structure.NO_REFLOW] = Structure.MYOCARDIUM
+    missed = evaluation.score(codes, cases[0])
+    share = perfect["infarction true ml"] / perfect["myocardium true ml"]
+    assert share > 0
+    assert missed["infarction ratio_error_percent"] == pytest.approx(100 * share)
+    assert missed["infarction dice"] == missed["infarct alone dice"] == 0.0
+    assert missed["myocardium dice"] == 1.0
+
+
+def test_page_has_the_papers_numbers_beside_ours() -> None:
+    def s(row: str, fold: int) -> dict[str, object]:
+        found: dict[str, object] = {"row": row, "case": f"c{fold}", "fold": fold, "group": "pathological"}
+        for region in ("LV", "myocardium", "infarction", "no-reflow", "infarct alone"):
+            found |= {f"{region} dice": 0.5, f"{region} ml": 8.0, f"{region} true ml": 10.0}
+            found[f"{region} ratio_error_percent"] = 20.0
+        return found | {"myocardium hausdorff_mm": 9.0, "myocardium hausdorff_mm, axes as released": 11.0}
+
+    scores = [s(row, fold) for row in ("first", "second", "chosen") for fold in range(1, 6)]
+    least = {"infarct": 1.0, "no_reflow": 0.5}
+    part = {
+        "name": "cascade.small",
+        "scores": scores,
+        "choices": {k: {"best": "second", "second": least} for k in range(1, 6)},
+        "ships": {"shares": "second", "smallest_ml": least},
+        "cards": [{"minutes": 12.0, "steps": 3000, "device": "cpu, 2 cores"}],
+        "plain": {"second": {str(i): score for i, score in enumerate(scores[:5])}},
+    }
+    text = results_page([part], ["emidec"])
+    assert "| infarction | Dice % | paper | 61.44 | 72.08 | 81.51 | 68.48 | 76.87 | 72.08 ± 6.90 |" in text
+    assert "| infarction | Dice % | ours | 50.00 | 50.00 | 50.00 | 50.00 | 50.00 | 50.00 ± 0.00 |" in text
+    assert "| myocardium | volume error mm3 | ours | 2000.00 |" in text
+    assert "| infarction | 75 % | 50.0 % | 25.0 |" in text
+    assert "| presence of infarct right | 92 % | 100.0 % | reached |" in text

@@ -1,0 +1,111 @@
+"""The table of scar and edema: who is scored on whom, and what the page says."""
+
+import json
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from myoscope.errors import InputError
+from myoscope.evaluate import evaluation_of
+from myoscope.evaluate import myops_ensemble as evaluation
+from myoscope.evaluate.myops_ensemble_page import PAPER
+from myoscope.labels import Structure
+from myoscope.study import Case, Patient, Role, Series, Study
+from myoscope.volume import Volume, plain_affine
+
+
+def case(name: str) -> Case:
+    codes = np.zeros((2, 10, 10), np.uint8)
+    codes[:, 2:8, 2:8], codes[:, 4:6, 4:6] = Structure.MYOCARDIUM, Structure.LV
+    codes[:, 2:4, 2:6], codes[:, 2:4, 6:8] = Structure.INFARCT, Structure.EDEMA
+    grid = plain_affine((10, 1.5, 1.5))
+    roles = (Role.BSSFP, Role.LGE, Role.T2)
+    images = {role: Volume(codes.astype(np.float32), grid) for role in roles}
+    study = Study(name, Patient(), tuple(Series(role, str(role), image) for role, image in images.items()))
+    return Case(study, {role: image.with_voxels(codes) for role, image in images.items()}, scan=name, data_set="myops")
+
+
+class Half:
+    """Finds half of the scar, and notes which sequences it was given."""
+
+    asked: ClassVar[list[tuple[str, tuple[Role, ...]]]] = []
+
+    @classmethod
+    def load(cls, *_: object) -> "Half":
+        return cls()
+
+    def predict(self, study: Study) -> dict[Role, Volume]:
+        roles = tuple(series.role for series in study.series)
+        self.asked.append((study.id, roles))
+        role = next(role for role in (Role.LGE, Role.T2, Role.BSSFP) if role in roles)
+        codes = study.get(role).image.voxels.astype(np.uint8)
+        codes[:, 2:4, 2:4] = Structure.MYOCARDIUM
+        return {role: study.get(role).image.with_voxels(codes)}
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two folds of compact-myops that left out a and b, and one of `small` that left out a."""
+    Half.asked = []
+    monkeypatch.setattr(evaluation, "system_module", lambda _: type("M", (), {"Model": Half, "RECIPES": VARIANTS}))
+    monkeypatch.setattr(evaluation, "read_cases", lambda _: [case(name) for name in "abc"])
+    runs = tmp_path / "runs"
+    fold(runs / "compact-myops" / "fold-1", "compact-myops", ["b", "c"], {"steps": 900})
+    fold(runs / "compact-myops" / "fold-2", "compact-myops", ["a", "c"], {"steps": 1000})
+    networks = {"unet-lvbp": {"steps": 50, "learning_rate": 0.003, "batch": 8}}
+    fold(runs / "small" / "fold-1", "myops-ensemble.small", ["b", "c"], {"steps": None, "networks": networks})
+    return runs
+
+
+VARIANTS = {f"myops-ensemble.{variant}": None for variant in ("published", "small")}
+
+
+def fold(folder: Path, name: str, seen: list[str], card: dict) -> None:
+    folder.mkdir(parents=True)
+    (folder / f"{name}.safetensors").write_bytes(b"")
+    (folder / "cases.json").write_text(json.dumps(seen))
+    card = {"minutes": 10.0, "device": "cpu, 2 cores", "trained_on": {"myops": 20}} | card
+    (folder / f"{name}.json").write_text(json.dumps(card))
+
+
+def test_every_case_is_scored_once_by_a_model_that_has_not_seen_it(runs: Path) -> None:
+    page = evaluation.evaluate("myops-ensemble", [Path("myops")], runs, None, 5, None, "cpu")
+    compact = [asked for asked in Half.asked if asked[0] == "b"]
+    assert len(compact) == 7 and len(set(compact)) == 7
+    assert len(Half.asked) == 7 + 7 + 1  # a and b by compact-myops, a by small; nobody may score c
+    assert "| compact-myops | bSSFP | 2 | 66.7 ± 0.0 | 80.0 ± 0.0 | 50.0 ± 0.0 | 66.7 ± 0.0 |" in page
+    assert "| paper: whole | bSSFP + LGE + T2 | 20 | 46.8 ± 26.8 | 55.7 ± 18.3 | 34.2 ± 22.2 | 40.5 ± 16.3 |" in page
+    assert "unet-lvbp 50 steps of 8 at 0.003" in page and "900 to 1000 steps" in page
+    assert "Not run: myops-ensemble.published." in page
+    svg = (runs / "myops-ensemble-boxes.svg").read_bytes()
+    again = evaluation.evaluate("myops-ensemble", [Path("myops")], runs, None, 5, None, "cpu")
+    assert (again, (runs / "myops-ensemble-boxes.svg").read_bytes()) == (page, svg)
+    assert len(Half.asked) == 15  # kept beside the weights
+
+
+def test_compact_myops_has_a_page_and_scores_for_its_card(runs: Path) -> None:
+    page = evaluation_of("compact-myops").evaluate(
+        "compact-myops", [Path("myops")], runs / "compact-myops", None, 5, None, "cpu"
+    )
+    assert "paper" not in page
+    assert page.count("| compact-myops | ") == 14
+    kept = json.loads((runs / "compact-myops" / "results.json").read_text())
+    assert kept["folds"] == [1, 2]
+    first = kept["scores"][0]
+    assert (first["region"], first["n"]) == ("scar from bSSFP + LGE + T2", 2)
+    assert first["dice"] == pytest.approx(2 / 3)
+
+
+def test_nothing_trained_and_nothing_to_score_are_said(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="add --minutes"):
+        evaluation.evaluate("compact-myops", [Path("myops")], runs / "small", None, 5, None, "cpu")
+    monkeypatch.setattr(evaluation, "read_cases", lambda _: [])
+    with pytest.raises(InputError, match="add MyoPS"):
+        evaluation.evaluate("compact-myops", [Path("myops")], runs, None, 5, None, "cpu")
+
+
+def test_the_papers_numbers_are_whole() -> None:
+    keys = {"scar dice", "scar + edema dice", "scar jaccard", "scar + edema jaccard"}
+    assert all(set(row) == keys for row in PAPER["rows"].values())
