@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from myoscope import __version__
-from myoscope.systems import MODULES, full_name
+from myoscope.analysis import SYSTEM_FOR
+from myoscope.systems import full_name
 
 ROOT = Path(__file__).parents[2]
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
@@ -30,10 +31,10 @@ def test_the_wheel_holds_what_it_needs(wheel: Path) -> None:
         names = set(archive.namelist())
     info = f"myoscope-{__version__}.dist-info"
     expected = {f"{info}/licenses/LICENSE", f"{info}/licenses/LICENSE-WEIGHTS.md", f"{info}/entry_points.txt"}
-    installed = [full_name(system, None) for system in MODULES]
-    expected |= {f"myoscope/weights/{name}.{kind}" for name in installed for kind in ("safetensors", "json")}
-    expected |= {"myoscope/evaluate/doc_net_paper.json"}
+    expected |= {f"myoscope/weights/{name}.safetensors" for name in {*SYSTEM_FOR.values(), full_name("doc-net", None)}}
     expected |= {f"myoscope/diagnose/{series}.json" for series in ("cine", "lge")}
+    data = [path for kind in ("json", "safetensors") for path in (ROOT / "src").rglob(f"*.{kind}")]
+    expected |= {path.relative_to(ROOT / "src").as_posix() for path in data}
     expected |= {"myoscope/report/templates/report.html.j2", "myoscope/report/templates/style.css"}
     expected |= {path.relative_to(ROOT / "src").as_posix() for path in (ROOT / "src").rglob("*.py")}
     missing = sorted(expected - names)

@@ -147,7 +147,7 @@ def _rows(model: Model, case: Case) -> dict[str, np.ndarray]:
     first, second, _ = model.stages(frame, series.image)
     mirrored = model.stages(frame, series.image, MIRRORS)[1]
     shares: dict[str, torch.Tensor] = {"first": first, "second": second, "mean": (first + second) / 2}
-    rows = {row: model.draw(found) for row, found in (shares | {"mirrored": mirrored}).items()}
+    rows = {row: model.whole(found) for row, found in (shares | {"mirrored": mirrored}).items()}
     wall = np.isin(rows["second"], LV_WALL)
     for row, threshold in THRESHOLDS.items():
         scar = scar_above(frame, wall, threshold)

@@ -19,7 +19,7 @@ from myoscope.datasets import clinical
 from myoscope.datasets.emidec import CLASSES
 from myoscope.errors import InputError
 from myoscope.evaluate import crossval
-from myoscope.evaluate.diagnosis import out_of_fold
+from myoscope.evaluate.diagnosis import label_maps
 from myoscope.evaluate.doc_net_page import results_page, summarise
 from myoscope.evaluate.folds import FOLDS, fold_of
 from myoscope.files import write_whole
@@ -28,7 +28,6 @@ from myoscope.study import Case, Role
 from myoscope.systems.doc_net import RECIPES, Model, fit, retuned, train
 from myoscope.systems.doc_net_inputs import MANUAL, Inputs, Recipe, collect, value_names
 from myoscope.training.loop import Budget
-from myoscope.volume import Volume
 
 TEST_SHARE = 0.2
 SEEDS = {"values": 20, "images": 5}
@@ -176,27 +175,12 @@ def relabelled(cases: Sequence[Case], runs: Path, segmentations: Path | None, de
             raise InputError(
                 f"{shown(seen)}: expected {case.id} among the cases of this fold; give the data it was dealt with"
             )
-    found = _label_maps(cases, folder, system, runs)
+    found = label_maps(cases, folder, system, Role.LGE)
     if missing := [case.id for case in cases if case.id not in found]:
         raise InputError(
             f"{shown(folder)}: expected {FOLDS} fold models of {system}, found none for {missing[0]}; train them"
         )
-    return [replace(case, labels={Role.LGE: found[case.id]}) for case in cases]
-
-
-def _label_maps(cases: Sequence[Case], folder: Path, system: str, runs: Path) -> dict[str, Volume]:
-    """Out-of-fold LGE label maps by case, kept in RUNS for as long as the models stay the same."""
-    models = [path.read_bytes() for path in sorted(folder.glob(f"fold-*/{system}.safetensors"))]
-    path = runs / f"labels-{system}-{sha256(b''.join(models)).hexdigest()[:16]}.npz"
-    if not path.exists():
-        found = {case_id: labels[Role.LGE].voxels for case_id, labels in out_of_fold(cases, folder, system).items()}
-        runs.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"part-{path.name}")
-        np.savez_compressed(part, **found)  # type: ignore[arg-type]
-        part.replace(path)
-    with np.load(path) as kept:
-        images = {case.id: case.study.get(Role.LGE).image for case in cases}  # type: ignore[union-attr]
-        return {name: images[name].with_voxels(kept[name]) for name in kept.files if name in images}
+    return [replace(case, labels=found[case.id]) for case in cases]
 
 
 def train_folds(

@@ -25,8 +25,7 @@ from myoscope.prediction import Prediction
 from myoscope.study import Case, Role, Series, Study
 from myoscope.systems import compact
 from myoscope.systems.cascade_recipes import RECIPES, Recipe, Shares, build
-from myoscope.systems.compact import drop_traces, keep_heart
-from myoscope.systems.confidence import calibrate
+from myoscope.systems.compact import drop_traces, keep_heart, segment_series
 from myoscope.training.loop import Budget
 from myoscope.training.slices import fit_canvas, normalise, resample_slices
 from myoscope.training.stacks import StackSet, batch, starts_of
@@ -69,26 +68,13 @@ class Model:
 
     def segment(self, series: Series) -> Prediction:
         """Segment one series, frame by frame, and say how sure that is."""
-        labels, distances = [], []
-        sums, counts = np.zeros(len(self.classes)), np.zeros(len(self.classes))
-        for frame in series.image.frames:
-            shares, far = self.shares(frame, series.image)
-            found = drop_traces(self.draw(shares), self.smallest_ml, series.image.voxel_ml)
-            for i, code in enumerate(self.classes):
-                mask = torch.from_numpy(found == code)
-                sums[i] += float(shares[:, i].cpu()[mask].sum())
-                counts[i] += int(mask.sum())
-            labels.append(found)
-            distances.append(far)
-        voxels = np.stack(labels) if series.image.voxels.ndim == 4 else labels[0]
-        raw = {s: sums[i] / counts[i] for i, s in enumerate(self.classes) if s and counts[i]}
-        known = self.card.get("confidence") or {"lines": {}, "unusual_distance": np.inf}
-        lines = {s: line for s in raw if (line := known["lines"].get(s.name.lower()))}
-        right = {s: calibrate(raw[s], line) for s, line in lines.items()}
-        volume = series.image.with_voxels(voxels)
-        return Prediction(volume, raw, np.stack(distances), right, known["unusual_distance"])
+        return segment_series(series, self, self.classes)
 
-    def draw(self, shares: Tensor) -> np.ndarray:
+    def draw(self, shares: Tensor, voxel_ml: float) -> np.ndarray:
+        """Labels (Z, Y, X) from class probabilities (Z, C, Y, X), scattered voxels and traces of scar removed."""
+        return drop_traces(self.whole(shares), self.smallest_ml, voxel_ml)
+
+    def whole(self, shares: Tensor) -> np.ndarray:
         """Labels (Z, Y, X) from class probabilities (Z, C, Y, X), scattered voxels removed."""
         codes = np.array(self.classes, np.uint8)
         return one_wall(keep_heart(codes[shares.argmax(1).numpy(force=True)]))

@@ -132,27 +132,12 @@ class Model:
 
     def segment(self, series: Series) -> Prediction:
         """Segment one series, frame by frame, and say how sure that is."""
-        codes = np.array(self.recipe.classes, np.uint8)
-        labels, distances = [], []
-        sums, counts = np.zeros(len(codes)), np.zeros(len(codes))
-        for frame in series.image.frames:
-            shares, far = self.shares(frame, series.image)
-            found = codes[shares.argmax(1).numpy(force=True)]
-            found = drop_traces(keep_heart(found), self.recipe.smallest_ml, series.image.voxel_ml)
-            for i, code in enumerate(codes):
-                mask = torch.from_numpy(found == code)
-                sums[i] += float(shares[:, i].cpu()[mask].sum())
-                counts[i] += int(mask.sum())
-            labels.append(found)
-            distances.append(far)
-        voxels = np.stack(labels) if series.image.voxels.ndim == 4 else labels[0]
-        raw = {s: sums[i] / counts[i] for i, s in enumerate(self.recipe.classes) if s and counts[i]}
-        known = self.card.get("confidence") or {"lines": {}, "unusual_distance": np.inf}
-        right = {
-            s: calibrate(r, known["lines"][s.name.lower()]) for s, r in raw.items() if s.name.lower() in known["lines"]
-        }
-        volume = series.image.with_voxels(voxels)
-        return Prediction(volume, raw, np.stack(distances), right, known["unusual_distance"])
+        return segment_series(series, self, self.recipe.classes)
+
+    def draw(self, shares: Tensor, voxel_ml: float) -> np.ndarray:
+        """Labels (Z, Y, X) from class probabilities (Z, C, Y, X)."""
+        found = np.array(self.recipe.classes, np.uint8)[shares.argmax(1).numpy(force=True)]
+        return drop_traces(keep_heart(found), self.recipe.smallest_ml, voxel_ml)
 
     def shares(self, frame: np.ndarray, grid: Volume) -> tuple[Tensor, np.ndarray]:
         """Class probabilities (Z, C, Y, X) of one frame (Z, Y, X), and each slice's distance from training's."""
@@ -205,6 +190,34 @@ class Model:
         network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         familiar = Familiar(known[0], known[1]) if known[0] is not None and known[1] is not None else None
         return cls(recipe, network, familiar, card, sha256)
+
+
+def segment_series(series: Series, model: Any, classes: Sequence[Structure]) -> Prediction:
+    """Segment a series frame by frame with a model's `shares` and `draw`, and say how sure that is.
+
+    Args:
+        series: What to segment.
+        model: With `shares(frame, grid)`, `draw(shares, voxel_ml)` and a `card`.
+        classes: Of the probabilities that `shares` gives.
+    """
+    labels, distances = [], []
+    sums, counts = np.zeros(len(classes)), np.zeros(len(classes))
+    for frame in series.image.frames:
+        shares, far = model.shares(frame, series.image)
+        found = model.draw(shares, series.image.voxel_ml)
+        for i, structure in enumerate(classes):
+            mask = torch.from_numpy(found == structure)
+            sums[i] += float(shares[:, i].cpu()[mask].sum())
+            counts[i] += int(mask.sum())
+        labels.append(found)
+        distances.append(far)
+    voxels = np.stack(labels) if series.image.voxels.ndim == 4 else labels[0]
+    raw = {s: sums[i] / counts[i] for i, s in enumerate(classes) if s and counts[i]}
+    known = model.card.get("confidence") or {"lines": {}, "unusual_distance": np.inf}
+    lines = {s: line for s in raw if (line := known["lines"].get(s.name.lower()))}
+    right = {s: calibrate(raw[s], line) for s, line in lines.items()}
+    volume = series.image.with_voxels(voxels)
+    return Prediction(volume, raw, np.stack(distances), right, known["unusual_distance"])
 
 
 def shares_of(model: Any, stack: Tensor, size: tuple[int, ...]) -> tuple[Tensor, np.ndarray]:
