@@ -11,6 +11,7 @@ from myoscope.measure.segments import (
     contact_start,
     ring_levels,
     segment_map,
+    segment_rows,
     segment_scar,
     segment_thickness_mm,
 )
@@ -210,3 +211,12 @@ def test_properties_of_segments(ring_heart, insertion, rings, start, width, dept
 
 def test_upright_convention_is_segment_one_up():
     assert np.degrees(UPRIGHT_INSERTION) == pytest.approx(120)
+
+
+def test_a_segment_without_values_gives_its_own_reasons() -> None:
+    """Not the reason of what is missing everywhere: that stands under the value's own name."""
+    numbers, none = dict.fromkeys(range(1, 17), 8.0), dict.fromkeys(range(1, 18), "no T2")
+    wall = numbers | {17: "no cavity in the tip"}
+    scar = {n: (5.0, 5.0) if n < 17 else ("no slice of the tip", "no slice of the tip") for n in range(1, 18)}
+    _, missing = segment_rows(wall, wall, scar, none)
+    assert missing == {"segments.edema_percent": "no T2", "segments.17": "no cavity in the tip; no slice of the tip"}

@@ -333,7 +333,8 @@ def _gather(missing: Mapping[tuple[int, str], str], fields: list[str]) -> dict[s
     for n in NAMES:
         keys = [(n, field) for field in fields if (n, field) in missing]
         if len(keys) == len(fields):
-            gathered[f"segments.{n}"] = joined(keys)
+            own = [key for key in keys if f"segments.{key[1]}" not in gathered]
+            gathered[f"segments.{n}"] = joined(own or keys)
         else:
             gathered |= {f"segments.{n}.{f}": missing[n, f] for _, f in keys if f"segments.{f}" not in gathered}
     return gathered
