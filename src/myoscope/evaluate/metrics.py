@@ -89,5 +89,4 @@ def border_hausdorff_mm(predicted: np.ndarray, truth: np.ndarray, spacing_mm: Sp
         return float("nan")
     box = ndimage.find_objects((predicted | truth).astype(np.uint8))[0]
     a, b = (mask[box] & ~ndimage.binary_erosion(mask[box]) for mask in (predicted, truth))
-    far = [ndimage.distance_transform_edt(~other, spacing_mm)[one].max() for one, other in ((a, b), (b, a))]
-    return float(max(far))
+    return hausdorff_mm(a, b, spacing_mm)
