@@ -187,6 +187,7 @@ def _sample_heart(rng: np.random.Generator, settings: PhantomSettings, shape: Sh
         no_reflow=one(settings.no_reflow) * float(rng.random() < settings.no_reflow_probability),
         edema_margin=one(settings.edema_margin),
         akinesia=one(settings.akinesia),
+        swelling=one(settings.swelling),
     )
     return Heart(
         edv_ml=one(shape.edv_ml),
@@ -197,7 +198,7 @@ def _sample_heart(rng: np.random.Generator, settings: PhantomSettings, shape: Sh
         flattening=one(shape.flattening),
         rv_edv_ml=one(shape.rv_edv_ml),
         rv_ef=one(shape.rv_ef),
-        rv_half_angle=one((62, 78)),
+        rv_half_angle=one((48, 76)),
         rotation=one(settings.rotation),
         papillary_mm=one(settings.papillary_mm),
         trabeculation=one(settings.trabeculation),

@@ -35,7 +35,7 @@ class Infarct:
 
     Angles in degrees, `level` and `half_length` as fractions of the cavity's length, `transmurality` and `no_reflow`
     as fractions of the wall (0 is none), `edema_margin` the factor by which the edema is larger, `akinesia` the
-    fraction of contraction lost.
+    fraction of contraction lost, `swelling` the fraction by which the wall is thicker there.
     """
 
     angle: float
@@ -46,6 +46,7 @@ class Infarct:
     no_reflow: float
     edema_margin: float
     akinesia: float
+    swelling: float
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,8 @@ class Anatomy:
         self.length = heart.elongation * radius
         self.endo = radius * form
         thickness = heart.wall_mm * (1 + (heart.septal_ratio - 1) * towards_septum) * (1 + 0.08 * _ripple(rng, 1, 5))
+        if heart.infarct is not None:
+            thickness = thickness * (1 + heart.infarct.swelling * np.clip(1.5 * self._inside(heart.infarct, 1.1), 0, 1))
         cap = 1 + 0.8 * heart.wall_mm / self.length
         outer = _profile(_Q / cap)[:, None] * (radius * flat + thickness)
         self.epi_radius_mm = float(outer.max())
@@ -144,19 +147,19 @@ class Anatomy:
         self.contraction = PchipInterpolator(*np.transpose(curve))
         self.width_mm = float(self.at(0).rv.max())
 
+    def _inside(self, infarct: Infarct, factor: float) -> np.ndarray:
+        """1 in an infarct's middle, 0 on its border, made larger by a factor; negative beyond."""
+        across = _turn(infarct.angle + self.heart.rotation) / (infarct.half_width * factor)
+        along = (_Q - infarct.level) / (infarct.half_length * factor)
+        return 1 - across[None] ** 2 - along[:, None] ** 2
+
     def _place(self, infarct: Infarct, ripple: np.ndarray) -> None:
         """Depth, as a fraction of the wall, to which infarct, no-reflow core and edema reach."""
-
-        def inside(factor: float) -> np.ndarray:
-            across = _turn(infarct.angle + self.heart.rotation) / (infarct.half_width * factor)
-            along = (_Q - infarct.level) / (infarct.half_length * factor)
-            return 1 - across[None] ** 2 - along[:, None] ** 2
-
-        margin = inside(1) + ripple
+        margin = self._inside(infarct, 1) + ripple
         self.scar_depth = infarct.transmurality * np.clip(2.5 * margin, 0, 1) ** 0.5
         self.core_depth = infarct.no_reflow * self.scar_depth * np.clip(2 * (margin - 0.25), 0, 1) ** 0.5
-        self.edema_depth = np.clip(2.5 * (inside(infarct.edema_margin) + ripple), 0, 1) ** 0.5
-        self.still = infarct.akinesia * np.clip(1.5 * inside(1.3), 0, 1)
+        self.edema_depth = np.clip(2.5 * (self._inside(infarct, infarct.edema_margin) + ripple), 0, 1) ** 0.5
+        self.still = infarct.akinesia * np.clip(1.5 * self._inside(infarct, 1.3), 0, 1)
 
     def at(self, phase: float) -> "Beat":
         """The heart at a part of the cycle, 0 (end diastole) to 1."""

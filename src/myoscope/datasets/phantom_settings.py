@@ -102,7 +102,7 @@ class PhantomSettings:
     elongation: Annotated[Range, (1.8, 4.5)] = (2.5, 3.2)
     papillary_mm: Annotated[Range, (1, 10)] = (3.0, 6.0)
     trabeculation: Annotated[Range, (0, 0.6)] = (0.05, 0.35)
-    epicardial_fat_mm: Annotated[Range, (0, 15)] = (1.0, 6.0)
+    epicardial_fat_mm: Annotated[Range, (0, 15)] = (0.0, 4.0)
     chest_fat_mm: Annotated[Range, (2, 60)] = (8.0, 26.0)
     es_phase: Annotated[Range, (0.25, 0.5)] = (0.34, 0.4)
     infarct_half_width: Annotated[Range, (10, 100)] = (38.0, 92.0)
@@ -110,6 +110,7 @@ class PhantomSettings:
     transmurality: Annotated[Range, (0.1, 1)] = (0.6, 1.0)
     akinesia: Annotated[Range, (0, 1)] = (0.6, 1.0)
     edema_margin: Annotated[Range, (1, 2)] = (1.15, 1.5)
+    swelling: Annotated[Range, (-0.5, 1)] = (-0.1, 0.3)
     no_reflow_probability: Annotated[float, (0, 1)] = 0.6
     no_reflow: Annotated[Range, (0.1, 0.9)] = (0.2, 0.55)
     extra_basal: Annotated[Range, (0, 4)] = (0.3, 2.2)
@@ -162,7 +163,7 @@ TRAINING = PhantomSettings(
             liver=(0.3, 0.6),
             organ=(0.25, 0.6),
             noise=(0.03, 0.11),
-            infarct=(0.85, 1.3),
+            infarct=(0.7, 1.2),
             phase=(0.6, 0.9),
             offset=(0.5, 1.8),
             offset_probability=0.5,
@@ -211,7 +212,7 @@ KEPT_ASIDE = replace(
             slice_mm=(6, 8),
             blood=(0.6, 0.8),
             myocardium=(0.02, 0.15),
-            infarct=(1.0, 1.3),
+            infarct=(0.8, 1.15),
             noise=(0.08, 0.12),
             offset_probability=0.3,
         ),
