@@ -24,7 +24,7 @@ from myoscope.evaluate.acdc_multitask_page import difference, mean_curve, summar
 from myoscope.evaluate.folds import fold_of
 from myoscope.evaluate.metrics import hausdorff_mm
 from myoscope.labels import Structure
-from myoscope.networks.acdc_multitask import DenseBlock
+from myoscope.networks.acdc_multitask import DenseBlock, WideConv3d
 from myoscope.study import Case, Patient, Role, Series, Study
 from myoscope.systems import Classification, full_name
 from myoscope.systems.acdc_multitask import RECIPES, Model, build, combined, dice_loss, train
@@ -158,6 +158,15 @@ def test_every_size_of_the_papers_table_2(name: str) -> None:
     assert convolutions == {(3, 3, 3)}
     first = network.main[1]
     assert (first.stride, first.in_channels) == ((1, 2, 2), 3)
+
+
+def test_gradients_of_the_first_convolution_are_finite() -> None:
+    for _ in range(4):
+        first = WideConv3d(3, 32, 7, stride=(1, 2, 2), padding=3, bias=False)
+        with torch.autocast("cpu", torch.bfloat16):
+            found = first(torch.randn(4, 3, 6, 96, 96))
+        found.square().mean().backward()
+        assert first.weight.grad is not None and first.weight.grad.isfinite().all()
 
 
 def test_settings_of_the_papers_section_4() -> None:

@@ -117,6 +117,14 @@ runpy.run_path({file!r})["_run"](pathlib.Path({folder!r}), kill_at=77)
 """
 
 
+def test_a_run_that_is_spoiled_stops(tmp_path: Path) -> None:
+    def loss_of(network: torch.nn.Module, step: int) -> torch.Tensor:
+        return network(torch.ones(1, 1)).mean() / (step < 3)
+
+    with pytest.raises(InputError, match="finite loss, found (inf|nan) at step 3"):
+        train(torch.nn.Linear(1, 1), loss_of, Budget(steps=9), tmp_path, Optimisation(), "spoiled")
+
+
 def test_budget_is_one_of_two() -> None:
     for bad in ({}, {"minutes": 1, "steps": 1}, {"minutes": -1}, {"steps": 0}):
         with pytest.raises(InputError):

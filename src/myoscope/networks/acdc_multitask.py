@@ -13,6 +13,15 @@ IN_PLANE = (1, 2, 2)
 PHASES = ("ED", "ES")
 
 
+class WideConv3d(nn.Conv3d):
+    """Stays in float32 on CPUs: there PyTorch 2.13's bfloat16 weight gradients of 7x7x7 are not finite."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As `nn.Conv3d`."""
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(x.float())
+
+
 class DenseLayer(nn.Sequential):
     """Batch norm, ReLU, 3x3x3 convolution, dropout; the input is kept in front of what comes out."""
 
@@ -86,7 +95,7 @@ class AcdcMultitask(nn.Module):
         def block(maps: int, layers: int) -> DenseBlock:
             return DenseBlock(maps, layers, growth, dropout)
 
-        first = nn.Conv3d(CHANNELS, maps, 7, stride=IN_PLANE, padding=3, bias=False)
+        first = WideConv3d(CHANNELS, maps, 7, stride=IN_PLANE, padding=3, bias=False)
         parts: list[nn.Module] = [nn.Dropout(dropout_input), first, b := block(maps, 6)]
         for layers in (6, 12):
             parts += [t := Transition(b.maps, nn.AvgPool3d(IN_PLANE)), b := block(t.maps, layers)]

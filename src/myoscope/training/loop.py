@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -89,6 +90,9 @@ def train(
 
     Returns:
         The moving average of the network, in evaluation mode.
+
+    Raises:
+        InputError: the loss is no longer a number.
     """
     folder.mkdir(parents=True, exist_ok=True)
     optimiser = torch.optim.AdamW(
@@ -107,6 +111,8 @@ def train(
         while (spent := budget.spent(step, seconds)) < 1:
             rate = optimisation.learning_rate * learning_rate_factor(spent)
             losses.append(_step(network, average, optimiser, loss_of, step, rate, optimisation.clip_norm))
+            if not math.isfinite(losses[-1]):
+                raise InputError(f"{title}: expected a finite loss, found {losses[-1]} at step {step}; train anew")
             step, seconds = step + 1, budget.clock() - begun
             progress.update(task, completed=spent, loss=losses[-1])
             if step % LOG_STEPS == 0:
