@@ -35,14 +35,17 @@ Variant = Annotated[
         "Of acdc-multitask: half-double (the default), half-diagnosis, half-segmentation or half-triple; "
         "without half-, at the published size. "
         "Of myops-ensemble: published (the default), small, each also with -unet or -direct; small-swapped, small-both."
-        " Of cascade: small (the default), published (wants a GPU) or published-2d, its first stage.",
+        " Of cascade: small (the default), published (wants a GPU) or published-2d, its first stage."
+        " Of jdl: small-joint (the default), also small-direct, -two-step, -multitask, the same with unet-, and with "
+        "published- or pretrained- (want a GPU).",
     ),
 ]
 Segmentations = Annotated[
     Path | None,
     typer.Option(
         "--segmentations",
-        help="Runs with label maps out of fold: compact-lge (for cascade, doc-net), compact-cine (for acdc-multitask).",
+        help="Fold models for label maps out of fold: of compact-lge (for cascade), cascade.small (for doc-net), "
+        "compact-cine (for acdc-multitask).",
     ),
 ]
 
@@ -115,7 +118,7 @@ def measure(
     if len(study.series) != 1 or len(study.series[0].files) != 1:
         raise InputError(f"{image}: expected one image file to go with --labels, found a study; give the image itself")
     series = study.series[0]
-    corrected = {series.role: read_labels(labels, series.image, series.files[0], OWN_CODES)}
+    corrected = {series.role: read_labels(labels, series.image, series.files[0], OWN_CODES, True)}
     check_out(out)
     result = judge(study, corrected, {series.role: {"labels_from": f"file {labels.name}"}})
     report = result.save(out)

@@ -300,6 +300,15 @@ def test_labels_of_another_shape(call: Call, tmp_path: Path) -> None:
     assert "mine.nii.gz: expected labels of shape (48, 44, 6) like the image, found (48, 44, 5); give" in line
 
 
+def test_labels_of_another_place(call: Call, tmp_path: Path) -> None:
+    turned = np.diag([-1.5, 1.5, 8, 1])
+    path = tmp_path / "mine.nii.gz"
+    nib.save(nib.Nifti1Image(np.zeros(SHAPE, np.uint8), turned), path)
+    assert "mine.nii.gz: expected the affine of lge.nii.gz, found another: the labels may be" in measure(
+        call, tmp_path, path
+    )
+
+
 @pytest.mark.parametrize("code", [7, 200, -1, 1.5])
 def test_unknown_label_codes(code: float, call: Call, tmp_path: Path) -> None:
     array = np.zeros(SHAPE, np.float32)
