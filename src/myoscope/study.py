@@ -63,7 +63,8 @@ class FileGrid:
     """How a file stores what a Volume holds, so that a result can be written back onto the file's own voxels.
 
     `axes` are the file's axes that became (Z, Y, X); `flips` says which of these were reversed afterwards.
-    `header` is the file's own (nibabel), for the result to carry the same geometry.
+    `header` is the file's own (nibabel), for the result to carry the same geometry. `filled` voxels held no number, and
+    became 0.
     """
 
     path: Path
@@ -71,6 +72,7 @@ class FileGrid:
     flips: tuple[bool, bool, bool]
     shape: tuple[int, ...]
     header: Any
+    filled: int = 0
 
     @property
     def stem(self) -> str:

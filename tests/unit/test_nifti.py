@@ -16,7 +16,8 @@ from myoscope.errors import InputError
 from myoscope.io.nifti import read_labels, read_nifti, write_labels
 from myoscope.io.save import write_study
 from myoscope.labels import OWN_CODES, Structure
-from myoscope.study import Role
+from myoscope.measure.quality import voxel_flags
+from myoscope.study import Role, Series
 from myoscope.volume import plain_affine
 
 SHAPE = (13, 11, 4)
@@ -211,9 +212,11 @@ def test_some_nan_is_background(tmp_path: Path) -> None:
     voxels = picture().astype(np.float32)
     voxels[:3] = np.nan
     voxels[3, 0, 0] = np.inf
-    image, _ = read_nifti(saved(tmp_path / "a.nii", voxels, oblique_affine()))
+    image, grid = read_nifti(saved(tmp_path / "a.nii", voxels, oblique_affine()))
     assert np.isfinite(image.voxels).all()
     assert (image.voxels == 0).sum() == np.isnan(voxels).sum() + 1
+    (flag,) = voxel_flags(Series(Role.LGE, "image", image, (grid,)))
+    assert f"{np.isnan(voxels).sum() + 1} voxels" in flag.message
 
 
 def test_labels_of_another_shape_name_both_shapes(tmp_path: Path) -> None:

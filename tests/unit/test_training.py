@@ -121,7 +121,7 @@ def test_a_run_that_is_spoiled_stops(tmp_path: Path) -> None:
     def loss_of(network: torch.nn.Module, step: int) -> torch.Tensor:
         return network(torch.ones(1, 1)).mean() / (step < 3)
 
-    with pytest.raises(InputError, match="finite loss, found (inf|nan) at step 3"):
+    with pytest.raises(InputError, match=r"finite loss, found (inf|nan) at step 3"):
         train(torch.nn.Linear(1, 1), loss_of, Budget(steps=9), tmp_path, Optimisation(), "spoiled")
 
 

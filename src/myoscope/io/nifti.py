@@ -65,8 +65,9 @@ def read_nifti(path: Path, directions: np.ndarray | None = None) -> tuple[Volume
     """
     image, raw = _load(path)
     axes, flips, affine = standard_view(_affine_mm(image, raw, path), image.shape[:3], directions)
-    volume = Volume(to_view(_voxels(image, path), axes, flips), affine, _frame_time_ms(image))
-    return volume, FileGrid(path, axes, flips, image.shape[:3], image.header)
+    voxels, filled = _voxels(image, path)
+    volume = Volume(to_view(voxels, axes, flips), affine, _frame_time_ms(image))
+    return volume, FileGrid(path, axes, flips, image.shape[:3], image.header, filled)
 
 
 def read_labels(
@@ -96,7 +97,7 @@ def read_labels(
             f"{shown(path)}: expected the affine of {shown(grid.path.name)}, found another: the labels may be turned "
             "or shifted; save them with the image's header"
         )
-    codes_found = to_view(_voxels(label_image, path, labels=True), grid.axes, grid.flips)
+    codes_found = to_view(_voxels(label_image, path, labels=True)[0], grid.axes, grid.flips)
     return image.with_voxels(to_structures(codes_found, codes, shown(path)))
 
 
@@ -193,8 +194,8 @@ def _reason(error: Exception, path: Path) -> str:
     return shown((str(error).replace(str(path), path.name).splitlines() or [type(error).__name__])[0])[:120]
 
 
-def _voxels(image: nib.Nifti1Image, path: Path, labels: bool = False) -> np.ndarray:
-    """Voxels as float32 in the file's axis order; NaN, and what is infinite in float32, become 0."""
+def _voxels(image: nib.Nifti1Image, path: Path, labels: bool = False) -> tuple[np.ndarray, int]:
+    """Voxels as float32 in the file's axis order, and how many of them were NaN, or infinite in float32: now 0."""
     if image.get_data_dtype().kind not in "iuf":
         raise InputError(f"{shown(path)}: expected real numbers, found {image.get_data_dtype()}; export one channel")
     try:
@@ -214,7 +215,7 @@ def _voxels(image: nib.Nifti1Image, path: Path, labels: bool = False) -> np.ndar
         raise InputError(f"{shown(path)}: expected values up to {MAX_SIGNAL:g}, found {found:g}; repair its scaling")
     if not labels and voxels.min() == voxels.max():
         raise InputError(f"{shown(path)}: expected an image, every voxel is {voxels.flat[0]:g}; export it again")
-    return voxels
+    return voxels, int(finite.size - np.count_nonzero(finite))
 
 
 def _affine_mm(image: nib.Nifti1Image, raw: nib.Nifti1Header, path: Path) -> np.ndarray:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from myoscope.measure.function import DENSITY_G_ML, find_phases, label_volume_ml
-from myoscope.measure.quality import confidence_flags, value_flags
+from myoscope.measure.quality import confidence_flags, value_flags, voxel_flags
 from myoscope.measure.results import Diagnosis, Flag, Measurements, PatientFacts, Provenance, Quality
 from myoscope.measure.segments import SegmentMap, segment_map, segment_rows
 from myoscope.measure.steps import check_labels, measure_cine, measure_lge, measure_t2
@@ -51,6 +51,7 @@ def measure(
     if isinstance(bsa_m2, str):
         missing |= dict.fromkeys(("patient.bsa_m2", "patient.bsa_dubois_m2"), bsa_m2)
     noted = [Flag(code=n.code, level=n.level, series=n.role, message=n.message) for n in study.notes]
+    filled = [flag for series in study.series for flag in voxel_flags(series)]
     unsure = [flag for role, found in predictions.items() for flag in confidence_flags(role, found)]
     flags = value_flags(facts, cine.lv[0], cine.rv[0], late.lge[0], segments)
     return Measurements(
@@ -63,7 +64,7 @@ def measure(
         slices=cine.slices[0],
         diagnosis=Diagnosis(),
         quality=Quality(
-            flags=[*noted, *cine.flags, *late.flags, *t2.flags, *unsure, *flags],
+            flags=[*noted, *filled, *cine.flags, *late.flags, *t2.flags, *unsure, *flags],
             missing=missing | segments_missing | cine.slices[1],
             confidence={
                 str(role): {structure.name.lower(): share for structure, share in found.right.items()}

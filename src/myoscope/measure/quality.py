@@ -16,6 +16,7 @@ from myoscope.measure.results import Flag, LeftVentricle, Lge, PatientFacts, Seg
 from myoscope.measure.segments import SegmentMap, base_slope
 from myoscope.measure.wall import fill_holes, find_ring
 from myoscope.prediction import Prediction
+from myoscope.study import Series
 from myoscope.volume import Spacing
 
 MIN_LV_SLICES = 5
@@ -91,6 +92,14 @@ def label_flags(series: str, frames: np.ndarray, spacing_mm: Spacing) -> list[Fl
         *_holes(series, frames, spacing_mm),
         *_open_rings(series, frames, spacing_mm),
     ]
+
+
+def voxel_flags(series: Series) -> list[Flag]:
+    """A flag on an image with voxels that hold no number."""
+    filled = sum(grid.filled for grid in series.files)
+    share = 100 * filled / series.image.voxels.size
+    message = f"{filled} voxels ({share:.2g} %) of the file hold no number; they count as 0."
+    return [_flag("voxels_without_value", "warning", series.role, message)] if filled else []
 
 
 def confidence_flags(series: str, prediction: Prediction) -> list[Flag]:
