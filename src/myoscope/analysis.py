@@ -21,7 +21,7 @@ from myoscope.systems import system_module
 from myoscope.volume import Volume
 from myoscope.weights import is_installed, weights_of
 
-SYSTEM_FOR = {Role.CINE: "compact-cine", Role.BSSFP: "compact-cine", Role.LGE: "compact-lge"}
+SYSTEM_FOR = {Role.CINE: "compact-cine", Role.BSSFP: "compact-cine", Role.LGE: "cascade.small"}
 """The system that segments each role on its own; T2 has none."""
 
 JOINT_SYSTEM = "compact-myops"

@@ -294,11 +294,11 @@ def test_the_evaluation_compares_what_the_paper_does() -> None:
     for network in ("DOC-NET", "Clinic-NET+", "DOC-NET+"):
         assert (network, 1, "expert") in titles
     for network in ("Clinic-NET+", "DOC-NET+"):
-        assert {(network, 2, "doc-net-segmentation"), (network, 2, "compact-lge")} <= titles
+        assert {(network, 2, "doc-net-segmentation"), (network, 2, "cascade.small")} <= titles
     expert = next(e for e in own.entries(False) if e.title == "DOC-NET+" and e.labels == "expert")
     assert expert.recipe.volumes == MANUAL
     assert (expert.recipe.learning_rate, expert.recipe.epochs, expert.recipe.batch) == (1e-5, 170, 1)
-    assert not any(e.labels == "compact-lge" for e in own.entries(False))
+    assert not any(e.labels == "cascade.small" for e in own.entries(False))
 
 
 def test_folds_dealt_otherwise_are_refused(cases: list[Case], tmp_path: Path) -> None:
@@ -356,5 +356,5 @@ def test_training_a_variant_leaves_weights_and_card(
     assert path == tmp_path / "fold-1" / "doc-net.linear+.safetensors"
     model = Model.load(path)
     assert model.card["trained_on"] == {"emidec": 16}
-    assert (model.card["segmentation"], model.card["repeated_splits"]) == ("compact-lge", None)
+    assert (model.card["segmentation"], model.card["repeated_splits"]) == ("cascade.small", None)
     assert "CC BY-NC-SA" in model.card["licence"]

@@ -1,4 +1,4 @@
-"""Calibrate how sure a compact model is, out of fold, and test it: `python -m myoscope.evaluate.confidence --help`.
+"""Calibrate how sure a model is, out of fold, and test it: `python -m myoscope.evaluate.confidence --help`.
 
 What is calibrated: of the voxels that a series gives to a structure, the share that the expert gives to it too.
 What is unusual: a slice whose features lie further from training's than those of 99 in 100 slices of unseen patients.
@@ -28,7 +28,7 @@ STRANGERS = 6
 
 
 def main(
-    system: Annotated[str, typer.Argument(help="compact-cine or compact-lge.")],
+    system: Annotated[str, typer.Argument(help="compact-cine or cascade.small.")],
     data: Annotated[list[Path], typer.Option(help="Roots of what the runs were trained on.")],
     runs: Annotated[Path, typer.Option(help="Folder of `myoscope evaluate`, with fold models.")],
     page: Annotated[Path, typer.Option(help="Where to write the results page.")],
@@ -63,7 +63,7 @@ def out_of_fold(
         if not path.exists():
             continue
         model = system_module(system).Model.load(path)
-        seen_before = set((model.card["started_from"] or {}).get("trained_on", {}))
+        seen_before = set((model.card.get("started_from") or {}).get("trained_on", {}))
         unseen = [c for c, k in zip(cases, fold_of(cases), strict=True) if k == fold]
         unseen = [c for c in unseen if c.data_set not in seen_before]
         for case, series in ((c, s) for c in unseen for s in c.study.series if s.role in model.recipe.roles):

@@ -16,6 +16,7 @@ import numpy as np
 import typer
 
 from myoscope import __version__, diagnose
+from myoscope.analysis import SYSTEM_FOR
 from myoscope.datasets import acdc, emidec
 from myoscope.diagnose.features import FEATURES, LOGARITHMIC, believable
 from myoscope.errors import InputError
@@ -69,7 +70,7 @@ def main(
     wanted = [case for case in cases if case.group in ORDER[series] and Role(series) in case.labels]
     other = None if also is None else read_predictions(also, ORDER[series])
     expert = {case.id: case.labels for case in wanted}
-    predicted = label_maps(cases, runs, f"compact-{series}", Role(series))
+    predicted = label_maps(cases, runs, SYSTEM_FOR[Role(series)], Role(series))
     tables = {"expert": table(wanted, expert, series), "out-of-fold predicted": table(wanted, predicted, series)}
     tables["out-of-fold predicted"] = replace(tables["out-of-fold predicted"], experts=tables["expert"])
     text, kept = judge_and_fit(series, tables, other)

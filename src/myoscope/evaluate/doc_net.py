@@ -36,7 +36,7 @@ SEEDS = {"values": 20, "images": 5}
 GIVEAWAYS = ("slice distance", "pixel size", "number of slices")
 """What a baseline may read that no network does."""
 
-OWN_SEGMENTATION, BETTER = "doc-net-segmentation", "compact-lge"
+OWN_SEGMENTATION, BETTER = "doc-net-segmentation", "cascade.small"
 SEGMENTATION_STEPS = 800
 ON_CARD = ("splits", "test_cases", "accuracy", "accuracy_low", "accuracy_high", "sensitivity", "specificity", "brier")
 LONG = Budget(minutes=60)
@@ -63,7 +63,7 @@ class Entry:
 
 
 def entries(with_better: bool) -> list[Entry]:
-    """What is compared, in the order of the page; rows fed by compact-lge only where its label maps are given."""
+    """What is compared, in the order of the page; rows fed by cascade.small only where its label maps are given."""
     net = {name.partition(".")[2]: recipe for name, recipe in RECIPES.items()}
     plus = [("Clinic-NET+", net["clinic-net+"]), ("DOC-NET+", net["doc-net+"])]
     plain = [("Clinic-NET", net["clinic-net"]), ("DOC-NET", net["doc-net"])]
@@ -121,7 +121,7 @@ def evaluate(
             segmentation lie in `segmentation/` and are trained where they are missing.
         minutes: None: the recipes say how many epochs.
         folds: FOLDS: splits are drawn otherwise.
-        segmentations: Folder of `myoscope evaluate compact-lge` with five fold models.
+        segmentations: Folder with five fold models of cascade.small.
         device: "cpu" or "cuda".
         progress: Called with a few words before each step.
 
@@ -159,7 +159,7 @@ def relabelled(cases: Sequence[Case], runs: Path, segmentations: Path | None, de
     Args:
         cases: With the expert's labels.
         runs: Where the fold models of the paper's own segmentation lie, or are trained, in `segmentation/`.
-        segmentations: Folder of compact-lge's fold models, to be used instead.
+        segmentations: Folder of cascade.small's fold models, to be used instead.
         device: "cpu" or "cuda".
 
     Raises:

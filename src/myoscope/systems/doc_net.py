@@ -64,7 +64,7 @@ CHECKPOINT_SECONDS = 30.0
 
 
 _CLINIC, _DOC, _CHANNELS = (20, 30, 10), (33, 50, 16), (4, 8, 16, 32, 64, 16, 8)
-_PAPER, _BETTER = "doc-net-segmentation", "compact-lge"
+_PAPER, _BETTER = "doc-net-segmentation", "cascade.small"
 
 RECIPES = {
     recipe.name: recipe
