@@ -31,13 +31,7 @@ Variant = Annotated[
     str | None,
     typer.Option(
         "--variant",
-        help="Of doc-net: linear+ (the default), clinic-net, doc-net, clinic-net+ or doc-net+. "
-        "Of acdc-multitask: half-double (the default), half-diagnosis, half-segmentation or half-triple; "
-        "without half-, at the published size. "
-        "Of myops-ensemble: published (the default), small, each also with -unet or -direct; small-swapped, small-both."
-        " Of cascade: small (the default), published (wants a GPU) or published-2d, its first stage."
-        " Of jdl: small-joint (the default), also small-direct, -two-step, -multitask, the same with unet-, and with "
-        "published- or pretrained- (want a GPU).",
+        help="Of a system that has several (README names what each is); an unknown one is answered with all names.",
     ),
 ]
 Segmentations = Annotated[

@@ -8,6 +8,7 @@ EVALUATIONS = {
     "cascade": "myoscope.evaluate.cascade",
     "compact-myops": "myoscope.evaluate.myops_ensemble",
     "doc-net": "myoscope.evaluate.doc_net",
+    "jdl": "myoscope.evaluate.jdl",
     "myops-ensemble": "myoscope.evaluate.myops_ensemble",
 }
 """Systems that the common cross-validation of label maps (`crossval`) does not fit, and where theirs is."""

@@ -17,6 +17,7 @@ MODULES = {
     "compact-myops": "myoscope.systems.compact_myops",
     "doc-net": "myoscope.systems.doc_net",
     "doc-net-segmentation": "myoscope.systems.doc_net_segmentation",
+    "jdl": "myoscope.systems.jdl",
     "myops-ensemble": "myoscope.systems.myops_ensemble",
 }
 
