@@ -9,6 +9,7 @@ import numpy as np
 
 from myoscope.datasets.acdc import CLASSES
 from myoscope.evaluate.diagnosis_fit import interval, wilson
+from myoscope.systems.acdc_multitask import RECIPES
 from myoscope.systems.acdc_multitask_inputs import FEATURES
 
 PAPER = json.loads(Path(__file__).with_name("acdc_multitask_paper.json").read_text())
@@ -94,6 +95,7 @@ def results_page(found: Found, roots: Sequence[str], out_of_fold: bool, missing:
     """The page as Markdown; `missing` names the variants that were not run."""
     command = "myoscope evaluate acdc-multitask " + " ".join(f"--data {root}" for root in roots) + " -o RUNS"
     command += " --segmentations CINE_RUNS" if out_of_fold else ""
+    half = RECIPES["acdc-multitask.half-double"]
     located = "has not seen the patient" if out_of_fold else "has seen the patient (the installed one)"
     lines = [
         "# acdc-multitask: five classes from the images, cross-validation by patient",
@@ -103,8 +105,9 @@ def results_page(found: Found, roots: Sequence[str], out_of_fold: bool, missing:
         "cases: the last weights are scored. The crop is centred on the heart as found by a model that",
         f"{located}; the paper centres it on the expert's labels.",
         f"The paper: {PAPER['source']}.",
-        "Half resolution: 96x96 at 2 mm instead of 192x192 at 1 mm, half the growth, less dropout, mild augmentation",
-        "(the paper has none). All variants: AdamW with a cosine schedule and averaged weights for plain Adam.",
+        f"Half resolution: {half.crop}x{half.crop} at {half.spacing_mm:g} mm instead of 192x192 at 1 mm, half the",
+        "growth, less dropout, mild augmentation (the paper has none). All variants: AdamW with a cosine schedule and",
+        "averaged weights for plain Adam.",
         "",
         "| variant | folds run | training of a fold |",
         "|---|---|---|",
