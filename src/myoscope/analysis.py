@@ -7,11 +7,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from myoscope import __version__
 from myoscope.diagnose import diagnose, diagnosis_flags
 from myoscope.diagnose.clinical import from_clinical_values
 from myoscope.errors import InputError
 from myoscope.io.save import save_outputs
+from myoscope.labels import Structure
 from myoscope.measure import measure
 from myoscope.measure.results import Measurements, Provenance, SeriesProvenance
 from myoscope.prediction import Prediction
@@ -71,10 +74,14 @@ def analyze(study: Study, device: str = "cpu", progress: Callable[[str], None] =
         progress("segmenting LGE, T2 and bSSFP together")
         model = _model(JOINT_SYSTEM, device)
         series, found = model.segment_joint(study)
+        how = f", one map on the grid of {series.role}"
+        if series.role is Role.LGE:
+            found = with_no_reflow(found, _model(SYSTEM_FOR[Role.LGE], device).segment(series))
+            how += f"; no-reflow in its infarct by {SYSTEM_FOR[Role.LGE]}"
         joint, predictions = series.role, {series.role: found}
         study = replace(study, notes=(*study.notes, *model.alignment(study)))
         there = [s.role for s in study.series if s.role in model.recipe.roles]
-        origins = {role: _origin(model, f", one map on the grid of {joint}") for role in there}
+        origins = {role: _origin(model, how) for role in there}
     for series in study.series:
         if series.role in SYSTEM_FOR and series.role not in origins:
             progress(f"segmenting {series.role}")
@@ -86,6 +93,14 @@ def analyze(study: Study, device: str = "cpu", progress: Callable[[str], None] =
         raise InputError(f"{study.id}: expected a cine, LGE or bSSFP image, found {roles}; nothing can segment it yet")
     progress("measuring")
     return judge(study, {role: found.labels for role, found in predictions.items()}, origins, predictions, joint)
+
+
+def with_no_reflow(joint: Prediction, lge: Prediction) -> Prediction:
+    """A joint map, which knows no no-reflow, with that which the LGE's own system finds inside the map's infarct."""
+    dark = (joint.labels.voxels == Structure.INFARCT) & (lge.labels.voxels == Structure.NO_REFLOW)
+    voxels = np.where(dark, np.uint8(Structure.NO_REFLOW), joint.labels.voxels)
+    right = {s: share for s, share in lge.right.items() if s is Structure.NO_REFLOW and dark.any()}
+    return replace(joint, labels=joint.labels.with_voxels(voxels), right={**joint.right, **right})
 
 
 def _origin(model: Any, how: str = "") -> dict[str, Any]:

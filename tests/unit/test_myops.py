@@ -12,6 +12,7 @@ from myoscope.errors import InputError
 from myoscope.labels import Structure
 from myoscope.measure.scar import t2_extent
 from myoscope.measure.segments import NAMES, segment_map, segment_share
+from myoscope.prediction import Prediction
 from myoscope.study import Case, Patient, Role, Series, Study
 from myoscope.systems import compact_myops
 from myoscope.systems.alignment import LARGEST_SHIFT_MM, alignment_notes, shift_mm
@@ -21,7 +22,9 @@ from myoscope.training.augment_sequences import Sequences, sequence_batch, shown
 from myoscope.training.loop import Budget
 from myoscope.volume import Volume, onto_grid, plain_affine
 
-RECIPE = dataclasses.replace(compact_myops.RECIPES["compact-myops"], widths=(4, 8), crop=32, batch=2)
+RECIPE = dataclasses.replace(
+    compact_myops.RECIPES["compact-myops"], widths=(4, 8), crop=32, batch=2, phantoms=0, phantom_share=0.0
+)
 STILL = Strength(
     gamma=0, contrast=0, noise=0, shading=0, elastic_mm=0, spike=0, rotation_degrees=0, mirror=0, scale=(1, 1),
     anywhere=0, shift_mm=0,
@@ -189,6 +192,24 @@ def test_edema_is_measured_whole_and_by_segment() -> None:
     assert max(share[n] for n in by_hand) > 60 and share[17] == "no slice shows the tip of the LV"
 
 
+def _dark_core(image: Volume) -> Prediction:
+    """No-reflow all over the upper half."""
+    labels = np.where(np.indices(image.voxels.shape)[1] < 40, Structure.NO_REFLOW, 0).astype(np.uint8)
+    return Prediction(image.with_voxels(labels), {}, np.zeros((1, len(labels))), {Structure.NO_REFLOW: 0.5})
+
+
+def test_phantoms_draw_edema_on_the_lge() -> None:
+    infarct, normal = compact_myops._phantoms(2)
+    for case in (infarct, normal):
+        lge, t2 = (case.study.get(role).image for role in (Role.LGE, Role.T2))
+        assert lge.same_grid(t2)
+    codes = infarct.labels[Role.LGE].voxels
+    edema = infarct.study.get(Role.T2).image.voxels[codes == Structure.EDEMA]
+    assert edema.mean() > 1.2 * infarct.study.get(Role.T2).image.voxels[codes == Structure.MYOCARDIUM].mean()
+    slices = collect_sequences(dataclasses.replace(RECIPE, phantom_share=0.2), [myops_case(), infarct])
+    assert slices.weights[4:].sum() / slices.weights.sum() == pytest.approx(0.2 / (0.2 + 0.8 * RECIPE.t2_share))
+
+
 def test_a_study_with_t2_gets_one_joint_map(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     study = myops_case().study
     monkeypatch.setattr(analysis, "is_installed", lambda name: name == "compact-myops")
@@ -196,17 +217,22 @@ def test_a_study_with_t2_gets_one_joint_map(monkeypatch: pytest.MonkeyPatch, tmp
     model = _model()
     model.card = {"licence": "none"}
     monkeypatch.setattr(model, "_codes", lambda _: heart())  # knows the answer
+    model.segment = lambda series: _dark_core(series.image)  # the LGE's own system
     monkeypatch.setattr(analysis, "_model", lambda *_: model)
     result = analysis.analyze(study)
     assert set(result.labels) == {Role.LGE}
     m = result.measurements
     volume = result.labels[Role.LGE].voxel_ml
     assert m.lge.infarct_ml == pytest.approx((heart() == Structure.INFARCT).sum() * volume)
+    core = (heart() == Structure.INFARCT) & (np.indices(heart().shape)[1] < 40)
+    assert m.lge.no_reflow_ml == pytest.approx(core.sum() * volume) and core.any()
+    assert m.quality.confidence["lge"]["no_reflow"] == 0.5
     assert m.t2.edema_ml == pytest.approx(np.isin(heart(), [Structure.EDEMA, Structure.INFARCT]).sum() * volume)
     assert m.t2.salvage_index_percent is not None
     assert m.lv.mass_g == pytest.approx(m.lge.myocardium_g)
     assert {p.role: p.labels_from for p in m.provenance.series} == dict.fromkeys(
-        ("bssfp", "lge", "t2"), "compact-myops, one map on the grid of lge"
+        ("bssfp", "lge", "t2"),
+        "compact-myops, one map on the grid of lge; no-reflow in its infarct by cascade.small",
     )
     page = result.save(tmp_path).read_text()
     assert "Salvage index" in page and "Research only." in page and "Edema, infarct included" in page

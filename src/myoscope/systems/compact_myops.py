@@ -1,10 +1,10 @@
 """compact-myops: scar and edema from any of LGE, T2 and bSSFP, by one 2-D U-Net with a channel for each.
 
 In training sequences are left out at random and shifted a little against each other, so that any that are there will
-do. EMIDEC (LGE alone) and ACDC (cine alone) help: what such a case does not draw (edema without T2, scar without LGE)
-is added to the normal myocardium before the loss is taken. The Dice part of the loss is taken over the regions that
-the MyoPS challenge scores: scar, and scar with edema. Not from a paper; trained from scratch, so that what a fold is
-tested on was never seen.
+do. EMIDEC (LGE alone), ACDC (cine alone) and phantoms (LGE and T2 on one grid) help: what a case does not draw (edema
+without T2, scar without LGE) is added to the normal myocardium before the loss is taken. The Dice part of the loss is
+taken over the regions that the MyoPS challenge scores: scar, and scar with edema. Not from a paper; trained from
+scratch, so that what a fold is tested on was never seen.
 """
 
 import json
@@ -35,6 +35,7 @@ from myoscope.weights import half, load_into, read_weights, refusing, write_weig
 ROLES = (Role.LGE, Role.T2, Role.BSSFP)
 """The network's channels. Of those that a study has, the joint map lies on the grid of the first."""
 
+PHANTOM = "phantom"
 _WALL = (Structure.MYOCARDIUM, Structure.INFARCT, Structure.EDEMA)
 _LESION = (Structure.INFARCT, Structure.EDEMA)
 
@@ -62,6 +63,9 @@ class Recipe:
     """Share of the slices drawn that come from cases with T2..."""
     lge_share: float = 0.28
     """... from those with LGE but no T2; the rest are bSSFP (or cine) alone."""
+    phantoms: int = 60
+    phantom_share: float = 0.15
+    """Share of all slices drawn that come from phantoms."""
     strength: Strength = field(
         default_factory=lambda: Strength(
             shift_mm=32, anywhere=0.2, rotation_degrees=25, mirror=0.1, scale=(0.85, 1.2), gamma=0.3, contrast=0.2,
@@ -222,7 +226,7 @@ def train(recipe: Recipe, cases: Sequence[Case], budget: Budget, folder: Path, d
     torch.manual_seed(recipe.seed)
     network = UNet(len(recipe.roles), len(recipe.classes), recipe.widths).to(device)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    slices = collect_sequences(recipe, cases).to(torch.device(device))
+    slices = collect_sequences(recipe, [*cases, *_phantoms(recipe.phantoms)]).to(torch.device(device))
     return Model(recipe, run(network, _loss(recipe, slices), budget, folder, recipe.optimisation, recipe.name))  # type: ignore[arg-type]
 
 
@@ -245,12 +249,31 @@ def collect_sequences(recipe: Recipe, cases: Sequence[Case]) -> SliceSet:
                 count += len(pixels)
             merge = merge_matrix(_undrawn(case, shown), recipe.classes).expand(len(codes), -1, -1)
             rows.append((codes, indices, centres, merge))
-            kinds += [0 if Role.T2 in shown else 1 if Role.LGE in shown else 2] * len(codes)
+            kind = 3 if case.data_set == PHANTOM else 0 if Role.T2 in shown else 1 if Role.LGE in shown else 2
+            kinds += [kind] * len(codes)
     codes, indices, centres, merges = (torch.cat(column) for column in zip(*rows, strict=True))
-    kind = torch.tensor(kinds)
-    shares = torch.tensor([recipe.t2_share, recipe.lge_share, 1 - recipe.t2_share - recipe.lge_share])
-    weights = shares[kind] / torch.bincount(kind, minlength=3)[kind]
+    found = torch.tensor(kinds)
+    real = torch.tensor([recipe.t2_share, recipe.lge_share, 1 - recipe.t2_share - recipe.lge_share])
+    shares = torch.cat([real * (1 - recipe.phantom_share), torch.tensor([recipe.phantom_share])])
+    weights = shares[found] / torch.bincount(found, minlength=4)[found]
     return SliceSet(torch.cat(images), codes, indices, centres, merges, weights)
+
+
+def _phantoms(count: int) -> list[Case]:
+    """Training phantoms, every other one with an infarct, whose T2 lies on the grid of the LGE, as labels do."""
+    from myoscope.datasets.phantom import TRAINING, draw, sample
+
+    cases = []
+    for seed in range(count):
+        drawn = sample(seed, TRAINING, ("MINF", None)[seed % 2])
+        lge, t2 = (drawn.scans[role] for role in (Role.LGE, Role.T2))
+        together = replace(lge, signal=t2.signal, noise=t2.noise, offset=t2.offset, seed=t2.seed)
+        case = draw(replace(drawn, scans={**drawn.scans, Role.T2: together}), (Role.LGE, Role.T2))
+        scar, swollen = (case.labels[role].voxels for role in (Role.LGE, Role.T2))
+        edema = (scar == Structure.MYOCARDIUM) & (swollen == Structure.EDEMA)
+        joint = case.labels[Role.LGE].with_voxels(np.where(edema, np.uint8(Structure.EDEMA), scar))
+        cases.append(replace(case, labels={Role.LGE: joint, Role.T2: joint}, data_set=PHANTOM))
+    return cases
 
 
 def _stacks(case: Case) -> list[tuple[dict[Role, np.ndarray], Volume]]:
