@@ -99,8 +99,10 @@ def with_no_reflow(joint: Prediction, lge: Prediction) -> Prediction:
     """A joint map, which knows no no-reflow, with that which the LGE's own system finds inside the map's infarct."""
     dark = (joint.labels.voxels == Structure.INFARCT) & (lge.labels.voxels == Structure.NO_REFLOW)
     voxels = np.where(dark, np.uint8(Structure.NO_REFLOW), joint.labels.voxels)
-    right = {s: share for s, share in lge.right.items() if s is Structure.NO_REFLOW and dark.any()}
-    return replace(joint, labels=joint.labels.with_voxels(voxels), right={**joint.right, **right})
+    right = dict(joint.right)
+    if dark.any() and Structure.NO_REFLOW in lge.right:
+        right[Structure.NO_REFLOW] = lge.right[Structure.NO_REFLOW]
+    return replace(joint, labels=joint.labels.with_voxels(voxels), right=right)
 
 
 def _origin(model: Any, how: str = "") -> dict[str, Any]:
