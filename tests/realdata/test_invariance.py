@@ -15,7 +15,7 @@ BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "invariance.py"
 
 LIMITS = {
     "acdc/patient001": {"LV cavity": 12, "myocardium": 12, "RV cavity": 12},
-    "emidec/Case_P002": {"LV cavity": 12, "myocardium": 12, "infarct": 30},  # EMIDEC draws no RV
+    "emidec/Case_P002": {"LV cavity": 12, "myocardium": 15, "infarct": 30},  # at 2 mm; EMIDEC draws no RV
 }
 """Largest change in per cent."""
 

@@ -119,9 +119,9 @@ runpy.run_path({file!r})["_run"](pathlib.Path({folder!r}), kill_at=77)
 
 def test_a_run_that_is_spoiled_stops(tmp_path: Path) -> None:
     def loss_of(network: torch.nn.Module, step: int) -> torch.Tensor:
-        return network(torch.ones(1, 1)).mean() / (step < 3)
+        return network(torch.ones(1, 1)).square().mean() / (step < 3)
 
-    with pytest.raises(InputError, match=r"finite loss, found (inf|nan) at step 3"):
+    with pytest.raises(InputError, match=r"finite loss, found inf at step 3"):
         train(torch.nn.Linear(1, 1), loss_of, Budget(steps=9), tmp_path, Optimisation(), "spoiled")
 
 
