@@ -7,17 +7,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from myoscope import __version__
 from myoscope.diagnose import diagnose, diagnosis_flags
 from myoscope.diagnose.clinical import from_clinical_values
 from myoscope.errors import InputError
 from myoscope.io.save import save_outputs
-from myoscope.labels import Structure
 from myoscope.measure import measure
 from myoscope.measure.results import Measurements, Provenance, SeriesProvenance
-from myoscope.prediction import Prediction
+from myoscope.prediction import Prediction, with_no_reflow
 from myoscope.report import render
 from myoscope.study import Role, Series, Study
 from myoscope.systems import system_module
@@ -93,16 +90,6 @@ def analyze(study: Study, device: str = "cpu", progress: Callable[[str], None] =
         raise InputError(f"{study.id}: expected a cine, LGE or bSSFP image, found {roles}; nothing can segment it yet")
     progress("measuring")
     return judge(study, {role: found.labels for role, found in predictions.items()}, origins, predictions, joint)
-
-
-def with_no_reflow(joint: Prediction, lge: Prediction) -> Prediction:
-    """A joint map, which knows no no-reflow, with that which the LGE's own system finds inside the map's infarct."""
-    dark = (joint.labels.voxels == Structure.INFARCT) & (lge.labels.voxels == Structure.NO_REFLOW)
-    voxels = np.where(dark, np.uint8(Structure.NO_REFLOW), joint.labels.voxels)
-    right = dict(joint.right)
-    if dark.any() and Structure.NO_REFLOW in lge.right:
-        right[Structure.NO_REFLOW] = lge.right[Structure.NO_REFLOW]
-    return replace(joint, labels=joint.labels.with_voxels(voxels), right=right)
 
 
 def _origin(model: Any, how: str = "") -> dict[str, Any]:

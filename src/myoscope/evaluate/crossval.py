@@ -103,7 +103,7 @@ def train_folds(
     Raises:
         InputError: segmentations are given, which only some systems learn from.
     """
-    _refuse_segmentations(system, segmentations)
+    refuse_segmentations(system, segmentations)
     if device != "cpu" and len(folds) > 1:
         return side_by_side(system, roots, folds, budget, runs, device)
     cases = read_cases(roots)
@@ -201,7 +201,12 @@ def score_fold(system: str, cases: Sequence[Case], fold: int, weights: Path, dev
     return rows
 
 
-def _refuse_segmentations(system: str, segmentations: Path | None) -> None:
+def refuse_segmentations(system: str, segmentations: Path | None) -> None:
+    """Refuse label maps for a system that makes its own.
+
+    Raises:
+        InputError: segmentations are given.
+    """
     if segmentations is not None:
         raise InputError(f"expected no --segmentations for {system}, which makes its own; leave it out")
 
@@ -228,7 +233,7 @@ def evaluate(
         device: "cpu" or "cuda".
         progress: Called with a few words before each fold is scored.
     """
-    _refuse_segmentations(system, segmentations)
+    refuse_segmentations(system, segmentations)
     cases = read_cases(roots)
     if minutes is not None:
         check_folds(system, cases, range(folds))

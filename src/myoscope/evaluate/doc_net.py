@@ -25,7 +25,7 @@ from myoscope.evaluate.folds import FOLDS, fold_of
 from myoscope.files import write_whole
 from myoscope.io.nifti import shown
 from myoscope.study import Case, Role
-from myoscope.systems.doc_net import RECIPES, Model, fit, retuned, train
+from myoscope.systems.doc_net import BETTER, OWN_SEGMENTATION, RECIPES, Model, fit, retuned, train
 from myoscope.systems.doc_net_inputs import MANUAL, Inputs, Recipe, collect, value_names
 from myoscope.training.loop import Budget
 
@@ -36,7 +36,6 @@ SEEDS = {"values": 20, "images": 5}
 GIVEAWAYS = ("slice distance", "pixel size", "number of slices")
 """What a baseline may read that no network does."""
 
-OWN_SEGMENTATION, BETTER = "doc-net-segmentation", "cascade.small"
 SEGMENTATION_STEPS = 800
 ON_CARD = ("splits", "test_cases", "accuracy", "accuracy_low", "accuracy_high", "sensitivity", "specificity", "brier")
 LONG = Budget(minutes=60)

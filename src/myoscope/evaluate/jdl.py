@@ -46,7 +46,7 @@ def train_folds(
     device: str,
 ) -> list[Path]:
     """Train a variant for each fold as `crossval.train_fold` does, one after the other, and keep what it cost."""
-    crossval._refuse_segmentations(name, segmentations)
+    crossval.refuse_segmentations(name, segmentations)
     cases = _with_lge(crossval.read_cases(roots))
     return [_train_fold(name, cases, fold, budget, runs, device) for fold in folds]
 
@@ -105,7 +105,7 @@ def evaluate(
     Raises:
         InputError: no fold is trained.
     """
-    crossval._refuse_segmentations("jdl", segmentations)
+    crossval.refuse_segmentations("jdl", segmentations)
     cases = _with_lge(crossval.read_cases(roots))
     if minutes is not None:
         names = [SHIPS.replace("joint", method) for method in METHODS]

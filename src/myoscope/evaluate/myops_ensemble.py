@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from myoscope.errors import InputError
-from myoscope.evaluate.crossval import _refuse_segmentations, read_cases, train_folds, weights_path
+from myoscope.evaluate.crossval import read_cases, refuse_segmentations, train_folds, weights_path
 from myoscope.evaluate.folds import FOLDS
 from myoscope.evaluate.metrics import dice
 from myoscope.evaluate.myops_ensemble_page import results_page, write_boxes
@@ -52,7 +52,7 @@ def evaluate(
 
     Writes RUNS/scores.csv, results.json and SYSTEM-boxes.svg, and gives the page back.
     """
-    _refuse_segmentations(system, segmentations)
+    refuse_segmentations(system, segmentations)
     names = [COMPACT] if system == COMPACT else [f"{system}.{variant}" for variant in TRAINED_HERE]
     if minutes is not None:
         for name in names:

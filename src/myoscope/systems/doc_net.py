@@ -64,16 +64,16 @@ CHECKPOINT_SECONDS = 30.0
 
 
 _CLINIC, _DOC, _CHANNELS = (20, 30, 10), (33, 50, 16), (4, 8, 16, 32, 64, 16, 8)
-_PAPER, _BETTER = "doc-net-segmentation", "cascade.small"
+OWN_SEGMENTATION, BETTER = "doc-net-segmentation", "cascade.small"
 
 RECIPES = {
     recipe.name: recipe
     for recipe in (
-        Recipe("doc-net.linear+", (), AUTOMATIC, _BETTER),
+        Recipe("doc-net.linear+", (), AUTOMATIC, BETTER),
         Recipe("doc-net.clinic-net", _CLINIC),
-        Recipe("doc-net.doc-net", _DOC, (), _PAPER, _CHANNELS),
-        Recipe("doc-net.clinic-net+", _CLINIC, AUTOMATIC, _PAPER),
-        Recipe("doc-net.doc-net+", _DOC, AUTOMATIC, _PAPER, _CHANNELS),
+        Recipe("doc-net.doc-net", _DOC, (), OWN_SEGMENTATION, _CHANNELS),
+        Recipe("doc-net.clinic-net+", _CLINIC, AUTOMATIC, OWN_SEGMENTATION),
+        Recipe("doc-net.doc-net+", _DOC, AUTOMATIC, OWN_SEGMENTATION, _CHANNELS),
     )
 }
 """The default first, then as published."""
@@ -114,7 +114,7 @@ class Model:
                 f"{study.id}: expected clinical values, found none; see docs/concepts.md for where to put them"
             )
         if self.recipe.reads_images and labels is None:
-            labels = _segmenter(self.recipe.segmentation or _BETTER).predict(study)[Role.LGE]
+            labels = _segmenter(self.recipe.segmentation or BETTER).predict(study)[Role.LGE]
         if labels is not None and not (labels.voxels == Structure.LV).any():
             notes.append("no left ventricle was found on the LGE image: its volumes are taken as average")
         stack = read_stack(self.recipe, series.image, labels)[None] if self.recipe.channels else None  # type: ignore[union-attr,arg-type]
