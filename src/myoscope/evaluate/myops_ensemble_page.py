@@ -72,7 +72,7 @@ def results_page(
             "",
             "The paper trains for 500 epochs of 3,264 images (204,000 steps of a U-Net, 816,000 of Mask R-CNN); here",
             "each network has the steps above. Learning rates of `published` are the paper's, those of `small` were",
-            "raised for so few steps. `small` sees 128x128 pixels of 1.5 mm. `swapped` gives LGE to scar and T2 to",
+            "raised for so few steps. `small` sees 96x96 pixels of 2 mm. `swapped` gives LGE to scar and T2 to",
             "edema, which the paper feeds the other way round; `both` gives both to both.",
         ]
     return "\n".join(lines) + "\n"

@@ -60,7 +60,7 @@ class _SmallUNetPlusPlus(nn.Module):
         super().__init__()
         from monai.networks.nets.basic_unetplusplus import BasicUNetPlusPlus
 
-        self.network = BasicUNetPlusPlus(2, channels_in, channels_out, (16, 16, 32, 64, 128, 16))
+        self.network = BasicUNetPlusPlus(2, channels_in, channels_out, (8, 8, 16, 32, 64, 8))
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (B, channels_out, H, W)."""
