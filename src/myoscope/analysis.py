@@ -14,7 +14,7 @@ from myoscope.errors import InputError
 from myoscope.io.save import save_outputs
 from myoscope.measure import measure
 from myoscope.measure.results import Measurements, Provenance, SeriesProvenance
-from myoscope.prediction import Prediction, with_no_reflow
+from myoscope.prediction import Prediction
 from myoscope.report import render
 from myoscope.study import Role, Series, Study
 from myoscope.systems import system_module
@@ -25,7 +25,10 @@ SYSTEM_FOR = {Role.CINE: "compact-cine", Role.BSSFP: "compact-cine", Role.LGE: "
 """The system that segments each role on its own; T2 has none."""
 
 JOINT_SYSTEM = "compact-myops"
-"""The system that segments LGE, T2 and bSSFP of a study with T2 together, where its weights are installed."""
+"""The system that segments LGE, T2 and bSSFP of a study with T2 together, where its weights are installed..."""
+
+JOINT_LGE_SYSTEM = "compact-lge"
+"""... and whose say it takes on scar, where there is LGE."""
 
 CONVENTIONS = [
     "Volumes by summation of discs over all labelled slices; papillary muscles and trabeculae count as blood pool.",
@@ -70,11 +73,10 @@ def analyze(study: Study, device: str = "cpu", progress: Callable[[str], None] =
     if study.get(Role.T2) and is_installed(JOINT_SYSTEM):
         progress("segmenting LGE, T2 and bSSFP together")
         model = _model(JOINT_SYSTEM, device)
-        series, found = model.segment_joint(study)
+        series, found = model.segment_joint(study, _model(JOINT_LGE_SYSTEM, device))
         how = f", one map on the grid of {series.role}"
         if series.role is Role.LGE:
-            found = with_no_reflow(found, _model(SYSTEM_FOR[Role.LGE], device).segment(series))
-            how += f"; no-reflow in its infarct by {SYSTEM_FOR[Role.LGE]}"
+            how += f"; infarct and no-reflow with {JOINT_LGE_SYSTEM}"
         joint, predictions = series.role, {series.role: found}
         study = replace(study, notes=(*study.notes, *model.alignment(study)))
         there = [s.role for s in study.series if s.role in model.recipe.roles]

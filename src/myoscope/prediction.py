@@ -1,7 +1,7 @@
 """What a system makes of one series, and how sure it is."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -25,13 +25,3 @@ class Prediction:
     distances: np.ndarray
     right: Mapping[Structure, float] = field(default_factory=dict)
     unusual_distance: float = np.inf
-
-
-def with_no_reflow(joint: Prediction, lge: Prediction) -> Prediction:
-    """A joint map, which knows no no-reflow, with that which the LGE's own system finds inside the map's infarct."""
-    dark = (joint.labels.voxels == Structure.INFARCT) & (lge.labels.voxels == Structure.NO_REFLOW)
-    voxels = np.where(dark, np.uint8(Structure.NO_REFLOW), joint.labels.voxels)
-    right = dict(joint.right)
-    if dark.any() and Structure.NO_REFLOW in lge.right:
-        right[Structure.NO_REFLOW] = lge.right[Structure.NO_REFLOW]
-    return replace(joint, labels=joint.labels.with_voxels(voxels), right=right)

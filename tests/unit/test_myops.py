@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -12,11 +13,18 @@ from myoscope.errors import InputError
 from myoscope.labels import Structure
 from myoscope.measure.scar import t2_extent
 from myoscope.measure.segments import NAMES, segment_map, segment_share
-from myoscope.prediction import Prediction
 from myoscope.study import Case, Patient, Role, Series, Study
-from myoscope.systems import compact_myops
+from myoscope.systems import compact, compact_myops
 from myoscope.systems.alignment import LARGEST_SHIFT_MM, alignment_notes, shift_mm
-from myoscope.systems.compact_myops import ROLES, collect_sequences, joint_channels, region_loss, train
+from myoscope.systems.compact_myops import (
+    ROLES,
+    codes_of,
+    collect_sequences,
+    joint_channels,
+    region_loss,
+    second_opinion,
+    train,
+)
 from myoscope.training.augment import Strength
 from myoscope.training.augment_sequences import Sequences, sequence_batch, shown
 from myoscope.training.loop import Budget
@@ -158,8 +166,8 @@ def test_scar_and_edema_are_told_from_shares() -> None:
         Structure.INFARCT: {Structure.MYOCARDIUM: 0.4, Structure.INFARCT: 0.35, Structure.EDEMA: 0.25},
         Structure.EDEMA: {Structure.MYOCARDIUM: 0.4, Structure.INFARCT: 0.25, Structure.EDEMA: 0.35},
     }
-    shares = torch.tensor([[[p.get(s, 0.0) for p in pixels.values()]] for s in order])[None]
-    assert _model()._codes(shares).ravel().tolist() == list(pixels)
+    shares = {s: torch.tensor([[[p.get(s, 0.0) for p in pixels.values()]]]) for s in order}
+    assert codes_of(shares).ravel().tolist() == list(pixels)
 
 
 def test_misalignment_is_measured_in_mm_and_said() -> None:
@@ -192,10 +200,39 @@ def test_edema_is_measured_whole_and_by_segment() -> None:
     assert max(share[n] for n in by_hand) > 60 and share[17] == "no slice shows the tip of the LV"
 
 
-def _dark_core(image: Volume) -> Prediction:
-    """No-reflow all over the upper half."""
-    labels = np.where(np.indices(image.voxels.shape)[1] < 40, Structure.NO_REFLOW, 0).astype(np.uint8)
-    return Prediction(image.with_voxels(labels), {}, np.zeros((1, len(labels))), {Structure.NO_REFLOW: 0.5})
+class DarkCore:
+    """A network of LGE alone: all of the wall is scar, and no-reflow in the upper half."""
+
+    recipe = compact.RECIPES["compact-lge"]
+    card: ClassVar[dict] = {"confidence": {"unusual_distance": 2.0}}
+
+    def shares(self, frame: np.ndarray, _: Volume) -> tuple[torch.Tensor, np.ndarray]:
+        shares = torch.full((len(frame), 6, *frame.shape[1:]), 1e-3)
+        upper = torch.arange(frame.shape[1])[:, None] < 40
+        shares[:, self.recipe.classes.index(Structure.NO_REFLOW)] = torch.where(upper, 0.9, 0.1)
+        shares[:, self.recipe.classes.index(Structure.INFARCT)] = torch.where(upper, 0.1, 0.9)
+        return shares, np.full(len(frame), 1.5)
+
+
+def sure(codes: np.ndarray, share: float) -> dict[Structure, torch.Tensor]:
+    """Class probabilities of a network that gives its own class `share`, and the rest evenly to the others."""
+    classes = compact_myops.RECIPES["compact-myops"].classes
+    rest = (1 - share) / (len(classes) - 1)
+    return {s: torch.from_numpy(np.where(codes == s, share, rest)).float() for s in classes}
+
+
+def test_a_second_opinion_moves_scar_inside_the_wall_and_nothing_else() -> None:
+    codes = heart()
+    ours, lge = sure(codes, 0.6), {s: torch.zeros(codes.shape) for s in compact.RECIPES["compact-lge"].classes}
+    lge[Structure.MYOCARDIUM] += 0.05
+    lge[Structure.INFARCT] += 0.95
+    both = second_opinion(ours, lge)
+    assert torch.allclose(sum(both.values()), sum(ours.values()))
+    found = codes_of(both)
+    wall = np.isin(codes, compact_myops._WALL)
+    assert (found[wall] == Structure.INFARCT).all() and np.array_equal(found[~wall], codes[~wall])
+    agreed = second_opinion(ours, {**lge, Structure.MYOCARDIUM: lge[Structure.INFARCT]})
+    assert np.array_equal(codes_of(agreed), codes)  # an opinion of one half changes no mind
 
 
 def test_phantoms_draw_edema_on_the_lge() -> None:
@@ -216,23 +253,23 @@ def test_a_study_with_t2_gets_one_joint_map(monkeypatch: pytest.MonkeyPatch, tmp
 
     model = _model()
     model.card = {"licence": "none"}
-    monkeypatch.setattr(model, "_codes", lambda _: heart())  # knows the answer
-    model.segment = lambda series: _dark_core(series.image)  # the LGE's own system
-    monkeypatch.setattr(analysis, "_model", lambda *_: model)
+    answer = torch.stack([*sure(heart(), 0.9).values()], 1), np.zeros(4)  # knows it
+    monkeypatch.setattr(model, "_shares", lambda *_: answer)
+    monkeypatch.setattr(analysis, "_model", lambda name, _: model if name == "compact-myops" else DarkCore())
     result = analysis.analyze(study)
     assert set(result.labels) == {Role.LGE}
     m = result.measurements
     volume = result.labels[Role.LGE].voxel_ml
-    assert m.lge.infarct_ml == pytest.approx((heart() == Structure.INFARCT).sum() * volume)
-    core = (heart() == Structure.INFARCT) & (np.indices(heart().shape)[1] < 40)
+    scar = np.isin(heart(), compact_myops._WALL)  # the LGE's network has no doubt
+    assert m.lge.infarct_ml == pytest.approx(scar.sum() * volume)
+    core = scar & (np.indices(heart().shape)[1] < 40)
     assert m.lge.no_reflow_ml == pytest.approx(core.sum() * volume) and core.any()
-    assert m.quality.confidence["lge"]["no_reflow"] == 0.5
-    assert m.t2.edema_ml == pytest.approx(np.isin(heart(), [Structure.EDEMA, Structure.INFARCT]).sum() * volume)
+    assert m.t2.edema_ml == pytest.approx(scar.sum() * volume)
     assert m.t2.salvage_index_percent is not None
     assert m.lv.mass_g == pytest.approx(m.lge.myocardium_g)
     assert {p.role: p.labels_from for p in m.provenance.series} == dict.fromkeys(
         ("bssfp", "lge", "t2"),
-        "compact-myops, one map on the grid of lge; no-reflow in its infarct by cascade.small",
+        "compact-myops, one map on the grid of lge; infarct and no-reflow with compact-lge",
     )
     page = result.save(tmp_path).read_text()
     assert "Salvage index" in page and "Research only." in page and "Edema, infarct included" in page

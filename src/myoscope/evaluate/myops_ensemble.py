@@ -1,12 +1,13 @@
 """Scar and edema on MyoPS: the ensemble's variants and compact-myops with every subset of the sequences, per case.
 
 Of `myops-ensemble` RUNS holds VARIANT/fold-K, of `compact-myops` fold-K; the ensemble's page has both, compact-myops's
-from RUNS/compact-myops or, where that is not there, from the folder of this name beside RUNS.
+from RUNS/compact-myops or, where that is not there, from the folder of this name beside RUNS. With runs of compact-lge
+(`segmentations`) there are rows for both together too, as `analyze` uses them.
 """
 
 import csv
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -14,22 +15,25 @@ from typing import Any
 
 import numpy as np
 
+from myoscope.analysis import JOINT_LGE_SYSTEM
 from myoscope.errors import InputError
-from myoscope.evaluate.crossval import read_cases, refuse_segmentations, train_folds, weights_path
-from myoscope.evaluate.folds import FOLDS
+from myoscope.evaluate.crossval import read_cases, train_folds, weights_path
+from myoscope.evaluate.folds import FOLDS, fold_of
 from myoscope.evaluate.metrics import dice
 from myoscope.evaluate.myops_ensemble_page import results_page, write_boxes
 from myoscope.files import write_whole
 from myoscope.io.nifti import shown
 from myoscope.labels import SCAR, Structure
 from myoscope.measure.scar import EDEMA
-from myoscope.study import Case, Role, Series
-from myoscope.systems import system_module
+from myoscope.study import Case, Role
+from myoscope.systems import compact, system_module
 from myoscope.training.loop import Budget
+from myoscope.volume import Volume
 
 __all__ = ["evaluate", "train_folds"]
 
 COMPACT = "compact-myops"
+TOGETHER = f"{COMPACT} and {JOINT_LGE_SYSTEM}"
 SEQUENCES = (Role.BSSFP, Role.LGE, Role.T2)
 REGIONS: dict[str, tuple[Structure, ...]] = {"scar": SCAR, "scar + edema": EDEMA}
 """What the MyoPS challenge scores."""
@@ -52,21 +56,22 @@ def evaluate(
 
     Writes RUNS/scores.csv, results.json and SYSTEM-boxes.svg, and gives the page back.
     """
-    refuse_segmentations(system, segmentations)
     names = [COMPACT] if system == COMPACT else [f"{system}.{variant}" for variant in TRAINED_HERE]
     if minutes is not None:
         for name in names:
             progress(f"{name}: training what is missing")
             train_folds(name, roots, range(folds), Budget(minutes=minutes), runs, None, device)
-    cases = [case for case in read_cases(roots) if set(SEQUENCES) <= set(case.labels)]
+    known = read_cases(roots)
+    cases = [case for case in known if set(SEQUENCES) <= set(case.labels)]
     if not cases:
         raise InputError(f"expected cases with labelled bSSFP, LGE and T2 for {system}, found none; add MyoPS")
+    late = late_folds(known, segmentations) if segmentations else {}
     if system == COMPACT:
         places = [(COMPACT, runs)]
     else:
         beside = runs / COMPACT if (runs / COMPACT).is_dir() else runs.parent / COMPACT
         places = [(name, runs) for name in system_module(system).RECIPES] + [(COMPACT, beside)]
-    scored = [score(name, cases, folder, folds, device, progress) for name, folder in places]
+    scored = [score(name, cases, folder, folds, device, late, progress) for name, folder in places]
     rows = [row for found, _ in scored for row in found]
     if not rows:
         raise InputError(f"{shown(runs)}: expected trained folds, found none; add --minutes to train them")
@@ -80,17 +85,47 @@ def evaluate(
     write_whole(runs / "results.json", json.dumps({"folds": used, "scores": for_card(system, summary)}, indent=1))
     write_boxes(rows, runs / f"{system}-boxes.svg")
     absent = [name for name, _ in places if name not in cards]
-    return results_page(system, [root.name for root in roots], summary, cards, absent)
+    return results_page(system, [root.name for root in roots], summary, cards, absent, card_of(late))
+
+
+def late_folds(cases: Sequence[Case], runs: Path) -> dict[str, Path]:
+    """By case the weights of the fold model of compact-lge that has not seen its LGE.
+
+    Raises:
+        InputError: a fold is missing, or was dealt from other cases.
+    """
+    found = {}
+    for case, k in zip(cases, fold_of(cases), strict=True):
+        weights = found[case.id] = weights_path(JOINT_LGE_SYSTEM, k, runs)
+        scores = weights.with_name("scores.json")
+        if not weights.exists() or not scores.exists():
+            raise InputError(f"{shown(runs)}: expected runs of `evaluate {JOINT_LGE_SYSTEM}`, found no fold {k + 1}")
+    for weights in set(found.values()):
+        held = {row["case"] for row in json.loads(weights.with_name("scores.json").read_text())}
+        if other := sorted(case for case in held if found.get(case) != weights):
+            raise InputError(f"{shown(weights)}: expected --data that the folds were dealt from, found no {other[0]}")
+    return found
+
+
+def card_of(late: Mapping[str, Path]) -> Mapping[str, Any] | None:
+    """The card of one of these fold models, which stands for all; None where there are none."""
+    return json.loads(min(late.values()).with_suffix(".json").read_text()) if late else None
 
 
 def score(
-    name: str, cases: Sequence[Case], runs: Path, folds: int, device: str, progress: Callable[[str], None]
+    name: str,
+    cases: Sequence[Case],
+    runs: Path,
+    folds: int,
+    device: str,
+    late: Mapping[str, Path],
+    progress: Callable[[str], None],
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Scores of the cases by models that have not seen them, and the cards of the folds that were there.
 
     What a fold was trained on is read from its `cases.json`, however the folds were dealt.
     """
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    rows: dict[tuple[str, str, str], dict[str, Any]] = {}
     cards = []
     for fold in range(folds):
         weights = weights_path(name, fold, runs)
@@ -98,33 +133,39 @@ def score(
             continue
         seen = set(json.loads((weights.parent / "cases.json").read_text()))
         progress(f"{name}: scoring fold {fold + 1} of {FOLDS}")
-        for row in _score_fold(name, [case for case in cases if case.id not in seen], fold, weights, device):
-            rows.setdefault((row["sequences"], row["case"]), row)
+        for row in _score_fold(name, [case for case in cases if case.id not in seen], fold, weights, device, late):
+            rows.setdefault((row["system"], row["sequences"], row["case"]), row)
         cards.append(json.loads(weights.with_suffix(".json").read_text()))
     return list(rows.values()), cards
 
 
-def _score_fold(name: str, cases: Sequence[Case], fold: int, weights: Path, device: str) -> list[dict[str, Any]]:
-    """One row a case and subset of sequences; kept beside the weights."""
+def _score_fold(
+    name: str, cases: Sequence[Case], fold: int, weights: Path, device: str, late: Mapping[str, Path]
+) -> list[dict[str, Any]]:
+    """One row a case and subset of sequences, two where compact-lge has a say; kept beside the weights."""
     path = weights.with_name("scores.json")
+    late = late if name == COMPACT else {}
     if path.exists() and path.stat().st_mtime >= weights.stat().st_mtime:
         kept = json.loads(path.read_text())
-        if {row["case"] for row in kept} == {case.id for case in cases}:
+        if {row["case"] for row in kept} == {case.id for case in cases} and (
+            not late or TOGETHER in {row["system"] for row in kept}
+        ):
             return kept
     model = system_module(name).Model.load(weights, device)
     rows = []
     for case in cases:
         for roles in subsets() if name == COMPACT else [SEQUENCES]:
-            kept_series = tuple(series for series in case.study.series if series.role in roles)
-            rows.append(_score_case(name, model, case, roles, kept_series) | {"fold": fold + 1})
+            study = replace(case.study, series=tuple(series for series in case.study.series if series.role in roles))
+            rows.append(_score_case(name, case, roles, model.predict(study)) | {"fold": fold + 1})
+            if case.id in late and Role.LGE in roles:
+                series, found = model.segment_joint(study, compact.Model.load(late[case.id], device))
+                rows.append(_score_case(TOGETHER, case, roles, {series.role: found.labels}) | {"fold": fold + 1})
     write_whole(path, json.dumps(rows, indent=1))
     return rows
 
 
-def _score_case(
-    name: str, model: Any, case: Case, roles: tuple[Role, ...], series: tuple[Series, ...]
-) -> dict[str, Any]:
-    ((role, found),) = model.predict(replace(case.study, series=series)).items()
+def _score_case(name: str, case: Case, roles: tuple[Role, ...], maps: Mapping[Role, Volume]) -> dict[str, Any]:
+    ((role, found),) = maps.items()
     truth = case.labels[role]
     row: dict[str, Any] = {"system": name, "sequences": names_of(roles), "data": case.data_set, "case": case.id}
     for region, structures in REGIONS.items():
@@ -178,6 +219,6 @@ def for_card(system: str, summary: Sequence[dict[str, Any]]) -> list[dict[str, A
             "volume_error_ml": entry[f"{region} error ml"],
         }
         for entry in summary
-        if entry["system"].partition(".")[0] == system
+        if entry["system"].partition(".")[0] == system or (system, entry["system"]) == (COMPACT, TOGETHER)
         for region in REGIONS
     ]

@@ -25,6 +25,7 @@ def results_page(
     summary: Sequence[Mapping[str, Any]],
     cards: Mapping[str, Sequence[Mapping[str, Any]]],
     absent: Sequence[str],
+    late: Mapping[str, Any] | None = None,
 ) -> str:
     """The page as Markdown.
 
@@ -34,10 +35,12 @@ def results_page(
         summary: From `summarise`.
         cards: Cards of the folds that were there, by system.
         absent: Systems of which there were none.
+        late: A card of the fold models of compact-lge that had a say.
     """
     ensemble = system == "myops-ensemble"
     held_out = f"{min(map(len, cards.values()))} to {max(map(len, cards.values()))} of 5 folds"
-    command = f"myoscope evaluate {system} " + " ".join(f"--data {root}" for root in roots) + " -o RUNS"
+    command = " ".join([f"myoscope evaluate {system}", *(f"--data {root}" for root in roots), "-o RUNS"])
+    command += " --segmentations LGE_RUNS" if late else ""
     lines = [
         f"# {system}: scar and edema on MyoPS 2020",
         "",
@@ -65,6 +68,8 @@ def results_page(
             f"| {e['system']} | {e['sequences']} | {e['scar error ml']:.1f} ml | {e['scar + edema error ml']:.1f} ml |"
         )
     lines += ["", "## What was run", "", *(_run(name, found) for name, found in cards.items())]
+    if late:
+        lines.append(f"- compact-lge: folds of {late['minutes']:g} min, new to the case's LGE. {_began(late)}")
     if absent:
         lines += ["", f"Not run: {', '.join(absent)}."]
     if ensemble:
@@ -89,6 +94,18 @@ def _run(name: str, cards: Sequence[Mapping[str, Any]]) -> str:
             parts.append(f"{network} {_span(steps)} steps of {first['batch']} at {first['learning_rate']:g}")
         return f"{text}: {'; '.join(parts)}"
     return f"{text}: {_span([card['steps'] or 0 for card in cards])} steps"
+
+
+def _began(late: Mapping[str, Any]) -> str:
+    """Whether the starting weights of compact-lge had seen MyoPS patients."""
+    start = late["started_from"] or {}
+    known = start.get("trained_on", {}).get("myops", 0)
+    if not known:
+        return "They began from weights that had seen no MyoPS patient."
+    return (
+        f"They began from a {start['system']} that had been shown the heart's outlines, not the scar, on the bSSFP of "
+        f"{known} MyoPS patients; therefore compact-lge may say what of the wall is scar, not where the wall is."
+    )
 
 
 def _span(values: Sequence[int]) -> str:

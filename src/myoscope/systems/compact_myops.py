@@ -5,6 +5,9 @@ do. EMIDEC (LGE alone), ACDC (cine alone) and phantoms (LGE and T2 on one grid) 
 without T2, scar without LGE) is added to the normal myocardium before the loss is taken. The Dice part of the loss is
 taken over the regions that the MyoPS challenge scores: scar, and scar with edema. Not from a paper; trained from
 scratch, so that what a fold is tested on was never seen.
+
+Where there is LGE, a network of LGE alone (compact-lge, longer trained on it) may have a say in what of the wall is
+scar, and alone says what of the scar is no-reflow: `second_opinion`.
 """
 
 import json
@@ -22,9 +25,10 @@ from myoscope.labels import Structure
 from myoscope.networks.unet import UNet
 from myoscope.prediction import Prediction
 from myoscope.study import Case, Note, Role, Series, Study
+from myoscope.systems import compact
 from myoscope.systems.alignment import alignment_notes
 from myoscope.systems.compact import drop_traces, keep_heart, shares_of
-from myoscope.systems.confidence import calibrate, heart_features
+from myoscope.systems.confidence import heart_features
 from myoscope.training.augment import Strength
 from myoscope.training.augment_sequences import Sequences, sequence_batch
 from myoscope.training.loop import Budget, Optimisation
@@ -102,8 +106,12 @@ class Model:
         series, found = self.segment_joint(study)
         return {series.role: found.labels}
 
-    def segment_joint(self, study: Study) -> tuple[Series, Prediction]:
+    def segment_joint(self, study: Study, lge: compact.Model | None = None) -> tuple[Series, Prediction]:
         """Segment a study's LGE, T2 and bSSFP together.
+
+        Args:
+            study: With one of these series at least.
+            lge: A model of LGE alone that has a say where there is LGE.
 
         Returns:
             The series on whose grid the joint map lies, and the map (`Structure` codes) with how sure it is.
@@ -114,23 +122,25 @@ class Model:
         series, channels = joint_channels(study)
         image = series.image
         shares, distances = self._shares(channels, image)
-        found = drop_traces(keep_heart(self._codes(shares)), self.recipe.smallest_ml, image.voxel_ml)
-        raw = {}
-        for i, structure in enumerate(self.recipe.classes):
-            mask = torch.from_numpy(found == structure)
-            if structure and mask.any():
-                raw[structure] = float(shares[:, i].cpu()[mask].mean())
-        known = self.card.get("confidence") or {"lines": {}}
-        lines = {s: known["lines"][s.name.lower()] for s in raw if s.name.lower() in known["lines"]}
+        of = dict(zip(self.recipe.classes, shares.movedim(1, 0), strict=True))
+        unusual = np.inf
+        if lge and series.role is Role.LGE:
+            theirs, distances = lge.shares(channels[Role.LGE], image)
+            of = second_opinion(of, dict(zip(lge.recipe.classes, theirs.movedim(1, 0), strict=True)))
+            unusual = (lge.card.get("confidence") or {}).get("unusual_distance", unusual)
+        found = drop_traces(keep_heart(codes_of(of)), self.recipe.smallest_ml, image.voxel_ml)
+        masks = {s: torch.from_numpy(found == s) for s in of if s}
+        raw = {s: float(of[s].cpu()[mask].mean()) for s, mask in masks.items() if mask.any()}
         labels = image.with_voxels(found if image.voxels.ndim == 3 else found[None])
-        return series, Prediction(labels, raw, distances[None], {s: calibrate(raw[s], lines[s]) for s in lines})
+        return series, Prediction(labels, raw, distances[None], unusual_distance=unusual)
 
     def alignment(self, study: Study) -> list[Note]:
         """Whether the sequences that `segment_joint` puts together are aligned, and which of them were left out."""
         first, channels = joint_channels(study)
         alone = {
-            role: keep_heart(self._codes(self._shares({role: image}, first.image)[0]))
+            role: keep_heart(codes_of(dict(zip(self.recipe.classes, shares.movedim(1, 0), strict=True))))
             for role, image in channels.items()
+            for shares, _ in [self._shares({role: image}, first.image)]
         }
         left_out = [role for role in ROLES if study.get(role) and role not in channels]
         text = f"This sequence shows nothing of what the {first.role.upper()} slices show, and was not segmented."
@@ -159,18 +169,6 @@ class Model:
         stack = torch.stack([planes.get(role, blank) for role in self.recipe.roles], 1)
         return shares_of(self, stack, grid.voxels.shape[-2:])
 
-    def _codes(self, shares: Tensor) -> np.ndarray:
-        """Structure codes (Z, Y, X) from class probabilities: first what is wall, in it what is ill, in that scar."""
-        p = dict(zip(self.recipe.classes, shares.movedim(1, 0), strict=True))
-        lesion = p[Structure.INFARCT] + p[Structure.EDEMA]
-        outer = (Structure.BACKGROUND, Structure.LV, Structure.RV, Structure.MYOCARDIUM)
-        merged = torch.stack([*(p[s] for s in outer[:3]), p[Structure.MYOCARDIUM] + lesion])
-        found = torch.tensor(outer, device=shares.device)[merged.argmax(0)]
-        ill = (found == Structure.MYOCARDIUM) & (lesion > p[Structure.MYOCARDIUM])
-        found[ill] = Structure.EDEMA
-        found[ill & (p[Structure.INFARCT] > p[Structure.EDEMA])] = Structure.INFARCT
-        return found.to(torch.uint8).numpy(force=True)
-
     def save(self, path: Path, card: dict) -> None:
         """Write the weights (float16 safetensors) and the card (json) beside them."""
         write_weights(path, half(self.network.state_dict()), card)
@@ -189,6 +187,40 @@ class Model:
             load_into(network, tensors)
         network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return cls(recipe, network, card, sha256)
+
+
+def codes_of(shares: Mapping[Structure, Tensor]) -> np.ndarray:
+    """Structure codes from class probabilities (Z, Y, X): first what is wall, in it what is ill, in that scar."""
+    normal, infarct, edema = (shares[s] for s in _WALL)
+    dark = shares.get(Structure.NO_REFLOW, torch.zeros_like(infarct))
+    scar = infarct + dark
+    outer = (Structure.BACKGROUND, Structure.LV, Structure.RV, Structure.MYOCARDIUM)
+    merged = torch.stack([*(shares[s] for s in outer[:3]), normal + edema + scar])
+    found = torch.tensor(outer, device=scar.device)[merged.argmax(0)]
+    ill = (found == Structure.MYOCARDIUM) & (scar + edema > normal)
+    found[ill] = Structure.EDEMA
+    found[ill & (scar > edema)] = Structure.INFARCT
+    found[(found == Structure.INFARCT) & (dark > infarct)] = Structure.NO_REFLOW
+    return found.to(torch.uint8).numpy(force=True)
+
+
+def second_opinion(ours: Mapping[Structure, Tensor], lge: Mapping[Structure, Tensor]) -> dict[Structure, Tensor]:
+    """Class probabilities where both networks say what of the wall is scar, and the LGE's what of that is no-reflow.
+
+    The scar's share of the wall is the mean of the two on the scale of log-odds; the rest stays divided as it was.
+
+    Args:
+        ours: This system's probabilities (Z, Y, X) by class.
+        lge: Those of a network of LGE alone, which knows no edema.
+    """
+    wall = torch.stack([ours[s] for s in _WALL]).sum(0).clamp(min=1e-6)
+    scar = (lge[Structure.INFARCT] + lge[Structure.NO_REFLOW]).clamp(min=1e-6)
+    shares = torch.stack([ours[Structure.INFARCT] / wall, scar / (scar + lge[Structure.MYOCARDIUM])])
+    infarct = wall * torch.logit(shares, 1e-3).mean(0).sigmoid()
+    rest = (wall - infarct) / (wall - ours[Structure.INFARCT]).clamp(min=1e-6)
+    dark = lge[Structure.NO_REFLOW] / scar
+    changed = {Structure.INFARCT: infarct * (1 - dark), Structure.NO_REFLOW: infarct * dark}
+    return {**ours, **{s: ours[s] * rest for s in (Structure.MYOCARDIUM, Structure.EDEMA)}, **changed}
 
 
 def joint_channels(study: Study) -> tuple[Series, dict[Role, np.ndarray]]:
