@@ -249,8 +249,8 @@ def test_a_missing_sequence_is_named(tmp_path: Path) -> None:
 
 
 def test_the_published_recipe_is_the_papers() -> None:
-    recipe = RECIPES[full_name("myops-ensemble", None)]
-    assert recipe.name == "myops-ensemble.published"
+    recipe = RECIPES["myops-ensemble.published"]
+    assert full_name("myops-ensemble", None) == "myops-ensemble.small"  # what two cores can train
     assert [(kind, block.name) for _, kind, block in members(recipe)] == [
         ("unet", "lvbp"), ("unet", "rvbp"), ("unet", "epicardium"),
         ("unet", "lvmems"), ("unetpp", "lvmems"), ("maskrcnn", "lvmems"),

@@ -87,7 +87,7 @@ _SMALL = Recipe(
 
 def _variants() -> dict[str, Recipe]:
     found = []
-    for whole in (_PUBLISHED, _SMALL):
+    for whole in (_SMALL, _PUBLISHED):
         direct = replace(whole, name=f"{whole.name}-direct", blocks=DIRECT_BLOCKS)
         found += [whole, replace(direct, name=f"{whole.name}-unet", kinds=("unet",)), direct]
     both = (Role.LGE, Role.T2)
