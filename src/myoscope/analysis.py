@@ -7,11 +7,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from myoscope import __version__
 from myoscope.diagnose import diagnose, diagnosis_flags
 from myoscope.diagnose.clinical import from_clinical_values
 from myoscope.errors import InputError
 from myoscope.io.save import save_outputs
+from myoscope.labels import Structure
 from myoscope.measure import measure
 from myoscope.measure.results import Measurements, Provenance, SeriesProvenance
 from myoscope.prediction import Prediction
@@ -28,7 +31,7 @@ JOINT_SYSTEM = "compact-myops"
 """The system that segments LGE, T2 and bSSFP of a study with T2 together, where its weights are installed..."""
 
 JOINT_LGE_SYSTEM = "compact-lge"
-"""... and whose say it takes on scar, where there is LGE."""
+"""... and the one that says what of that map's wall is scar, where there is LGE."""
 
 CONVENTIONS = [
     "Volumes by summation of discs over all labelled slices; papillary muscles and trabeculae count as blood pool.",
@@ -76,7 +79,11 @@ def analyze(study: Study, device: str = "cpu", progress: Callable[[str], None] =
         series, found = model.segment_joint(study, _model(JOINT_LGE_SYSTEM, device))
         how = f", one map on the grid of {series.role}"
         if series.role is Role.LGE:
-            how += f"; infarct and no-reflow with {JOINT_LGE_SYSTEM}"
+            how += f"; infarct and no-reflow by {JOINT_LGE_SYSTEM}"
+        else:  # without LGE nobody can tell scar from edema
+            voxels = found.labels.voxels
+            edema = np.where(voxels == Structure.INFARCT, np.uint8(Structure.EDEMA), voxels)
+            found = replace(found, labels=found.labels.with_voxels(edema))
         joint, predictions = series.role, {series.role: found}
         study = replace(study, notes=(*study.notes, *model.alignment(study)))
         there = [s.role for s in study.series if s.role in model.recipe.roles]

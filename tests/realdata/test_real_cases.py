@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"no data sets at {DAT
 CASES = {
     "acdc/patient001": {"patient001_frame01": "patient001_frame01", "patient001_frame12": "patient001_frame12"},
     "emidec/Case_P002": {"Case_P002": "Images/Case_P002"},
-    "myops/Case3001": {"Case3001_C0": "Case3001_C0", "Case3001_LGE": "Case3001_LGE"},
+    "myops/Case3001": {"Case3001_LGE": "Case3001_LGE"},
 }
 
 

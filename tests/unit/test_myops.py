@@ -22,8 +22,9 @@ from myoscope.systems.compact_myops import (
     collect_sequences,
     joint_channels,
     region_loss,
-    second_opinion,
+    scar_from_lge,
     train,
+    without_scar,
 )
 from myoscope.training.augment import Strength
 from myoscope.training.augment_sequences import Sequences, sequence_batch, shown
@@ -213,6 +214,9 @@ class DarkCore:
         shares[:, self.recipe.classes.index(Structure.INFARCT)] = torch.where(upper, 0.1, 0.9)
         return shares, np.full(len(frame), 1.5)
 
+    def draw(self, shares: torch.Tensor, _: float) -> np.ndarray:
+        return np.array(self.recipe.classes, np.uint8)[shares.argmax(1).numpy()]
+
 
 def sure(codes: np.ndarray, share: float) -> dict[Structure, torch.Tensor]:
     """Class probabilities of a network that gives its own class `share`, and the rest evenly to the others."""
@@ -221,18 +225,24 @@ def sure(codes: np.ndarray, share: float) -> dict[Structure, torch.Tensor]:
     return {s: torch.from_numpy(np.where(codes == s, share, rest)).float() for s in classes}
 
 
-def test_a_second_opinion_moves_scar_inside_the_wall_and_nothing_else() -> None:
+def test_scar_is_what_the_lge_shows_of_the_wall() -> None:
     codes = heart()
     ours, lge = sure(codes, 0.6), {s: torch.zeros(codes.shape) for s in compact.RECIPES["compact-lge"].classes}
-    lge[Structure.MYOCARDIUM] += 0.05
-    lge[Structure.INFARCT] += 0.95
-    both = second_opinion(ours, lge)
+    left = torch.arange(codes.shape[2]).expand(codes.shape) < 50
+    lge[Structure.MYOCARDIUM], lge[Structure.INFARCT] = torch.where(left, 0.1, 0.9), torch.where(left, 0.9, 0.1)
+    both = scar_from_lge(ours, lge)
     assert torch.allclose(sum(both.values()), sum(ours.values()))
-    found = codes_of(both)
-    wall = np.isin(codes, compact_myops._WALL)
-    assert (found[wall] == Structure.INFARCT).all() and np.array_equal(found[~wall], codes[~wall])
-    agreed = second_opinion(ours, {**lge, Structure.MYOCARDIUM: lge[Structure.INFARCT]})
-    assert np.array_equal(codes_of(agreed), codes)  # an opinion of one half changes no mind
+    found, wall = codes_of(both), np.isin(codes, compact_myops._WALL)
+    assert np.array_equal(found == Structure.INFARCT, wall & left.numpy())
+    kept = ~np.isin(codes, (Structure.INFARCT,)) & ~(wall & left.numpy())
+    assert np.array_equal(found[kept], codes[kept])
+
+
+def test_without_scar_on_lge_little_edema_is_a_mistake() -> None:
+    codes = heart()
+    ill = np.isin(codes, (Structure.INFARCT, Structure.EDEMA))
+    assert np.array_equal(without_scar(codes, 20.0, 1.0), np.where(ill, Structure.EDEMA, codes))
+    assert np.array_equal(without_scar(codes, 20.0, 19.0 / ill.sum()), np.where(ill, Structure.MYOCARDIUM, codes))
 
 
 def test_phantoms_draw_edema_on_the_lge() -> None:
@@ -269,7 +279,7 @@ def test_a_study_with_t2_gets_one_joint_map(monkeypatch: pytest.MonkeyPatch, tmp
     assert m.lv.mass_g == pytest.approx(m.lge.myocardium_g)
     assert {p.role: p.labels_from for p in m.provenance.series} == dict.fromkeys(
         ("bssfp", "lge", "t2"),
-        "compact-myops, one map on the grid of lge; infarct and no-reflow with compact-lge",
+        "compact-myops, one map on the grid of lge; infarct and no-reflow by compact-lge",
     )
     page = result.save(tmp_path).read_text()
     assert "Salvage index" in page and "Research only." in page and "Edema, infarct included" in page

@@ -142,7 +142,7 @@ def score(
 def _score_fold(
     name: str, cases: Sequence[Case], fold: int, weights: Path, device: str, late: Mapping[str, Path]
 ) -> list[dict[str, Any]]:
-    """One row a case and subset of sequences, two where compact-lge has a say; kept beside the weights."""
+    """One row a case and subset of sequences, two where compact-lge says what is scar; kept beside the weights."""
     path = weights.with_name("scores.json")
     late = late if name == COMPACT else {}
     if path.exists() and path.stat().st_mtime >= weights.stat().st_mtime:

@@ -35,7 +35,7 @@ def results_page(
         summary: From `summarise`.
         cards: Cards of the folds that were there, by system.
         absent: Systems of which there were none.
-        late: A card of the fold models of compact-lge that had a say.
+        late: A card of the fold models of compact-lge that said what is scar.
     """
     ensemble = system == "myops-ensemble"
     held_out = f"{min(map(len, cards.values()))} to {max(map(len, cards.values()))} of 5 folds"
@@ -104,7 +104,7 @@ def _began(late: Mapping[str, Any]) -> str:
         return "They began from weights that had seen no MyoPS patient."
     return (
         f"They began from a {start['system']} that had been shown the heart's outlines, not the scar, on the bSSFP of "
-        f"{known} MyoPS patients; therefore compact-lge may say what of the wall is scar, not where the wall is."
+        f"{known} MyoPS patients; where the wall is, compact-lge is not asked."
     )
 
 

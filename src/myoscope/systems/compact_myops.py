@@ -6,8 +6,8 @@ without T2, scar without LGE) is added to the normal myocardium before the loss 
 taken over the regions that the MyoPS challenge scores: scar, and scar with edema. Not from a paper; trained from
 scratch, so that what a fold is tested on was never seen.
 
-Where there is LGE, a network of LGE alone (compact-lge, longer trained on it) may have a say in what of the wall is
-scar, and alone says what of the scar is no-reflow: `second_opinion`.
+Where there is LGE, a network of LGE alone (compact-lge, trained on more of it for longer) may say what of the wall is
+scar and no-reflow, and whether there is any: `scar_from_lge`, `without_scar`.
 """
 
 import json
@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from myoscope.errors import InputError
-from myoscope.labels import Structure
+from myoscope.labels import SCAR, Structure
 from myoscope.networks.unet import UNet
 from myoscope.prediction import Prediction
 from myoscope.study import Case, Note, Role, Series, Study
@@ -77,7 +77,8 @@ class Recipe:
         )
     )  # fmt: skip
     sequences: Sequences = field(default_factory=Sequences)
-    smallest_ml: dict[Structure, float] = field(default_factory=lambda: {Structure.INFARCT: 1.0})
+    smallest_ml: dict[Structure, float] = field(default_factory=lambda: {Structure.INFARCT: 1.0, Structure.EDEMA: 20.0})
+    """Less is taken for a mistake; of edema only where a network of LGE alone finds no scar."""
     optimisation: Optimisation = field(default_factory=Optimisation)
     seed: int = 0
 
@@ -111,7 +112,7 @@ class Model:
 
         Args:
             study: With one of these series at least.
-            lge: A model of LGE alone that has a say where there is LGE.
+            lge: A model of LGE alone that says what is scar, where there is LGE.
 
         Returns:
             The series on whose grid the joint map lies, and the map (`Structure` codes) with how sure it is.
@@ -123,12 +124,15 @@ class Model:
         image = series.image
         shares, distances = self._shares(channels, image)
         of = dict(zip(self.recipe.classes, shares.movedim(1, 0), strict=True))
-        unusual = np.inf
+        found, unusual = codes_of(of), np.inf
         if lge and series.role is Role.LGE:
             theirs, distances = lge.shares(channels[Role.LGE], image)
-            of = second_opinion(of, dict(zip(lge.recipe.classes, theirs.movedim(1, 0), strict=True)))
+            of = scar_from_lge(of, dict(zip(lge.recipe.classes, theirs.movedim(1, 0), strict=True)))
+            found = codes_of(of)
+            if not np.isin(lge.draw(theirs, image.voxel_ml), SCAR).any():
+                found = without_scar(found, self.recipe.smallest_ml[Structure.EDEMA], image.voxel_ml)
             unusual = (lge.card.get("confidence") or {}).get("unusual_distance", unusual)
-        found = drop_traces(keep_heart(codes_of(of)), self.recipe.smallest_ml, image.voxel_ml)
+        found = drop_traces(keep_heart(found), self.recipe.smallest_ml, image.voxel_ml)
         masks = {s: torch.from_numpy(found == s) for s in of if s}
         raw = {s: float(of[s].cpu()[mask].mean()) for s, mask in masks.items() if mask.any()}
         labels = image.with_voxels(found if image.voxels.ndim == 3 else found[None])
@@ -204,23 +208,32 @@ def codes_of(shares: Mapping[Structure, Tensor]) -> np.ndarray:
     return found.to(torch.uint8).numpy(force=True)
 
 
-def second_opinion(ours: Mapping[Structure, Tensor], lge: Mapping[Structure, Tensor]) -> dict[Structure, Tensor]:
-    """Class probabilities where both networks say what of the wall is scar, and the LGE's what of that is no-reflow.
+def scar_from_lge(ours: Mapping[Structure, Tensor], lge: Mapping[Structure, Tensor]) -> dict[Structure, Tensor]:
+    """Class probabilities whose wall is this system's, and whose scar is what a network of LGE alone sees of it there.
 
-    The scar's share of the wall is the mean of the two on the scale of log-odds; the rest stays divided as it was.
+    The rest of the wall stays divided between normal and edema as it was.
 
     Args:
         ours: This system's probabilities (Z, Y, X) by class.
-        lge: Those of a network of LGE alone, which knows no edema.
+        lge: Those of the network of LGE alone, which knows no edema.
     """
-    wall = torch.stack([ours[s] for s in _WALL]).sum(0).clamp(min=1e-6)
-    scar = (lge[Structure.INFARCT] + lge[Structure.NO_REFLOW]).clamp(min=1e-6)
-    shares = torch.stack([ours[Structure.INFARCT] / wall, scar / (scar + lge[Structure.MYOCARDIUM])])
-    infarct = wall * torch.logit(shares, 1e-3).mean(0).sigmoid()
-    rest = (wall - infarct) / (wall - ours[Structure.INFARCT]).clamp(min=1e-6)
-    dark = lge[Structure.NO_REFLOW] / scar
-    changed = {Structure.INFARCT: infarct * (1 - dark), Structure.NO_REFLOW: infarct * dark}
+    wall = torch.stack([ours[s] for s in _WALL]).sum(0)
+    scar = [lge[s] for s in SCAR]
+    share = wall / (sum(scar) + lge[Structure.MYOCARDIUM]).clamp(min=1e-6)
+    changed = {s: seen * share for s, seen in zip(SCAR, scar, strict=True)}
+    rest = (wall - sum(changed.values())) / (wall - ours[Structure.INFARCT]).clamp(min=1e-6)
     return {**ours, **{s: ours[s] * rest for s in (Structure.MYOCARDIUM, Structure.EDEMA)}, **changed}
+
+
+def without_scar(labels: np.ndarray, edema_ml: float, voxel_ml: float) -> np.ndarray:
+    """Labels (Z, Y, X) where scar became edema, and edema of less than `edema_ml` normal myocardium.
+
+    MyoPS has no patient without an infarct: whether there is one must be asked of who has seen healthy hearts.
+    """
+    result = np.where(np.isin(labels, SCAR), np.uint8(Structure.EDEMA), labels)
+    if (result == Structure.EDEMA).sum() * voxel_ml < edema_ml:
+        result[result == Structure.EDEMA] = Structure.MYOCARDIUM
+    return result
 
 
 def joint_channels(study: Study) -> tuple[Series, dict[Role, np.ndarray]]:
