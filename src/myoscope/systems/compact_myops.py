@@ -77,7 +77,9 @@ class Recipe:
         )
     )  # fmt: skip
     sequences: Sequences = field(default_factory=Sequences)
-    smallest_ml: dict[Structure, float] = field(default_factory=lambda: {Structure.INFARCT: 1.0, Structure.EDEMA: 20.0})
+    smallest_ml: dict[Structure, float] = field(
+        default_factory=lambda: {Structure.INFARCT: 1.0, Structure.NO_REFLOW: 1.0, Structure.EDEMA: 20.0}
+    )
     """Less is taken for a mistake; of edema only where a network of LGE alone finds no scar."""
     optimisation: Optimisation = field(default_factory=Optimisation)
     seed: int = 0
