@@ -85,10 +85,11 @@ class Volume:
         return bool(np.abs(corners @ (self.affine - other.affine).T).max() <= GRID_TOLERANCE_MM)
 
 
-def onto_grid(image: Volume, grid: Volume) -> np.ndarray:
+def onto_grid(image: Volume, grid: Volume, order: int = 1) -> np.ndarray:
     """An image's first frame on another's voxels, by their affines: float32 (Z, Y, X), 0 where the image has none.
 
-    Slices are slabs: a voxel takes the value of the slice that it lies in, linear in plane.
+    Slices are slabs: a voxel takes the value of the slice that it lies in; in plane linear, nearest with `order` 0
+    (labels).
     """
     if image.same_grid(grid):
         return image.frames[0].astype(np.float32)
@@ -98,7 +99,7 @@ def onto_grid(image: Volume, grid: Volume) -> np.ndarray:
         np.einsum("ij,jzyx->izyx", to_image[:3, :3], np.stack([x, y, z])) + to_image[:3, 3, None, None, None]
     )
     return ndimage.map_coordinates(
-        image.frames[0].astype(np.float32), [np.rint(depth), row, column], order=1, mode="constant", cval=0.0
+        image.frames[0].astype(np.float32), [np.rint(depth), row, column], order=order, mode="constant", cval=0.0
     )
 
 

@@ -25,6 +25,7 @@ from myoscope.report.figures import base_to_apex
 from myoscope.report.reference import REFERENCES, age_note, infarct_size, mark, ranges_for
 from myoscope.report.tables import describe, reason_of
 from myoscope.study import Patient, Role, Series, Study
+from myoscope.volume import Volume
 from report_pages import (
     EVIL,
     SIZE,
@@ -153,6 +154,21 @@ def test_series_without_labels_shows_whole_slices_without_contours(labels):
     assert "slices without contours" in page.text
     box = page.all("svg", **{"class": "slice"})[0]["viewbox"]
     assert box == f"0 0 {SIZE * 1.5:.2f} {SIZE * 1.5:.2f}"
+
+
+@pytest.mark.parametrize(("away_mm", "shown"), [(0, True), (6, True), (900, False)])
+def test_contours_of_lge_are_carried_over_to_t2_where_it_shows_the_same(away_mm, shown):
+    study, labels = make_study(roles=(Role.LGE, Role.T2))
+    lge, t2 = study.series
+    affine = t2.image.affine.copy()
+    affine[0, 3] += away_mm
+    study = Study("two", Patient(), (lge, Series(Role.T2, "t2", Volume(t2.image.voxels, affine))))
+    page = Page(render(study, {Role.LGE: labels[Role.LGE]}, nothing_measured()))
+    alone = Page(render(Study("one", Patient(), (lge,)), labels, nothing_measured()))
+    contours = [len(p.all("path", **{"class": "under"})) for p in (page, alone)]
+    assert contours[0] == contours[1] * (2 if shown else 1)
+    assert ("Contours carried over by geometry from: Late gadolinium enhancement." in page.text) is shown
+    assert ("slices without contours" in page.text) is not shown
 
 
 def cells_of(html, title, group=0):

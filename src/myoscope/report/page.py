@@ -5,11 +5,12 @@ cannot be shown, and a content security policy forbids scripts and anything load
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -26,8 +27,8 @@ from myoscope.report.reference import (
     infarct_size,
 )
 from myoscope.report.tables import LGE_ROWS, T2_ROWS, Tables, by_reason, describe, in_unit, reason_of
-from myoscope.study import Role, Study
-from myoscope.volume import Volume
+from myoscope.study import Role, Series, Study
+from myoscope.volume import Volume, onto_grid
 
 TEMPLATES = Path(__file__).parent / "templates"
 MAX_EVIDENCE = 7
@@ -258,8 +259,25 @@ def _figures(study: Study, labels: Mapping[Role, Volume], measurements: Measurem
     for series in sorted(study.series, key=lambda s: order.index(s.role)):
         ed = series.ed_frame if lv.ed_frame is None else lv.ed_frame
         es = series.es_frame if lv.es_frame is None else lv.es_frame
-        found.append(series_figure(series, labels.get(series.role), ed, es))
+        drawn, carried = labels.get(series.role), None
+        if drawn is None:
+            drawn, carried = _carried_over(series, labels)
+        figure = series_figure(series, drawn, ed, es)
+        found.append(replace(figure, notes=(*figure.notes, carried)) if carried else figure)
     return found
+
+
+def _carried_over(series: Series, labels: Mapping[Role, Volume]) -> tuple[Volume | None, str | None]:
+    """Labels of LGE, else T2, else bSSFP on the slices of one of these that has none of its own, and a note of it."""
+    still = (Role.LGE, Role.T2, Role.BSSFP)
+    source = next((role for role in still if role in labels), None)
+    if source is None or series.role not in still or len(series.image.frames) > 1:
+        return None, None
+    codes = onto_grid(labels[source], series.image, order=0).astype(np.uint8)
+    if not codes.any():
+        return None, None
+    drawn = series.image.with_voxels(codes.reshape(series.image.voxels.shape))
+    return drawn, f"Contours carried over by geometry from: {ROLE_TITLES[source]}."
 
 
 @dataclass(frozen=True)
