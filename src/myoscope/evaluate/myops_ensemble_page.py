@@ -38,7 +38,7 @@ def results_page(
         late: A card of the fold models of compact-lge that said what is scar.
     """
     ensemble = system == "myops-ensemble"
-    held_out = f"{min(map(len, cards.values()))} to {max(map(len, cards.values()))} of 5 folds"
+    held_out = f"{_span([len(found) for found in cards.values()])} of 5 folds"
     command = " ".join([f"myoscope evaluate {system}", *(f"--data {root}" for root in roots), "-o RUNS"])
     command += " --segmentations LGE_RUNS" if late else ""
     lines = [
