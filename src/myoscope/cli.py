@@ -348,7 +348,8 @@ def _progress() -> Iterator[Any]:
 
 def _summary(measurements: Any) -> None:
     """The few numbers that a reader looks for first, and what to beware of."""
-    lv, rv, lge, diagnosis = measurements.lv, measurements.rv, measurements.lge, measurements.diagnosis
+    lv, rv, lge, t2 = measurements.lv, measurements.rv, measurements.lge, measurements.t2
+    diagnosis = measurements.diagnosis
     for title, value, unit in (
         ("LV ejection fraction", lv.ejection_fraction_percent, "%"),
         ("LV end-diastolic volume", lv.edv_ml, "ml"),
@@ -356,6 +357,7 @@ def _summary(measurements: Any) -> None:
         ("RV ejection fraction", rv.ejection_fraction_percent, "%"),
         ("infarct", lge.infarct_percent, "% of the LV myocardium"),
         ("no-reflow", lge.no_reflow_percent, "% of the LV myocardium"),
+        ("edema, infarct included", t2.edema_percent, "% of the LV myocardium"),
     ):
         if value is not None:
             typer.echo(f"{title}: {value:.1f} {unit}")
