@@ -12,6 +12,7 @@ from myoscope.evaluate import evaluation_of
 from myoscope.evaluate import myops_ensemble as evaluation
 from myoscope.evaluate.myops_ensemble_page import PAPER
 from myoscope.labels import Structure
+from myoscope.prediction import Prediction
 from myoscope.study import Case, Patient, Role, Series, Study
 from myoscope.volume import Volume, plain_affine
 
@@ -43,6 +44,12 @@ class Half:
         codes = study.get(role).image.voxels.astype(np.uint8)
         codes[:, 2:4, 2:4] = Structure.MYOCARDIUM
         return {role: study.get(role).image.with_voxels(codes)}
+
+    def segment_joint(self, study: Study, lge: Path) -> tuple[Series, Prediction]:
+        """All of the scar, by a model of LGE that must be new to the case."""
+        assert study.id in lge.with_name("scores.json").read_text()
+        image = study.get(Role.LGE).image
+        return study.get(Role.LGE), Prediction(image.with_voxels(image.voxels.astype(np.uint8)), {}, np.zeros((1, 2)))
 
 
 @pytest.fixture
@@ -96,6 +103,39 @@ def test_compact_myops_has_a_page_and_scores_for_its_card(runs: Path) -> None:
     first = kept["scores"][0]
     assert (first["region"], first["n"]) == ("scar from bSSFP + LGE + T2", 2)
     assert first["dice"] == pytest.approx(2 / 3)
+
+
+def lge_runs(folder: Path, held: list[str]) -> Path:
+    """Five folds of compact-lge, by the case that each left out."""
+    for k, name in enumerate(held):
+        weights = folder / f"fold-{k + 1}" / "compact-lge.safetensors"
+        weights.parent.mkdir(parents=True)
+        weights.write_bytes(b"")
+        weights.with_name("scores.json").write_text(json.dumps([{"case": name}]))
+        started = {"system": "compact-cine", "trained_on": {"myops": 20}}
+        weights.with_suffix(".json").write_text(json.dumps({"minutes": 25.0, "started_from": started}))
+    return folder
+
+
+def test_compact_lge_says_what_is_scar_where_it_has_not_seen_the_case(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation, "read_cases", lambda _: [case(name) for name in "abcde"])
+    monkeypatch.setattr(evaluation.compact.Model, "load", lambda path, _: path)
+    compact = runs / "compact-myops"
+    for k, seen in enumerate(("bcde", "acde"), 1):
+        (compact / f"fold-{k}" / "cases.json").write_text(json.dumps(list(seen)))
+    late = lge_runs(tmp_path / "late", list("abcde"))
+    page = evaluation.evaluate("compact-myops", [Path("myops")], compact, None, 5, late, "cpu")
+    assert page.count("| compact-myops and compact-lge | ") == 2 * 4  # LGE with and without each of the others
+    assert "| compact-myops and compact-lge | LGE | 2 | 100.0 ± 0.0 |" in page
+    assert "the bSSFP of 20 MyoPS patients" in page
+    with pytest.raises(InputError, match="that the folds were dealt from"):
+        evaluation.evaluate(
+            "compact-myops", [Path("myops")], compact, None, 5, lge_runs(tmp_path / "x", list("bacde")), "cpu"
+        )
+    with pytest.raises(InputError, match="found no fold"):
+        evaluation.evaluate("compact-myops", [Path("myops")], compact, None, 5, lge_runs(tmp_path / "y", ["a"]), "cpu")
 
 
 def test_nothing_trained_and_nothing_to_score_are_said(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
