@@ -40,3 +40,12 @@ def test_pictures_are_grey_and_a_constant_image_is_black():
     picture = Image.open(BytesIO(base64.b64decode(uri.split(",")[1])))
     assert picture.mode == "L" and picture.size == (SIZE, SIZE)
     assert to_grey(np.full((3, 3), 7.0)).max() == 0
+
+
+def test_the_window_is_the_hearts():
+    image = np.concatenate([np.arange(100.0, 201.0), [0.0] * 50, [900.0] * 50])
+    heart_of = np.arange(len(image)) < 101
+    grey = to_grey(image, heart_of)
+    assert grey[:101].min() == 0 and grey[:101].max() == 255 and 120 < grey[50] < 135
+    assert to_grey(image)[:101].max() < 64
+    assert (to_grey(image, heart_of & False) == to_grey(image)).all()

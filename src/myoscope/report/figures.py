@@ -84,7 +84,7 @@ def series_figure(series: Series, labels: Volume | None, ed: int | None, es: int
         notes.append("Which end is the base was not found; slices stand in the order of the file.")
     window = crop(shown, images.shape[-2:], series.image.spacing_mm[1:])
     cut = images[[frame for _, frame in phases]][:, :, *window]
-    grey = to_grey(cut)
+    grey = to_grey(cut, None if shown is None else shown[:, :, *window] > 0)
     rows = []
     for i, (title, _) in enumerate(phases):
         panels = []
@@ -149,9 +149,9 @@ def crop(masks: np.ndarray | None, shape: tuple[int, int], spacing_mm: tuple[flo
     return ranges[0], ranges[1]
 
 
-def to_grey(voxels: np.ndarray) -> np.ndarray:
-    """Voxels as 8-bit grey values, one window for all; a constant image is black."""
-    low, high = np.percentile(voxels, WINDOW_PERCENTILES)
+def to_grey(voxels: np.ndarray, heart: np.ndarray | None = None) -> np.ndarray:
+    """Voxels as 8-bit grey values, one window for all: the heart's, where it is known; a constant image is black."""
+    low, high = np.percentile(voxels if heart is None or not heart.any() else voxels[heart], WINDOW_PERCENTILES)
     scale = 255 / (high - low) if high > low else 0.0
     return np.clip((voxels - low) * scale, 0, 255).astype(np.uint8)
 
