@@ -125,11 +125,11 @@ class Model:
         series, channels = joint_channels(study)
         image = series.image
         shares, distances = self._shares(channels, image)
-        of = dict(zip(self.recipe.classes, shares.movedim(1, 0), strict=True))
+        of = by_class(self.recipe.classes, shares)
         found, unusual = codes_of(of), np.inf
         if lge and series.role is Role.LGE:
             theirs, distances = lge.shares(channels[Role.LGE], image)
-            of = scar_from_lge(of, dict(zip(lge.recipe.classes, theirs.movedim(1, 0), strict=True)))
+            of = scar_from_lge(of, by_class(lge.recipe.classes, theirs))
             found = codes_of(of)
             if not np.isin(lge.draw(theirs, image.voxel_ml), SCAR).any():
                 found = without_scar(found, self.recipe.smallest_ml[Structure.EDEMA], image.voxel_ml)
@@ -144,9 +144,8 @@ class Model:
         """Whether the sequences that `segment_joint` puts together are aligned, and which of them were left out."""
         first, channels = joint_channels(study)
         alone = {
-            role: keep_heart(codes_of(dict(zip(self.recipe.classes, shares.movedim(1, 0), strict=True))))
+            role: keep_heart(codes_of(by_class(self.recipe.classes, self._shares({role: image}, first.image)[0])))
             for role, image in channels.items()
-            for shares, _ in [self._shares({role: image}, first.image)]
         }
         left_out = [role for role in ROLES if study.get(role) and role not in channels]
         text = f"This sequence shows nothing of what the {first.role.upper()} slices show, and was not segmented."
@@ -193,6 +192,11 @@ class Model:
             load_into(network, tensors)
         network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return cls(recipe, network, card, sha256)
+
+
+def by_class(classes: Sequence[Structure], shares: Tensor) -> dict[Structure, Tensor]:
+    """Class probabilities (Z, C, Y, X) as (Z, Y, X) by class."""
+    return dict(zip(classes, shares.movedim(1, 0), strict=True))
 
 
 def codes_of(shares: Mapping[Structure, Tensor]) -> np.ndarray:
