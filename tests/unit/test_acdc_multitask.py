@@ -357,11 +357,12 @@ def test_hearts_are_found_once_by_models_that_have_not_seen_them(
     cases: list[Case], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs, found = tmp_path / "cine", {case.id: case.labels for case in cases}
-    with pytest.raises(InputError, match=r"compact-cine\.safetensors: expected a fold model"):
+    with pytest.raises(InputError, match=r"compact-cine\.safetensors: expected 5 fold models"):
         own.find_hearts(cases, tmp_path, runs)
     for fold in range(5):
         (runs / f"fold-{fold + 1}").mkdir(parents=True)
         (runs / f"fold-{fold + 1}" / "compact-cine.safetensors").write_bytes(b"%d" % fold)
+        (runs / f"fold-{fold + 1}" / "compact-cine.json").write_text('{"trained_on": {"drawn": 4}}')
         names = [c.id for c, k in zip(cases, fold_of(cases), strict=True) if k == fold]
         (runs / f"fold-{fold + 1}" / "scores.json").write_text(json.dumps([{"case": name} for name in names]))
     monkeypatch.setattr(own, "out_of_fold", lambda *_: found)

@@ -212,12 +212,15 @@ def test_a_killed_run_goes_on_where_it_was(
 
 
 @pytest.fixture
-def firsts(first: compact.Model, tmp_path: Path) -> Path:
-    """Runs of compact-lge: the installed model in every fold."""
+def firsts(first: compact.Model, cases: list[Case], tmp_path: Path) -> Path:
+    """Runs of compact-lge: the installed model in every fold, as if trained on these cases."""
+    card = {k: first.card[k] for k in ("system", "widths", "started_from")} | {"trained_on": {cases[0].data_set: 1}}
     for k in (*range(5), None):
         path = crossval.weights_path("compact-lge", k, tmp_path / "firsts")
         path.parent.mkdir(parents=True)
-        first.save(path, {k: first.card[k] for k in ("system", "widths", "started_from")})
+        first.save(path, card)
+        held = [{"case": case.id} for case, fold in zip(cases, crossval.fold_of(cases), strict=True) if fold == k]
+        path.with_name("scores.json").write_text(json.dumps(held))
     return tmp_path / "firsts"
 
 
@@ -280,7 +283,7 @@ def test_first_stage_of_other_folds_is_refused(cases: list[Case], firsts: Path) 
     with pytest.raises(InputError, match="among the cases of this fold"):
         cascade_train.check_firsts(TINY, cases, firsts)
     (firsts / "fold-3" / "compact-lge.safetensors").unlink()
-    with pytest.raises(InputError, match="none for fold 3"):
+    with pytest.raises(InputError, match=r"fold-3.*expected 5 fold models"):
         cascade_train.check_firsts(TINY, cases, firsts)
 
 

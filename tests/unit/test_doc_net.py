@@ -16,6 +16,7 @@ from myoscope.datasets.phantom import TRAINING, draw, sample
 from myoscope.diagnose import clinical as with_clinic
 from myoscope.errors import InputError
 from myoscope.evaluate import doc_net as own
+from myoscope.evaluate.crossval import weights_path
 from myoscope.evaluate.doc_net_page import results_page, summarise
 from myoscope.io.save import write_predictions
 from myoscope.labels import Structure
@@ -304,8 +305,11 @@ def test_the_evaluation_compares_what_the_paper_does() -> None:
 def test_folds_dealt_otherwise_are_refused(cases: list[Case], tmp_path: Path) -> None:
     runs = tmp_path / "lge"
     for k in range(5):
-        (runs / f"fold-{k + 1}").mkdir(parents=True)
-        (runs / f"fold-{k + 1}" / "scores.json").write_text(json.dumps([{"case": "other"}]))
+        weights = weights_path("cascade.small", k, runs)
+        weights.parent.mkdir(parents=True)
+        weights.write_bytes(b"")
+        weights.with_suffix(".json").write_text(json.dumps({"trained_on": {cases[0].data_set: 4}}))
+        weights.with_name("scores.json").write_text(json.dumps([{"case": "other"}]))
     with pytest.raises(InputError, match="expected c0 among the cases of this fold"):
         own.relabelled(cases, tmp_path, runs, "cpu")
 

@@ -19,7 +19,7 @@ from myoscope.errors import InputError
 from myoscope.evaluate import crossval
 from myoscope.evaluate.acdc_multitask_page import KEPT_ON_CARD, draw_confusions, draw_curves, results_page, summarise
 from myoscope.evaluate.diagnosis import out_of_fold
-from myoscope.evaluate.folds import FOLDS, fold_of
+from myoscope.evaluate.folds import fold_of
 from myoscope.evaluate.metrics import CINE_REGIONS, dice, hausdorff_mm
 from myoscope.files import write_whole
 from myoscope.io.nifti import shown
@@ -128,24 +128,16 @@ def find_hearts(cases: Sequence[Case], runs: Path, segmentations: Path | None) -
     Args:
         cases: Labels are not looked at.
         runs: Folder of the runs.
-        segmentations: Folder of compact-cine's five fold models; None for the installed one, which has seen the cases.
+        segmentations: Runs of `evaluate compact-cine`; None for the installed one, which has seen the cases.
 
     Returns:
         A key that changes with the models, and the hearts by case.
 
     Raises:
-        InputError: a fold model is missing, or the folds were dealt otherwise when it was trained.
+        InputError: see `crossval.fold_models`.
     """
     if segmentations:
-        models = [segmentations / f"fold-{k + 1}" / f"{LOCATOR}.safetensors" for k in range(FOLDS)]
-        if lost := [path for path in models if not path.exists()]:
-            raise InputError(f"{shown(lost[0])}: expected a fold model of {LOCATOR}, found none; train it")
-        for case, fold in zip(cases, fold_of(cases), strict=True):
-            seen = models[fold].with_name("scores.json")
-            if seen.exists() and case.id not in {row["case"] for row in json.loads(seen.read_text())}:
-                raise InputError(
-                    f"{shown(seen)}: expected {case.id} among the cases of this fold; give the data it was dealt with"
-                )
+        models = sorted(set(crossval.fold_models(LOCATOR, cases, segmentations).values()))
     else:
         models = [weights_of(LOCATOR)]
     key = sha256(b"".join(path.read_bytes() for path in models)).hexdigest()[:16]

@@ -14,7 +14,6 @@ from myoscope.errors import InputError
 from myoscope.evaluate import crossval
 from myoscope.evaluate.folds import FOLDS, fold_of
 from myoscope.files import write_whole
-from myoscope.io.nifti import shown
 from myoscope.study import Case
 from myoscope.systems import system_module
 from myoscope.systems.cascade import RECIPES, Recipe, prior_on_canvas, train
@@ -104,15 +103,7 @@ def check_firsts(recipe: Recipe, cases: Sequence[Case], firsts: Path | None) -> 
     first = recipe.first or ""
     if firsts is None:
         raise InputError(f"{recipe.name}: expected --segmentations with runs of `evaluate {first}`, found none")
-    for k in range(FOLDS):
-        if not crossval.weights_path(first, k, firsts).exists():
-            raise InputError(f"{shown(firsts)}: expected {FOLDS} fold models of {first}, found none for fold {k + 1}")
-    for case, k in zip(cases, fold_of(cases), strict=True):
-        seen = crossval.weights_path(first, k, firsts).with_name("scores.json")
-        if seen.exists() and case.id not in {row["case"] for row in json.loads(seen.read_text())}:
-            raise InputError(
-                f"{shown(seen)}: expected {case.id} among the cases of this fold; give the data it was dealt with"
-            )
+    crossval.fold_models(first, cases, firsts)
     return firsts
 
 

@@ -65,6 +65,29 @@ def weights_path(system: str, fold: int | None, runs: Path) -> Path:
     return folder / f"{system}.safetensors"
 
 
+def fold_models(system: str, cases: Sequence[Case], runs: Path) -> dict[str, Path]:
+    """By case the weights of the fold model that has not seen it.
+
+    Raises:
+        InputError: a fold was not trained and scored, or a case was among those that it learned from.
+    """
+    models = [weights_path(system, k, runs) for k in range(FOLDS)]
+    for path in models:
+        if not (path.exists() and path.with_name("scores.json").exists()):
+            raise InputError(
+                f"{shown(path)}: expected {FOLDS} fold models and their scores, found none here; "
+                f"run `myoscope evaluate {system}` with --minutes"
+            )
+    held = [{row["case"] for row in json.loads(path.with_name("scores.json").read_text())} for path in models]
+    learned = [json.loads(path.with_suffix(".json").read_text())["trained_on"] for path in models]
+    for case, k in zip(cases, fold_of(cases), strict=True):
+        if case.data_set in learned[k] and case.id not in held[k]:
+            raise InputError(
+                f"{shown(models[k])}: expected {case.id} among the cases of this fold; give the data it was dealt with"
+            )
+    return {case.id: models[k] for case, k in zip(cases, fold_of(cases), strict=True)}
+
+
 def train_fold(system: str, cases: Sequence[Case], fold: int | None, budget: Budget, runs: Path, device: str) -> Path:
     """Train on all folds but one (on all cases where fold is None); nothing to do where that was finished.
 

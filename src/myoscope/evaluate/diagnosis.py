@@ -20,7 +20,7 @@ from myoscope.analysis import SYSTEM_FOR
 from myoscope.datasets import acdc, emidec
 from myoscope.diagnose.features import FEATURES, LOGARITHMIC, believable
 from myoscope.errors import InputError
-from myoscope.evaluate.crossval import read_cases
+from myoscope.evaluate.crossval import read_cases, weights_path
 from myoscope.evaluate.diagnosis_fit import (
     REPEATS,
     USUAL_SHARE,
@@ -95,7 +95,7 @@ def out_of_fold(cases: Sequence[Case], runs: Path, system: str) -> dict[str, Map
     result: dict[str, Mapping[Role, Volume]] = {}
     folds = fold_of(cases)
     for fold in range(FOLDS):
-        path = runs / f"fold-{fold + 1}" / f"{system}.safetensors"
+        path = weights_path(system, fold, runs)
         if path.exists():
             model = system_module(system).Model.load(path)
             unseen = [c for c, k in zip(cases, folds, strict=True) if k == fold and c.data_set != "myops"]
@@ -105,7 +105,8 @@ def out_of_fold(cases: Sequence[Case], runs: Path, system: str) -> dict[str, Map
 
 def label_maps(cases: Sequence[Case], runs: Path, system: str, role: Role) -> dict[str, Mapping[Role, Volume]]:
     """Out-of-fold label maps of one role by case, kept in RUNS for as long as the models and the cases are the same."""
-    models = [path.read_bytes() for path in sorted(runs.glob(f"fold-*/{system}.safetensors"))]
+    paths = (weights_path(system, fold, runs) for fold in range(FOLDS))
+    models = [path.read_bytes() for path in paths if path.exists()]
     names = "\n".join(sorted(case.id for case in cases)).encode()
     path = runs / f"labels-{system}-{sha256(b''.join([*models, names])).hexdigest()[:16]}.npz"
     if not path.exists():

@@ -23,7 +23,6 @@ from myoscope.evaluate.diagnosis import label_maps
 from myoscope.evaluate.doc_net_page import results_page, summarise
 from myoscope.evaluate.folds import FOLDS, fold_of
 from myoscope.files import write_whole
-from myoscope.io.nifti import shown
 from myoscope.study import Case, Role
 from myoscope.systems.doc_net import BETTER, OWN_SEGMENTATION, RECIPES, Model, fit, retuned, train
 from myoscope.systems.doc_net_inputs import MANUAL, Inputs, Recipe, collect, value_names
@@ -120,7 +119,7 @@ def evaluate(
             segmentation lie in `segmentation/` and are trained where they are missing.
         minutes: None: the recipes say how many epochs.
         folds: FOLDS: splits are drawn otherwise.
-        segmentations: Folder with five fold models of cascade.small.
+        segmentations: Runs of `evaluate cascade`.
         device: "cpu" or "cuda".
         progress: Called with a few words before each step.
 
@@ -158,27 +157,19 @@ def relabelled(cases: Sequence[Case], runs: Path, segmentations: Path | None, de
     Args:
         cases: With the expert's labels.
         runs: Where the fold models of the paper's own segmentation lie, or are trained, in `segmentation/`.
-        segmentations: Folder of cascade.small's fold models, to be used instead.
+        segmentations: Runs of `evaluate cascade`, whose cascade.small is to be used instead.
         device: "cpu" or "cuda".
 
     Raises:
-        InputError: a fold model is missing, or the folds were dealt otherwise when it was trained.
+        InputError: see `crossval.fold_models`.
     """
     system, folder = (BETTER, segmentations) if segmentations else (OWN_SEGMENTATION, runs / "segmentation")
-    if not segmentations:
+    if segmentations:
+        crossval.fold_models(system, cases, folder)
+    else:
         for fold in range(FOLDS):
             crossval.train_fold(system, cases, fold, Budget(steps=SEGMENTATION_STEPS), folder, device)
-    for case, fold in zip(cases, fold_of(cases), strict=True):
-        seen = folder / f"fold-{fold + 1}" / "scores.json"
-        if seen.exists() and case.id not in {row["case"] for row in json.loads(seen.read_text())}:
-            raise InputError(
-                f"{shown(seen)}: expected {case.id} among the cases of this fold; give the data it was dealt with"
-            )
     found = label_maps(cases, folder, system, Role.LGE)
-    if missing := [case.id for case in cases if case.id not in found]:
-        raise InputError(
-            f"{shown(folder)}: expected {FOLDS} fold models of {system}, found none for {missing[0]}; train them"
-        )
     return [replace(case, labels=found[case.id]) for case in cases]
 
 

@@ -17,8 +17,8 @@ import numpy as np
 
 from myoscope.analysis import JOINT_LGE_SYSTEM
 from myoscope.errors import InputError
-from myoscope.evaluate.crossval import read_cases, train_folds, weights_path
-from myoscope.evaluate.folds import FOLDS, fold_of
+from myoscope.evaluate.crossval import fold_models, read_cases, train_folds, weights_path
+from myoscope.evaluate.folds import FOLDS
 from myoscope.evaluate.metrics import dice
 from myoscope.evaluate.myops_ensemble_page import results_page, write_boxes
 from myoscope.files import write_whole
@@ -65,7 +65,7 @@ def evaluate(
     cases = [case for case in known if set(SEQUENCES) <= set(case.labels)]
     if not cases:
         raise InputError(f"expected cases with labelled bSSFP, LGE and T2 for {system}, found none; add MyoPS")
-    late = late_folds(known, segmentations) if segmentations else {}
+    late = fold_models(JOINT_LGE_SYSTEM, known, segmentations) if segmentations else {}
     if system == COMPACT:
         places = [(COMPACT, runs)]
     else:
@@ -86,25 +86,6 @@ def evaluate(
     write_boxes(rows, runs / f"{system}-boxes.svg")
     absent = [name for name, _ in places if name not in cards]
     return results_page(system, [root.name for root in roots], summary, cards, absent, card_of(late))
-
-
-def late_folds(cases: Sequence[Case], runs: Path) -> dict[str, Path]:
-    """By case the weights of the fold model of compact-lge that has not seen its LGE.
-
-    Raises:
-        InputError: a fold is missing, or was dealt from other cases.
-    """
-    found = {}
-    for case, k in zip(cases, fold_of(cases), strict=True):
-        weights = found[case.id] = weights_path(JOINT_LGE_SYSTEM, k, runs)
-        scores = weights.with_name("scores.json")
-        if not weights.exists() or not scores.exists():
-            raise InputError(f"{shown(runs)}: expected runs of `evaluate {JOINT_LGE_SYSTEM}`, found no fold {k + 1}")
-    for weights in set(found.values()):
-        held = {row["case"] for row in json.loads(weights.with_name("scores.json").read_text())}
-        if other := sorted(case for case in held if found.get(case) != weights):
-            raise InputError(f"{shown(weights)}: expected --data that the folds were dealt from, found no {other[0]}")
-    return found
 
 
 def card_of(late: Mapping[str, Path]) -> Mapping[str, Any] | None:
