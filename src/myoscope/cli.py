@@ -368,10 +368,10 @@ def _summary(measurements: Any) -> None:
             typer.echo(f"{flag.level}: {flag.message}")
 
 
-def main() -> None:
-    """Entry point: exit code 0 done, 2 the input or the call cannot be used (one line on stderr), 1 a bug."""
+def main(program: typer.Typer = app) -> None:
+    """Entry point, also of `evaluate.diagnosis`: 0 done, 2 input or call cannot be used (one line), 1 a bug."""
     try:
-        code = app(standalone_mode=False)
+        code = program(standalone_mode=False)
     except typer.Abort:
         code = 130
     except InputError as error:

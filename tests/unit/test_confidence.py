@@ -1,5 +1,9 @@
 """How sure a segmentation is, from the network to the report."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -57,3 +61,13 @@ def test_flags_say_what_is_unsure_and_unlike_training() -> None:
     assert "slice 1, counted from the base" in some.message
     (most,) = confidence_flags("lge", _prediction([3, np.nan, np.nan, 1], {}))
     assert (most.code, most.level) == ("unusual_series", "warning")
+
+
+def test_fitting_without_data_is_one_line(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "myoscope.evaluate.confidence", "compact-lge", "--data", str(tmp_path / "none")]
+    command += ["--runs", str(tmp_path), "--page", str(tmp_path / "page.md")]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert found.returncode == 2
+    assert found.stderr.count("\n") == 1
+    assert "expected a folder with cases" in found.stderr
+    assert not (tmp_path / "page.md").exists()

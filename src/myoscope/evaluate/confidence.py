@@ -14,9 +14,11 @@ import numpy as np
 import typer
 
 from myoscope.datasets.phantom import KEPT_ASIDE, draw, sample
+from myoscope.errors import InputError
 from myoscope.evaluate.crossval import read_cases
 from myoscope.evaluate.folds import FOLDS, fold_of
 from myoscope.files import write_whole
+from myoscope.io.nifti import shown
 from myoscope.labels import Structure
 from myoscope.study import Case, Role, Series
 from myoscope.systems import system_module
@@ -36,6 +38,8 @@ def main(
     """Write RUNS/confidence.json, which the card of the next refit takes up, and a page of how well it holds."""
     cases = read_cases(data)
     pairs, distances, strange = out_of_fold(system, cases, runs)
+    if not distances:
+        raise InputError(f"{shown(runs)}: expected runs of `evaluate {system}`, found none; give its -o folder")
     limit = float(np.nanpercentile(np.concatenate([d.ravel() for d in distances]), USUAL_PERCENT))
     lines = {structure.name.lower(): fit(found) for structure, found in pairs.items()}
     write_whole(runs / "confidence.json", json.dumps({"lines": lines, "unusual_distance": limit}, indent=1) + "\n")
@@ -159,4 +163,8 @@ def results_page(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    from myoscope import cli
+
+    program = typer.Typer(add_completion=False)
+    program.command()(main)
+    cli.main(program)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import typer
@@ -59,7 +59,7 @@ LEAST = 1e-3
 def main(
     data: Annotated[list[Path], typer.Option(help="Roots of ACDC or EMIDEC, and what else the runs were trained on.")],
     runs: Annotated[Path, typer.Option(help="Folder of `myoscope evaluate`, with fold models.")],
-    series: Annotated[str, typer.Option(help="cine or lge.")],
+    series: Annotated[Literal["cine", "lge"], typer.Option(help="What is measured.")],
     page: Annotated[Path, typer.Option(help="Where to write the results page.")],
     also: Annotated[
         Path | None, typer.Option(help="Another model's out-of-fold predictions.csv: does it add anything?")
@@ -70,7 +70,10 @@ def main(
     wanted = [case for case in cases if case.group in ORDER[series] and Role(series) in case.labels]
     other = None if also is None else read_predictions(also, ORDER[series])
     expert = {case.id: case.labels for case in wanted}
-    predicted = label_maps(cases, runs, SYSTEM_FOR[Role(series)], Role(series))
+    system = SYSTEM_FOR[Role(series)]
+    predicted = label_maps(cases, runs, system, Role(series))
+    if not predicted:
+        raise InputError(f"{shown(runs)}: expected runs of `evaluate {system}`, found none; give its -o folder")
     tables = {"expert": table(wanted, expert, series), "out-of-fold predicted": table(wanted, predicted, series)}
     tables["out-of-fold predicted"] = replace(tables["out-of-fold predicted"], experts=tables["expert"])
     text, kept = judge_and_fit(series, tables, other)
@@ -268,4 +271,8 @@ def confusion(truth: np.ndarray, guesses: np.ndarray, classes: Sequence[str], ti
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    from myoscope import cli
+
+    program = typer.Typer(add_completion=False)
+    program.command()(main)
+    cli.main(program)
