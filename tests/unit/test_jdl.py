@@ -156,7 +156,7 @@ def test_odd_images_are_segmented_on_their_grid(method: Method, shape: tuple[int
 
 
 def test_recipes_are_checked_and_named() -> None:
-    assert full_name("jdl", None) == "jdl.small-joint"
+    assert full_name("jdl", None) == "jdl.unet-joint"
     assert {name.partition("-")[2] for name in RECIPES} == set(METHODS)
     assert all(recipe.name == name for name, recipe in RECIPES.items())
     published = RECIPES["jdl.published-joint"]
@@ -183,7 +183,7 @@ def test_what_the_hub_does_not_give_is_one_line(monkeypatch: pytest.MonkeyPatch)
 
 def test_folds_page_and_figures(cases: list[Case], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for method in METHODS:
-        name = f"jdl.small-{method}"
+        name = f"jdl.unet-{method}"
         monkeypatch.setitem(RECIPES, name, dataclasses.replace(RECIPES[name], **TINY | {"crop": 64}))
     monkeypatch.setattr(crossval, "read_cases", lambda _: list(cases))
     drawn: list[str] = []
@@ -192,32 +192,32 @@ def test_folds_page_and_figures(cases: list[Case], tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(evaluation, "write_phantom", lambda models, _: drawn.extend(models))
     arguments = ("jdl", [Path("data")], tmp_path, 0.002, 1, None, "cpu")
     page = evaluation.evaluate(*arguments)
-    assert "small-joint: 1 of 5 folds (1)" in page
+    assert "unet-joint: 1 of 5 folds (1)" in page
     assert "published size was not run" in page
     for method in METHODS:
-        assert f"| small-{method} | " in page
-        cost = json.loads((tmp_path / f"small-{method}" / "fold-1" / "cost.json").read_text())
+        assert f"| unet-{method} | " in page
+        cost = json.loads((tmp_path / f"unet-{method}" / "fold-1" / "cost.json").read_text())
         assert cost["steps"] >= 1
         assert cost["peak_mb"] is None or cost["peak_mb"] > 50
     assert "| two-step | myocardium Dice | 2 |" in page
     assert "Of 4 comparisons planned 1 are made" in page  # one patient with scar is no comparison
-    assert drawn == [f"small-{method}" for method in METHODS]
+    assert drawn == [f"unet-{method}" for method in METHODS]
     assert {path.name for path in tmp_path.glob("jdl*")} == {"jdl-boxes.svg"}  # what the command line publishes
     assert (tmp_path / "patients.png").stat().st_size > 2000
     results = json.loads((tmp_path / "results.json").read_text())
     assert {score["region"] for score in results["scores"]} == {"myocardium", "infarction"}
-    before = (tmp_path / "small-joint" / "fold-1" / "labels.npz").stat().st_mtime_ns
+    before = (tmp_path / "unet-joint" / "fold-1" / "labels.npz").stat().st_mtime_ns
     assert evaluation.evaluate(*arguments) == page  # nothing is trained or predicted again
-    assert (tmp_path / "small-joint" / "fold-1" / "labels.npz").stat().st_mtime_ns == before
+    assert (tmp_path / "unet-joint" / "fold-1" / "labels.npz").stat().st_mtime_ns == before
 
 
 def test_contours_are_drawn_on_a_phantom(tmp_path: Path) -> None:
     def masks(frame: np.ndarray, _: object) -> tuple[np.ndarray, np.ndarray]:
         return frame > 300, frame > 600
 
-    write_phantom({"small-joint": SimpleNamespace(masks=masks)}, tmp_path / "contours.svg")
+    write_phantom({"unet-joint": SimpleNamespace(masks=masks)}, tmp_path / "contours.svg")
     drawn = (tmp_path / "contours.svg").read_text()
-    assert all(f"<!-- {title} -->" in drawn for title in ("image", "true", "small-joint"))
+    assert all(f"<!-- {title} -->" in drawn for title in ("image", "true", "unet-joint"))
 
 
 def test_a_training_budget_is_processor_time(
@@ -229,12 +229,12 @@ def test_a_training_budget_is_processor_time(
 
     def train_fold(name: str, _: object, fold: int, budget: Budget, runs: Path, device: str) -> None:  # noqa: ARG001
         seen.append(budget)
-        folder = runs / "small-joint" / "fold-1"
+        folder = runs / "unet-joint" / "fold-1"
         folder.mkdir(parents=True)
 
     monkeypatch.setattr(crossval, "train_fold", train_fold)
     monkeypatch.setattr(evaluation, "progress_of", lambda _: (3, 1.5))
-    evaluation._train_fold("jdl.small-joint", cases, 0, Budget(minutes=2), tmp_path, "cpu")
+    evaluation._train_fold("jdl.unet-joint", cases, 0, Budget(minutes=2), tmp_path, "cpu")
     assert seen[0].clock is time.process_time
 
 
@@ -261,13 +261,13 @@ def test_pairs_are_of_the_same_patients() -> None:
     rows = [
         {"variant": v, "case": c, "infarction true ml": ml, "infarction dice": d, "myocardium dice": None}
         for v, c, ml, d in (
-            ("small-joint", "a", 3, 0.7), ("small-joint", "b", 3, 0.5), ("small-joint", "c", 0, 1.0),
-            ("small-direct", "b", 3, 0.4), ("small-direct", "a", 3, 0.5), ("small-direct", "c", 0, 0.0),
-            ("small-direct", "d", 3, 0.1),
+            ("unet-joint", "a", 3, 0.7), ("unet-joint", "b", 3, 0.5), ("unet-joint", "c", 0, 1.0),
+            ("unet-direct", "b", 3, 0.4), ("unet-direct", "a", 3, 0.5), ("unet-direct", "c", 0, 0.0),
+            ("unet-direct", "d", 3, 0.1),
         )
     ]  # fmt: skip
-    assert paired(rows, "small-joint", "small-direct", "infarction dice").tolist() == pytest.approx([0.2, 0.1])
-    assert not len(paired(rows, "small-joint", "small-direct", "myocardium dice"))
+    assert paired(rows, "unet-joint", "unet-direct", "infarction dice").tolist() == pytest.approx([0.2, 0.1])
+    assert not len(paired(rows, "unet-joint", "unet-direct", "myocardium dice"))
     differences = np.array([0.1, 0.2, 0.15, 0.3, 0.05, 0.12, 0.22, 0.18])
     assert wilcoxon_p(differences) == pytest.approx(2 / 2**8)
     assert wilcoxon_p(np.zeros(5)) == 1

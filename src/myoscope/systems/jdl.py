@@ -4,8 +4,8 @@ After Xing et al. 2022, Joint deep learning for improved myocardial scar detecti
 with the three methods that it is compared with (`networks.jdl`), each on one of four backbones; a variant is
 BACKBONE-METHOD:
 
-- `small`: the compact U-Net with a transformer on its deepest level. `unet`: without. Both start from compact-cine,
-  which has seen no LGE, as the paper starts from ImageNet, and see 96x96 pixels of 1.4 mm and the neighbouring slices.
+- `unet`: the compact U-Net. `small`: with a transformer on its deepest level. Both start from compact-cine, which has
+  seen no LGE, as the paper starts from ImageNet, and see 96x96 pixels of 1.4 mm and the neighbouring slices.
 - `published`: TransUNet on 224x224 pixels with the paper's numbers, from scratch; wants a GPU.
 - `pretrained`: the same, from timm's ImageNet-21k weights, where its hub can be reached.
 
@@ -45,7 +45,7 @@ from myoscope.training.slices import SliceSet, normalise, resample_slices
 from myoscope.volume import Volume
 from myoscope.weights import half, load_into, read_weights, refusing, weights_of, write_weights
 
-Backbone = Literal["small", "unet", "published", "pretrained"]
+Backbone = Literal["unet", "small", "published", "pretrained"]
 SQUARES_AT_ONCE = 16
 SMOOTHING = 1e-6
 
@@ -56,7 +56,7 @@ class Recipe:
 
     name: str
     method: Method = "joint"
-    backbone: Backbone = "small"
+    backbone: Backbone = "unet"
     widths: tuple[int, ...] = (32, 64, 128, 256)
     """Of the U-Net; TransUNet has its own."""
     crop: int = 96
@@ -110,8 +110,8 @@ _PUBLISHED = Recipe(
     optimisation=Optimisation(learning_rate=4.73e-4, weight_decay=5.58e-6, checkpoint_seconds=300),
 )
 _BACKBONES = (
-    Recipe("jdl.small"),
-    Recipe("jdl.unet", backbone="unet"),
+    Recipe("jdl.unet"),
+    Recipe("jdl.small", backbone="small"),
     _PUBLISHED,
     replace(_PUBLISHED, name="jdl.pretrained", backbone="pretrained"),
 )
