@@ -7,27 +7,22 @@ from pathlib import Path
 
 import numpy as np
 from pydicom import dcmread
+from pydicom import uid as known
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
-from pydicom.uid import (
-    UID,
-    EnhancedMRImageStorage,
-    ExplicitVRLittleEndian,
-    JPEG2000Lossless,
-    JPEGLosslessSV1,
-    JPEGLSLossless,
-    MRImageStorage,
-    RLELossless,
-    generate_uid,
-)
+from pydicom.uid import UID, EnhancedMRImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from myoscope.study import Patient, Role, Series, Study
 from myoscope.volume import Volume
 
-NAME = "Muster^Erika<b>"
-BIRTH_DATE = "19530412"
+NAME, BIRTH_DATE = "Muster^Erika<b>", "19530412"
 
-COMPRESSED = {"jpegls": JPEGLSLossless, "jpeg2000": JPEG2000Lossless, "rle": RLELossless, "jpeg": JPEGLosslessSV1}
+COMPRESSED = {
+    "jpegls": known.JPEGLSLossless,
+    "jpeg2000": known.JPEG2000Lossless,
+    "rle": known.RLELossless,
+    "jpeg": known.JPEGLosslessSV1,
+}
 SHAPES = (
     "classic",
     "enhanced",
@@ -130,6 +125,10 @@ def change(path: Path, **values: object) -> Path:
         else:
             setattr(dataset, key, value)
     return save(dataset, path)
+
+
+def files(study: Path, number: int) -> list[Path]:
+    return sorted(p for p in study.rglob("*.dcm") if dcmread(p, specific_tags=["SeriesNumber"]).SeriesNumber == number)
 
 
 def _uids(name: str) -> Callable[[], UID]:
@@ -381,7 +380,7 @@ def _made(**values: object) -> Dataset:
 
 def _compress(path: Path, syntax: UID) -> None:
     """Compress the pixels of a written file, without loss; GDCM where pydicom has no encoder."""
-    if syntax == JPEGLosslessSV1:
+    if syntax == known.JPEGLosslessSV1:
         import gdcm
 
         reader, change_syntax, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()

@@ -1,11 +1,14 @@
-"""Hearts drawn with a compass, whose measures are known."""
+"""Hearts drawn with a compass, whose measures are known, and a small DICOM study."""
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from dicom_writer import tiny_study, write_dicom
 from myoscope.labels import Structure
 from myoscope.measure import measure
 from myoscope.measure.results import Measurements, Provenance
@@ -83,3 +86,16 @@ def _measure_labels(
 @pytest.fixture(scope="session")
 def measure_labels() -> Callable[..., Measurements]:
     return _measure_labels
+
+
+@pytest.fixture(scope="session")
+def dicom_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dicom")
+    write_dicom(tiny_study(), folder)
+    return folder
+
+
+@pytest.fixture
+def classic(dicom_template: Path, tmp_path: Path) -> Path:
+    """A plain study: series 5 (cine), 8 (LGE), 11 (T2), slice by slice, phase by phase."""
+    return Path(shutil.copytree(dicom_template, tmp_path / "study"))
