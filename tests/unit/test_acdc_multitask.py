@@ -362,7 +362,6 @@ def test_hearts_are_found_once_by_models_that_have_not_seen_them(
     for fold in range(5):
         (runs / f"fold-{fold + 1}").mkdir(parents=True)
         (runs / f"fold-{fold + 1}" / "compact-cine.safetensors").write_bytes(b"%d" % fold)
-        (runs / f"fold-{fold + 1}" / "compact-cine.json").write_text('{"trained_on": {"drawn": 4}}')
         names = [c.id for c, k in zip(cases, fold_of(cases), strict=True) if k == fold]
         (runs / f"fold-{fold + 1}" / "scores.json").write_text(json.dumps([{"case": name} for name in names]))
     monkeypatch.setattr(own, "out_of_fold", lambda *_: found)

@@ -214,7 +214,7 @@ def test_a_killed_run_goes_on_where_it_was(
 @pytest.fixture
 def firsts(first: compact.Model, cases: list[Case], tmp_path: Path) -> Path:
     """Runs of compact-lge: the installed model in every fold, as if trained on these cases."""
-    card = {k: first.card[k] for k in ("system", "widths", "started_from")} | {"trained_on": {cases[0].data_set: 1}}
+    card = {k: first.card[k] for k in ("system", "widths", "started_from")}
     for k in (*range(5), None):
         path = crossval.weights_path("compact-lge", k, tmp_path / "firsts")
         path.parent.mkdir(parents=True)

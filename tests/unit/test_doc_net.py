@@ -308,7 +308,6 @@ def test_folds_dealt_otherwise_are_refused(cases: list[Case], tmp_path: Path) ->
         weights = weights_path("cascade.small", k, runs)
         weights.parent.mkdir(parents=True)
         weights.write_bytes(b"")
-        weights.with_suffix(".json").write_text(json.dumps({"trained_on": {cases[0].data_set: 4}}))
         weights.with_name("scores.json").write_text(json.dumps([{"case": "other"}]))
     with pytest.raises(InputError, match="expected c0 among the cases of this fold"):
         own.relabelled(cases, tmp_path, runs, "cpu")

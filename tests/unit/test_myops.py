@@ -262,7 +262,7 @@ def test_a_study_with_t2_gets_one_joint_map(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setattr(analysis, "is_installed", lambda name: name == "compact-myops")
 
     model = _model()
-    model.card = {"licence": "none"}
+    model.card = {"licence": "none", "confidence": {"lines": {"infarct": (0.0, 1.0), "edema": (0.0, 1.0)}}}
     answer = torch.stack([*sure(heart(), 0.9).values()], 1), np.zeros(4)  # knows it
     monkeypatch.setattr(model, "_shares", lambda *_: answer)
     monkeypatch.setattr(analysis, "_model", lambda name, _: model if name == "compact-myops" else DarkCore())
@@ -281,6 +281,7 @@ def test_a_study_with_t2_gets_one_joint_map(monkeypatch: pytest.MonkeyPatch, tmp
         ("bssfp", "lge", "t2"),
         "compact-myops, one map on the grid of lge; infarct and no-reflow by compact-lge",
     )
+    assert set(m.quality.confidence["lge"]) == {"infarct"}  # all that is ill is infarct here; the rest has no line
     page = result.save(tmp_path).read_text()
     assert "Salvage index" in page and "Research only." in page and "Edema, infarct included" in page
 

@@ -113,7 +113,7 @@ def lge_runs(folder: Path, held: list[str]) -> Path:
         weights.write_bytes(b"")
         weights.with_name("scores.json").write_text(json.dumps([{"case": name}]))
         started = {"system": "compact-cine", "trained_on": {"myops": 20}}
-        card = {"minutes": 25.0, "started_from": started, "trained_on": {"myops": 4}}
+        card = {"minutes": 25.0, "started_from": started}
         weights.with_suffix(".json").write_text(json.dumps(card))
     return folder
 

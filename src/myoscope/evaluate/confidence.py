@@ -5,7 +5,7 @@ What is unusual: a slice whose features lie further from training's than those o
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,15 +13,17 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from myoscope.analysis import JOINT_LGE_SYSTEM, JOINT_SYSTEM
 from myoscope.datasets.phantom import KEPT_ASIDE, draw, sample
 from myoscope.errors import InputError
-from myoscope.evaluate.crossval import read_cases
+from myoscope.evaluate.crossval import fold_models, read_cases
 from myoscope.evaluate.folds import FOLDS, fold_of
 from myoscope.files import write_whole
 from myoscope.io.nifti import shown
 from myoscope.labels import Structure
+from myoscope.prediction import Prediction
 from myoscope.study import Case, Role, Series
-from myoscope.systems import system_module
+from myoscope.systems import compact, system_module
 from myoscope.systems.confidence import calibrate
 
 USUAL_PERCENT = 99.0
@@ -30,14 +32,22 @@ STRANGERS = 6
 
 
 def main(
-    system: Annotated[str, typer.Argument(help="compact-cine or cascade.small.")],
+    system: Annotated[str, typer.Argument(help="compact-cine, cascade.small or compact-myops.")],
     data: Annotated[list[Path], typer.Option(help="Roots of what the runs were trained on.")],
     runs: Annotated[Path, typer.Option(help="Folder of `myoscope evaluate`, with fold models.")],
     page: Annotated[Path, typer.Option(help="Where to write the results page.")],
+    segmentations: Annotated[
+        Path | None, typer.Option(help="For compact-myops: runs of `evaluate compact-lge`, which says what is scar.")
+    ] = None,
 ) -> None:
     """Write RUNS/confidence.json, which the card of the next refit takes up, and a page of how well it holds."""
     cases = read_cases(data)
-    pairs, distances, strange = out_of_fold(system, cases, runs)
+    if (system == JOINT_SYSTEM) != (segmentations is not None):
+        raise InputError(
+            f"expected --segmentations for {JOINT_SYSTEM} and for no other system; give it or leave it out"
+        )
+    late = fold_models(JOINT_LGE_SYSTEM, cases, segmentations) if segmentations else {}
+    pairs, distances, strange = out_of_fold(system, cases, runs, late)
     if not distances:
         raise InputError(f"{shown(runs)}: expected runs of `evaluate {system}`, found none; give its -o folder")
     limit = float(np.nanpercentile(np.concatenate([d.ravel() for d in distances]), USUAL_PERCENT))
@@ -51,9 +61,16 @@ Pairs = dict[Structure, np.ndarray]
 
 
 def out_of_fold(
-    system: str, cases: Sequence[Case], runs: Path
+    system: str, cases: Sequence[Case], runs: Path, late: Mapping[str, Path]
 ) -> tuple[Pairs, list[np.ndarray], dict[str, list[np.ndarray]]]:
     """What the fold models say of series that they have not seen.
+
+    Args:
+        system: Name of the system.
+        cases: What its runs were trained on.
+        runs: Its runs.
+        late: For a joint map: by case the model that says what of it is scar. Only cases with T2 are judged then, and
+            no strange images.
 
     Returns:
         For each structure rows of (fold, raw probability, share that the expert agrees with); the distances (T, Z) of
@@ -68,22 +85,31 @@ def out_of_fold(
             continue
         model = system_module(system).Model.load(path)
         seen_before = set((model.card.get("started_from") or {}).get("trained_on", {}))
-        unseen = [c for c, k in zip(cases, fold_of(cases), strict=True) if k == fold]
-        unseen = [c for c in unseen if c.data_set not in seen_before]
-        for case, series in ((c, s) for c in unseen for s in c.study.series if s.role in model.recipe.roles):
-            found = model.segment(series)
+        if late:
+            seen = json.loads(path.with_name("cases.json").read_text())
+            unseen = [c for c in cases if Role.T2 in c.labels and c.id not in seen]
+        else:
+            unseen = [c for c, k in zip(cases, fold_of(cases), strict=True) if k == fold]
+            unseen = [c for c in unseen if c.data_set not in seen_before]
+        for case, (series, found) in ((c, found) for c in unseen for found in _predictions(model, c, late)):
             distances.append(found.distances)
             truth = case.labels[series.role].voxels
             for structure, raw in found.raw.items():
                 if structure not in case.drawn_as:
                     right = float((truth[found.labels.voxels == structure] == structure).mean())
                     pairs.setdefault(structure, []).append((fold, raw, right))
-        if not strange:
+        if not strange and not late:
             strange = {
                 kind: [model.segment(series).distances for series in some]
                 for kind, some in strangers(unseen, model.recipe.roles[0])
             }
     return {structure: np.array(rows) for structure, rows in sorted(pairs.items())}, distances, strange
+
+
+def _predictions(model: Any, case: Case, late: Mapping[str, Path]) -> list[tuple[Series, Prediction]]:
+    if late:
+        return [model.segment_joint(case.study, compact.Model.load(late[case.id]))]
+    return [(series, model.segment(series)) for series in case.study.series if series.role in model.recipe.roles]
 
 
 def strangers(cases: Sequence[Case], role: Role) -> Iterator[tuple[str, list[Series]]]:

@@ -68,8 +68,10 @@ def weights_path(system: str, fold: int | None, runs: Path) -> Path:
 def fold_models(system: str, cases: Sequence[Case], runs: Path) -> dict[str, Path]:
     """By case the weights of the fold model that has not seen it.
 
+    Cases of a data set that no fold has scored, because its models started from that, are dealt with the others.
+
     Raises:
-        InputError: a fold was not trained and scored, or a case was among those that it learned from.
+        InputError: a fold was not trained and scored, or the folds were dealt from other cases.
     """
     models = [weights_path(system, k, runs) for k in range(FOLDS)]
     for path in models:
@@ -79,9 +81,9 @@ def fold_models(system: str, cases: Sequence[Case], runs: Path) -> dict[str, Pat
                 f"run `myoscope evaluate {system}` with --minutes"
             )
     held = [{row["case"] for row in json.loads(path.with_name("scores.json").read_text())} for path in models]
-    learned = [json.loads(path.with_suffix(".json").read_text())["trained_on"] for path in models]
+    scored = {case.data_set for case in cases if any(case.id in some for some in held)}
     for case, k in zip(cases, fold_of(cases), strict=True):
-        if case.data_set in learned[k] and case.id not in held[k]:
+        if case.id not in held[k] and (case.data_set in scored or not scored):
             raise InputError(
                 f"{shown(models[k])}: expected {case.id} among the cases of this fold; give the data it was dealt with"
             )

@@ -22,7 +22,7 @@ from myoscope.labels import SCAR, Structure
 from myoscope.networks.unet import UNet
 from myoscope.prediction import Prediction
 from myoscope.study import Case, Role, Series, Study
-from myoscope.systems.confidence import Familiar, calibrate, heart_features
+from myoscope.systems.confidence import Familiar, calibrate_all, heart_features
 from myoscope.training.augment import Strength
 from myoscope.training.loop import Budget, Optimisation
 from myoscope.training.slices import SliceSet, normalise, resample_slices
@@ -213,11 +213,9 @@ def segment_series(series: Series, model: Any, classes: Sequence[Structure]) -> 
         distances.append(far)
     voxels = np.stack(labels) if series.image.voxels.ndim == 4 else labels[0]
     raw = {s: sums[i] / counts[i] for i, s in enumerate(classes) if s and counts[i]}
-    known = model.card.get("confidence") or {"lines": {}, "unusual_distance": np.inf}
-    lines = {s: line for s in raw if (line := known["lines"].get(s.name.lower()))}
-    right = {s: calibrate(raw[s], line) for s, line in lines.items()}
+    unusual = (model.card.get("confidence") or {}).get("unusual_distance", np.inf)
     volume = series.image.with_voxels(voxels)
-    return Prediction(volume, raw, np.stack(distances), right, known["unusual_distance"])
+    return Prediction(volume, raw, np.stack(distances), calibrate_all(raw, model.card), unusual)
 
 
 def shares_of(model: Any, stack: Tensor, size: tuple[int, ...]) -> tuple[Tensor, np.ndarray]:

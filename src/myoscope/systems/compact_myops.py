@@ -28,7 +28,7 @@ from myoscope.study import Case, Note, Role, Series, Study
 from myoscope.systems import compact
 from myoscope.systems.alignment import alignment_notes
 from myoscope.systems.compact import drop_traces, keep_heart, shares_of
-from myoscope.systems.confidence import heart_features
+from myoscope.systems.confidence import calibrate_all, heart_features
 from myoscope.training.augment import Strength
 from myoscope.training.augment_sequences import Sequences, sequence_batch
 from myoscope.training.loop import Budget, Optimisation
@@ -137,8 +137,9 @@ class Model:
         found = drop_traces(keep_heart(found), self.recipe.smallest_ml, image.voxel_ml)
         masks = {s: torch.from_numpy(found == s) for s in of if s}
         raw = {s: float(of[s].cpu()[mask].mean()) for s, mask in masks.items() if mask.any()}
+        right = calibrate_all(raw, self.card) if lge and series.role is Role.LGE else {}
         labels = image.with_voxels(found if image.voxels.ndim == 3 else found[None])
-        return series, Prediction(labels, raw, distances[None], unusual_distance=unusual)
+        return series, Prediction(labels, raw, distances[None], right, unusual)
 
     def alignment(self, study: Study) -> list[Note]:
         """Whether the sequences that `segment_joint` puts together are aligned, and which of them were left out."""

@@ -1,11 +1,15 @@
 """How sure a segmentation is: a calibrated probability for each structure, and slices unlike any seen in training."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from myoscope.labels import Structure
 
 
 @dataclass(frozen=True)
@@ -49,3 +53,9 @@ def calibrate(raw: float, line: tuple[float, float]) -> float:
     """
     odds = np.log(np.clip(raw, 1e-4, 1 - 1e-4) / np.clip(1 - raw, 1e-4, 1 - 1e-4))
     return float(1 / (1 + np.exp(-(line[0] + line[1] * odds))))
+
+
+def calibrate_all(raw: Mapping[Structure, float], card: Mapping[str, Any]) -> dict[Structure, float]:
+    """Calibrated probabilities of the structures that a model's card has a line for."""
+    lines = (card.get("confidence") or {}).get("lines", {})
+    return {s: calibrate(share, lines[s.name.lower()]) for s, share in raw.items() if s.name.lower() in lines}
