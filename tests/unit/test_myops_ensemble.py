@@ -250,7 +250,7 @@ def test_a_missing_sequence_is_named(tmp_path: Path) -> None:
 
 def test_the_published_recipe_is_the_papers() -> None:
     recipe = RECIPES["myops-ensemble.published"]
-    assert full_name("myops-ensemble", None) == "myops-ensemble.small"  # what two cores can train
+    assert full_name("myops-ensemble", None) == "myops-ensemble.small-both"
     assert [(kind, block.name) for _, kind, block in members(recipe)] == [
         ("unet", "lvbp"), ("unet", "rvbp"), ("unet", "epicardium"),
         ("unet", "lvmems"), ("unetpp", "lvmems"), ("maskrcnn", "lvmems"),

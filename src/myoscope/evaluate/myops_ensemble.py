@@ -70,7 +70,8 @@ def evaluate(
         places = [(COMPACT, runs)]
     else:
         beside = runs / COMPACT if (runs / COMPACT).is_dir() else runs.parent / COMPACT
-        places = [(name, runs) for name in system_module(system).RECIPES] + [(COMPACT, beside)]
+        recipes = sorted(system_module(system).RECIPES, key=lambda name: (*names, name).index(name))
+        places = [(name, runs) for name in recipes] + [(COMPACT, beside)]
     scored = [score(name, cases, folder, folds, device, late, progress) for name, folder in places]
     rows = [row for found, _ in scored for row in found]
     if not rows:
