@@ -26,7 +26,7 @@ from myoscope.io.nifti import shown
 from myoscope.labels import SCAR, Structure
 from myoscope.measure.scar import EDEMA
 from myoscope.study import Case, Role
-from myoscope.systems import compact, system_module
+from myoscope.systems import compact, full_name, system_module
 from myoscope.training.loop import Budget
 from myoscope.volume import Volume
 
@@ -189,18 +189,19 @@ def summarise(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def for_card(system: str, summary: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A system's part of the summary as `crossval` writes it, for the card of weights that are trained on all cases."""
+    """What the summary says of what a system ships, as `crossval` writes it, for the card of its weights."""
+    ships = full_name(system, None)
     return [
         {
             "data": "myops",
             "phase": "",
-            "region": f"{region} from {entry['sequences']}{entry['system'].removeprefix(system).replace('.', ', ')}",
+            "region": f"{region} from {entry['sequences']}{entry['system'].removeprefix(ships)}",
             "n": entry["n"],
             "dice": entry[f"{region} dice"][0],
             "dice_sd": entry[f"{region} dice"][1],
             "volume_error_ml": entry[f"{region} error ml"],
         }
         for entry in summary
-        if entry["system"].partition(".")[0] == system or (system, entry["system"]) == (COMPACT, TOGETHER)
+        if entry["system"] == ships or (system, entry["system"]) == (COMPACT, TOGETHER)
         for region in REGIONS
     ]
