@@ -68,22 +68,22 @@ def weights_path(system: str, fold: int | None, runs: Path) -> Path:
 def fold_models(system: str, cases: Sequence[Case], runs: Path) -> dict[str, Path]:
     """By case the weights of the fold model that has not seen it.
 
-    Cases of a data set that no fold has scored, because its models started from that, are dealt with the others.
+    Whether it has not is seen in the scores beside it, where they are. Cases of a data set that no fold has scored,
+    because its models started from that, are dealt with the others.
 
     Raises:
-        InputError: a fold was not trained and scored, or the folds were dealt from other cases.
+        InputError: a fold is missing, or the folds were dealt from other cases.
     """
     models = [weights_path(system, k, runs) for k in range(FOLDS)]
-    for path in models:
-        if not (path.exists() and path.with_name("scores.json").exists()):
-            raise InputError(
-                f"{shown(path)}: expected {FOLDS} fold models and their scores, found none here; "
-                f"run `myoscope evaluate {system}` with --minutes"
-            )
-    held = [{row["case"] for row in json.loads(path.with_name("scores.json").read_text())} for path in models]
-    scored = {case.data_set for case in cases if any(case.id in some for some in held)}
+    held: dict[int, set[str]] = {}
+    for k, path in enumerate(models):
+        if not path.exists():
+            raise InputError(f"{shown(path)}: expected {FOLDS} fold models of {system}, found none here; train it")
+        if (scores := path.with_name("scores.json")).exists():
+            held[k] = {row["case"] for row in json.loads(scores.read_text())}
+    scored = {case.data_set for case in cases if any(case.id in some for some in held.values())}
     for case, k in zip(cases, fold_of(cases), strict=True):
-        if case.id not in held[k] and (case.data_set in scored or not scored):
+        if k in held and case.id not in held[k] and (case.data_set in scored or not scored):
             raise InputError(
                 f"{shown(models[k])}: expected {case.id} among the cases of this fold; give the data it was dealt with"
             )
