@@ -45,7 +45,7 @@ VARIANTS: dict[str, dict] = {
     "mild": {"crop": 96, "batch": 12, "strength": MILD},
     "mild, half as wide": {"crop": 96, "batch": 12, "strength": MILD, "widths": (16, 32, 64, 128)},
     "mild, 1.5 times as wide": {"crop": 96, "batch": 12, "strength": MILD, "widths": (48, 96, 192, 384)},
-    "mild, 2 mm": {"crop": 72, "batch": 20, "strength": MILD, "spacing_mm": 2.0},
+    "mild, 2 mm": {"crop": 80, "batch": 17, "strength": MILD, "spacing_mm": 2.0},
     "mild, 1.2 mm": {"crop": 112, "batch": 9, "strength": MILD, "spacing_mm": 1.2},
     "mild, no phantoms": {"crop": 96, "batch": 12, "strength": MILD, "phantoms": 0},
 }
