@@ -1,7 +1,7 @@
 """The command line: parses, calls, prints. What is slow to import is imported where it is used."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -379,6 +379,13 @@ def main(program: typer.Typer = app) -> None:
     except typer.TyperException as error:  # a call with wrong or missing arguments
         code = _complain(f"{error.format_message()} See: myoscope --help", error.exit_code)
     sys.exit(code or 0)
+
+
+def run_alone(command: Callable[..., None]) -> None:
+    """Run a function as a command of its own, with the errors and exit codes of `main`."""
+    program = typer.Typer(add_completion=False)
+    program.command()(command)
+    main(program)
 
 
 def _complain(message: str, code: int = 2) -> int:

@@ -52,7 +52,8 @@ def main(
         raise InputError(f"{shown(runs)}: expected runs of `evaluate {system}`, found none; give its -o folder")
     limit = float(np.nanpercentile(np.concatenate([d.ravel() for d in distances]), USUAL_PERCENT))
     lines = {structure.name.lower(): fit(found) for structure, found in pairs.items()}
-    write_whole(runs / "confidence.json", json.dumps({"lines": lines, "unusual_distance": limit}, indent=1) + "\n")
+    kept = {"lines": lines} | ({} if late else {"unusual_distance": limit})  # a joint map takes compact-lge's
+    write_whole(runs / "confidence.json", json.dumps(kept, indent=1) + "\n")
     page.write_text(results_page(system, pairs, distances, strange, limit))
     typer.echo(page.read_text())
 
@@ -175,6 +176,8 @@ def results_page(
         cells = [said, right, said[low], right[low], said[~low], right[~low], abs(said - right)]
         shares = " | ".join(f"{100 * np.mean(cell):.0f} %" for cell in cells)
         lines.append(f"| {structure.name.lower().replace('_', '-')} | {len(rows)} | {shares} |")
+    if not strange:
+        return "\n".join(lines) + "\n"
     lines += ["", f"A slice is unusual beyond a distance of {limit:.2f}, the {USUAL_PERCENT:g}th percentile here.", ""]
     lines += [
         "| images | series | slices with heart | unusual slices | series mostly unusual |",
@@ -191,6 +194,4 @@ def results_page(
 if __name__ == "__main__":
     from myoscope import cli
 
-    program = typer.Typer(add_completion=False)
-    program.command()(main)
-    cli.main(program)
+    cli.run_alone(main)

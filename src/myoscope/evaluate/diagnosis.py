@@ -273,6 +273,4 @@ def confusion(truth: np.ndarray, guesses: np.ndarray, classes: Sequence[str], ti
 if __name__ == "__main__":
     from myoscope import cli
 
-    program = typer.Typer(add_completion=False)
-    program.command()(main)
-    cli.main(program)
+    cli.run_alone(main)
