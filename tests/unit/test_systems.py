@@ -85,6 +85,18 @@ def test_only_the_largest_body_is_kept() -> None:
     assert not keep_heart(np.zeros((2, 4, 4), np.uint8)).any()
 
 
+def test_rv_is_one_body() -> None:
+    from myoscope.systems.compact import keep_heart
+
+    labels = np.zeros((3, 12, 12), np.uint8)
+    labels[:, 3:8, 3:8] = Structure.MYOCARDIUM
+    labels[:, 3:8, 1:3] = Structure.RV
+    labels[1, 2, 7:9] = Structure.RV  # at the heart, but not at the RV
+    kept = keep_heart(labels)
+    assert not kept[1, 2].any()
+    assert (kept[:, 3:8] == labels[:, 3:8]).all()
+
+
 def test_traces_of_scar_are_dropped() -> None:
     from myoscope.systems.compact import drop_traces
 

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import ndimage
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from myoscope.labels import LV_WALL, Structure
+from myoscope.measure.wall import largest_piece
 from myoscope.prediction import Prediction
 from myoscope.study import Case, Role, Series, Study
 from myoscope.systems import compact
@@ -213,7 +213,7 @@ def to_spacing(shares: Tensor, spacing_mm: tuple[float, float], target_mm: float
 
 def heart_centre(shares: Tensor) -> tuple[float, float]:
     """Centre (y, x) of the largest body of foreground in probabilities (Z, C, Y, X), in pixels."""
-    body = keep_heart(shares.argmax(1).numpy(force=True)).any(0)
+    body = largest_piece(shares.argmax(1).numpy(force=True) > 0).any(0)
     y, x = np.nonzero(body) if body.any() else [np.array([n / 2]) for n in body.shape]
     return float(y.mean()), float(x.mean())
 
@@ -222,10 +222,7 @@ def one_wall(labels: np.ndarray) -> np.ndarray:
     """Labels (Z, Y, X) where each slice keeps one body of LV and wall; what was scar elsewhere is background."""
     result = labels.copy()
     for z, body in enumerate(np.isin(labels, (Structure.LV, *LV_WALL))):
-        parts, count = ndimage.label(body, np.ones((3, 3)))
-        if count > 1:
-            largest = np.bincount(parts.ravel())[1:].argmax() + 1
-            result[z][body & (parts != largest)] = Structure.BACKGROUND
+        result[z][body & ~largest_piece(body)] = Structure.BACKGROUND
     return result
 
 

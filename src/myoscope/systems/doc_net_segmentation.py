@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from myoscope.errors import InputError
 from myoscope.labels import Structure
+from myoscope.measure.wall import largest_piece
 from myoscope.networks.unet import UNet
 from myoscope.study import Case, Role, Study
 from myoscope.training.augment import Strength
@@ -95,11 +96,10 @@ class Model:
         """Centroid (y, x) of the largest body of blood pool, as shares of the slice; None where there is none."""
         coarse = resample_slices(slices, image.spacing_mm[1:], self.recipe.locator_spacing_mm)
         found = _run(self.locator, coarse).argmax(1).numpy(force=True)
-        parts, count = ndimage.label(found, np.ones((3, 3, 3)))
-        if not count:
+        if not found.any():
             return None
-        largest = np.bincount(parts.ravel())[1:].argmax() + 1
-        _, y, x = ((c + 0.5) / n for c, n in zip(ndimage.center_of_mass(parts == largest), found.shape, strict=True))
+        centre = ndimage.center_of_mass(largest_piece(found > 0))
+        _, y, x = ((c + 0.5) / n for c, n in zip(centre, found.shape, strict=True))
         return float(y), float(x)
 
     def save(self, path: Path, card: dict) -> None:

@@ -34,11 +34,12 @@ from torch.nn import functional as F
 
 from myoscope.errors import InputError
 from myoscope.labels import Structure
+from myoscope.measure.wall import largest_piece
 from myoscope.networks.jdl import METHODS, Method, WallAndScar
 from myoscope.networks.transunet import SmallTransUNet, TransUNet
 from myoscope.networks.unet import UNet
 from myoscope.study import Case, Role, Study
-from myoscope.systems.compact import MILD, keep_heart
+from myoscope.systems.compact import MILD
 from myoscope.training.augment import Strength
 from myoscope.training.loop import Budget, Optimisation
 from myoscope.training.slices import SliceSet, normalise, resample_slices
@@ -57,7 +58,7 @@ class Recipe:
     name: str
     method: Method = "joint"
     backbone: Backbone = "unet"
-    widths: tuple[int, ...] = (32, 64, 128, 256)
+    widths: tuple[int, ...] = (16, 32, 64, 128)
     """Of the U-Net; TransUNet has its own."""
     crop: int = 96
     """Side of the squares that the networks see, in pixels."""
@@ -158,7 +159,7 @@ class Model:
             shares = in_squares(self.look, torch.stack([before, slices, after], 1), self.recipe.crop)
         shares = F.interpolate(shares, frame.shape[1:], mode="bilinear", align_corners=False)
         *wall, scar = shares.movedim(1, 0).numpy(force=True) > 0.5
-        return (keep_heart(wall[0].astype(np.uint8)) > 0 if wall else None), scar
+        return (largest_piece(wall[0]) if wall else None), scar
 
     def look(self, squares: Tensor) -> Tensor:
         """Probabilities of wall (if it is looked for) and scar, (B, 2 or 1, crop, crop), of squares (B, 3, ...)."""
