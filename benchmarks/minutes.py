@@ -39,12 +39,14 @@ def main() -> None:
     torch.set_num_threads(1)
     runs, page, system, *rest = sys.argv[1:]
     cases = read_cases([Path(b) for a, b in pairwise(rest) if a == "--data"])
-    regions = list(REGIONS[RECIPES[system].roles[0]])
+    recipe = RECIPES[system]
+    regions = list(REGIONS[recipe.roles[0]])
     lines = [
         "# Dice against training time",
         "",
         f"Written by `python benchmarks/minutes.py`: {system} from scratch, one run for each budget, on one thread of",
-        "a CPU. Folds 3 to 5 train, fold 2 is scored (ED and ES together).",
+        f"a CPU: widths {recipe.widths}, {recipe.spacing_mm:g} mm, batches of {recipe.batch}.",
+        "Folds 3 to 5 train, fold 2 is scored (ED and ES together).",
         "",
         "![Dice over minutes](minutes.svg)",
         "",
@@ -55,7 +57,7 @@ def main() -> None:
     for minutes in MINUTES:
         folder = Path(runs) / system / f"{minutes:g}"
         if not (folder / "ablation.json").exists():
-            run(replace(RECIPES[system], start_from=None), f"{minutes:g} minutes", cases, folder, minutes)
+            run(replace(recipe, start_from=None), f"{minutes:g} minutes", cases, folder, minutes)
         found = json.loads((folder / "ablation.json").read_text())
         for region in regions:
             scores[region].append(float(np.mean([row[f"{region} dice"] for row in found["rows"]])))

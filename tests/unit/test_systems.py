@@ -21,7 +21,14 @@ def case() -> Case:
 
 SMALL = {
     "myoscope.systems.cascade": {"widths": (4, 8), "crop": 32, "batch": 2},
-    "myoscope.systems.compact": {"widths": (4, 8), "crop": 32, "batch": 2, "phantoms": 0, "start_from": None},
+    "myoscope.systems.compact": {
+        "widths": (4, 8),
+        "spacing_mm": 2.0,
+        "crop": 32,
+        "batch": 2,
+        "phantoms": 0,
+        "start_from": None,
+    },
     "myoscope.systems.compact_myops": {"widths": (4, 8), "crop": 32, "batch": 2, "phantoms": 0},
     "myoscope.systems.doc_net_segmentation": {"widths": (4, 8), "crop": 32, "locator_crop": 32, "batch": 2},
     "myoscope.systems.jdl": {"widths": (4, 8), "crop": 32, "batch": 2, "start_from": None},

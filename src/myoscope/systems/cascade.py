@@ -144,9 +144,8 @@ class Model:
         facts: dict[str, Any] = {"system": self.recipe.name, "widths": list(self.recipe.widths)}
         if self.first:
             card = self.first.card
-            nested = {"first": card["first"]} if "first" in card else {}
-            facts["first"] = {"system": self.first.recipe.name, "widths": card["widths"], "sha256": self.first.sha256}
-            facts["first"] |= nested
+            known = {key: card[key] for key in ("widths", "spacing_mm", "first") if key in card}
+            facts["first"] = {"system": self.first.recipe.name, "sha256": self.first.sha256} | known
         return facts
 
     def tensors(self) -> dict[str, Tensor]:

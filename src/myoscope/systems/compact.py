@@ -158,10 +158,10 @@ class Model:
 
     def save(self, path: Path, card: dict) -> None:
         """Write the weights (float16 safetensors) and the card (json) beside them."""
-        write_weights(path, self.tensors(), card)
+        write_weights(path, self.tensors(), card | {"spacing_mm": self.recipe.spacing_mm})
 
     def tensors(self) -> dict[str, Tensor]:
-        """What `of` makes the model from again, with a card of its `system` and `widths`."""
+        """What `of` makes the model from again, with a card of its `system`, `widths` and `spacing_mm`."""
         tensors = half(self.network.state_dict())
         if self.familiar:
             tensors |= {"familiar.mean": self.familiar.mean, "familiar.whitening": self.familiar.whitening}
@@ -186,6 +186,7 @@ class Model:
             ValueError, KeyError, RuntimeError: they do not fit each other.
         """
         recipe = RECIPES[card["system"]]
+        recipe = replace(recipe, spacing_mm=float(card.get("spacing_mm", recipe.spacing_mm)))
         network = UNet(3, len(recipe.classes), tuple(card["widths"]))
         known = [tensors.pop(f"familiar.{k}", None) for k in ("mean", "whitening")]
         load_into(network, tensors)
