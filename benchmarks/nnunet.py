@@ -55,7 +55,8 @@ def prepare(data: Path, work: Path) -> None:
     for case in held_out:
         model.segment(case.study.series[0])
     seconds = (time.perf_counter() - begun) / (2 * len(held_out))
-    _note(work, {"myoscope compact-cine": {"seconds": seconds, "threads": torch.get_num_threads()}})
+    weights = sum(p.numel() for p in model.network.parameters())
+    _note(work, {"myoscope compact-cine": {"seconds": seconds, "threads": torch.get_num_threads(), "weights": weights}})
 
 
 def run(work: Path) -> None:
@@ -105,8 +106,7 @@ def page(work: Path, path: Path) -> None:
         "|---|---|---|",
     ]
     for name, row in json.loads((work / "times.json").read_text()).items():
-        weights = f"{row['weights'] / 1e6:.1f} M" if "weights" in row else "1.9 M"
-        lines.append(f"| {name} | {weights} | {row['seconds']:.2f} ({row['threads']} threads) |")
+        lines.append(f"| {name} | {row['weights'] / 1e6:.1f} M | {row['seconds']:.2f} ({row['threads']} threads) |")
     path.write_text("\n".join(lines) + "\n")
     print(path.read_text())
 
