@@ -3,7 +3,8 @@
 python benchmarks/ablation.py RUNS --data ../shared/data/acdc --data ../shared/data/myops compact-cine base crop-96 ...
 python benchmarks/ablation.py RUNS docs/results/ablation.md
 
-Every variant gets the same processor time on one thread, and a finished one is not run again.
+Every variant gets the same processor time on one thread, and a finished one is not run again. One that is `as` another
+is its trained network, asked about mirrored copies of each slice too.
 """
 
 import json
@@ -19,7 +20,7 @@ import torch
 from myoscope.evaluate.crossval import REGIONS, read_cases
 from myoscope.evaluate.folds import fold_of
 from myoscope.evaluate.metrics import region_scores
-from myoscope.systems.compact import MILD, RECIPES, Recipe, train
+from myoscope.systems.compact import MILD, RECIPES, Model, train
 from myoscope.training.augment import Strength
 from myoscope.training.loop import Budget, Optimisation
 
@@ -59,17 +60,38 @@ VARIANTS: dict[str, dict] = {
     "mild, 16 minutes": _HALF | {"widths": WIDE, "minutes": 16.0},
     "half as wide, 16 minutes": _HALF | {"minutes": 16.0},
     "half as wide, 1.25 mm, batch 6, 16 minutes": _HALF | _FINE | {"batch": 6, "minutes": 16.0},
+    "half as wide, 6 minutes": _HALF | {"phantom_share": 0.15, "minutes": 6.0},
+    "half as wide, batch 6, 6 minutes": _HALF | {"phantom_share": 0.15, "batch": 6, "minutes": 6.0},
 }
 """Changes to the base; with `minutes`, where a variant had more than `MINUTES`."""
 
+for _name in ("half as wide, 1.25 mm, batch 6, 16 minutes", "half as wide, 6 minutes"):
+    for _word, _mirrors in {"left to right": ((), (3,)), "both ways": ((), (2,), (3,), (2, 3))}.items():
+        VARIANTS[f"{_name}, mirrored {_word}"] = VARIANTS[_name] | {"as": _name, "mirrors": _mirrors}
 
-def run(recipe: Recipe, variant: str, cases: list, folder: Path, minutes: float) -> None:
-    """Train one variant and score it."""
+
+class Mirrored(Model):
+    """Mean logits over mirrored copies of each slice, one for each of `mirrors` (axes of the batch)."""
+
+    mirrors: tuple[tuple[int, ...], ...] = ((),)
+
+    def look(self, stack: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features of the slices as they are, and the mean logits."""
+        features, logits = zip(*(super(Mirrored, self).look(stack.flip(axes)) for axes in self.mirrors), strict=True)
+        turned = [found.float().flip(axes) for found, axes in zip(logits, self.mirrors, strict=True)]
+        return features[0], torch.stack(turned).mean(0)
+
+
+def run(runs: Path, system: str, variant: str, cases: list) -> None:
+    """Train one variant, if the one that it is as has not been, and score it."""
+    changes = BASE[system] | VARIANTS[variant]
+    budget = Budget(minutes=changes.pop("minutes", MINUTES), clock=time.process_time)
+    folder, mirrors = folder_of(runs, system, changes.pop("as", variant)), changes.pop("mirrors", ((),))
     folds = fold_of(cases)
-    budget = Budget(minutes=minutes, clock=time.process_time)
-    model = train(
-        recipe, [c for c, k in zip(cases, folds, strict=True) if k not in (UNTOUCHED, SCORED)], budget, folder
-    )
+    training = [c for c, k in zip(cases, folds, strict=True) if k not in (UNTOUCHED, SCORED)]
+    trained = train(replace(RECIPES[system], **changes), training, budget, folder)
+    model = Mirrored(trained.recipe, trained.network)
+    model.mirrors = mirrors
     rows = []
     for case, k in zip(cases, folds, strict=True):
         if k == SCORED and case.data_set in ("acdc", "emidec"):
@@ -77,7 +99,14 @@ def run(recipe: Recipe, variant: str, cases: list, folder: Path, minutes: float)
                 pairs = zip(labels.frames, case.labels[role].frames, strict=True)
                 rows += [region_scores(a, b, REGIONS[role], labels.voxel_ml) for a, b in pairs]
     steps = int((folder / "curve.csv").read_text().splitlines()[-1].split(",")[0])
-    (folder / "ablation.json").write_text(json.dumps({"variant": variant, "steps": steps, "rows": rows}))
+    result = folder_of(runs, system, variant) / "ablation.json"
+    result.parent.mkdir(exist_ok=True)
+    result.write_text(json.dumps({"variant": variant, "steps": steps, "rows": rows}))
+
+
+def folder_of(runs: Path, system: str, variant: str) -> Path:
+    """Where a variant's run and result lie."""
+    return runs / system / variant.replace(", ", "-").replace(" ", "-")
 
 
 def page(runs: Path) -> str:
@@ -124,11 +153,8 @@ def main() -> None:
     system, *variants = rest[2 * len(roots) :]
     cases = read_cases(roots)
     for variant in variants:
-        folder = Path(runs) / system / variant.replace(", ", "-").replace(" ", "-")
-        if not (folder / "ablation.json").exists():
-            changes = BASE[system] | VARIANTS[variant]
-            minutes = changes.pop("minutes", MINUTES)
-            run(replace(RECIPES[system], **changes), variant, cases, folder, minutes)
+        if not (folder_of(Path(runs), system, variant) / "ablation.json").exists():
+            run(Path(runs), system, variant, cases)
 
 
 if __name__ == "__main__":
