@@ -131,6 +131,12 @@ def test_compact_lge_says_what_is_scar_where_it_has_not_seen_the_case(
     assert page.count("| compact-myops and compact-lge | ") == 2 * 4  # LGE with and without each of the others
     assert "| compact-myops and compact-lge | LGE | 2 | 100.0 ± 0.0 |" in page
     assert "the bSSFP of 20 MyoPS patients" in page
+    asked = len(Half.asked)
+    assert evaluation.evaluate("compact-myops", [Path("myops")], compact, None, 5, late, "cpu") == page
+    assert len(Half.asked) == asked  # kept
+    (late / "fold-2" / "compact-lge.safetensors").write_bytes(b"trained on")
+    evaluation.evaluate("compact-myops", [Path("myops")], compact, None, 5, late, "cpu")
+    assert len(Half.asked) == asked + 7  # only where that fold's model is asked
     with pytest.raises(InputError, match="give the data it was dealt with"):
         evaluation.evaluate(
             "compact-myops", [Path("myops")], compact, None, 5, lge_runs(tmp_path / "x", list("bacde")), "cpu"

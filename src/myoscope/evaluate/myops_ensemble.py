@@ -9,6 +9,7 @@ import csv
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -124,15 +125,13 @@ def score(
 def _score_fold(
     name: str, cases: Sequence[Case], fold: int, weights: Path, device: str, late: Mapping[str, Path]
 ) -> list[dict[str, Any]]:
-    """One row a case and subset of sequences, two where compact-lge says what is scar; kept beside the weights."""
-    path = weights.with_name("scores.json")
-    late = late if name == COMPACT else {}
-    if path.exists() and path.stat().st_mtime >= weights.stat().st_mtime:
-        kept = json.loads(path.read_text())
-        if {row["case"] for row in kept} == {case.id for case in cases} and (
-            not late or TOGETHER in {row["system"] for row in kept}
-        ):
-            return kept
+    """One row a case and subset of sequences, two where compact-lge says what is scar; kept for these models."""
+    late = {case.id: late[case.id] for case in cases if case.id in late and name == COMPACT}
+    made_of = b"".join(sha256(path.read_bytes()).digest() for path in (weights, *late.values()))
+    made_of += json.dumps([case.id for case in cases]).encode()
+    path = weights.with_name(f"scores-{sha256(made_of).hexdigest()[:16]}.json")
+    if path.exists():
+        return json.loads(path.read_text())
     model = system_module(name).Model.load(weights, device)
     rows = []
     for case in cases:
