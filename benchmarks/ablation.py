@@ -118,7 +118,8 @@ def page(runs: Path) -> str:
     ]
     lines += [
         f"A variant had {MINUTES:g} minutes of processor time on one thread, or as many as it names, from one seed.",
-        "Names that begin with `half` or end with minutes had 100 phantoms at a share of 0.2 (LGE: 0.15), `mild` 60 at 0.15.",
+        "Names that begin with `half` or end with minutes had 100 phantoms at a share of 0.2 (LGE: 0.15),",
+        "`mild` 60 at 0.15.",
         "compact-cine was scored before `keep_heart` kept one RV only, but for the last three rows.",
         "",
     ]
