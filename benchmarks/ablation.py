@@ -20,6 +20,7 @@ import torch
 from myoscope.evaluate.crossval import REGIONS, read_cases
 from myoscope.evaluate.folds import fold_of
 from myoscope.evaluate.metrics import region_scores
+from myoscope.systems.cascade import MIRRORS
 from myoscope.systems.compact import MILD, RECIPES, Model, train
 from myoscope.training.augment import Strength
 from myoscope.training.loop import Budget, Optimisation
@@ -66,7 +67,7 @@ VARIANTS: dict[str, dict] = {
 """Changes to the base; with `minutes`, where a variant had more than `MINUTES`."""
 
 for _name in ("half as wide, 1.25 mm, batch 6, 16 minutes", "half as wide, 6 minutes"):
-    for _word, _mirrors in {"left to right": ((), (3,)), "both ways": ((), (2,), (3,), (2, 3))}.items():
+    for _word, _mirrors in {"left to right": ((), (3,)), "both ways": MIRRORS}.items():
         VARIANTS[f"{_name}, mirrored {_word}"] = VARIANTS[_name] | {"as": _name, "mirrors": _mirrors}
 
 

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -111,9 +110,7 @@ def out_of_fold(recipe: Recipe, cases: Sequence[Case], firsts: Path, runs: Path,
     """By case what the fold model of the first stage that has not seen it says; kept in RUNS for the same models."""
     assert recipe.first
     models = [crossval.weights_path(recipe.first, k, firsts) for k in range(FOLDS)]
-    made_of = b"".join(sha256(path.read_bytes()).digest() for path in models) + str(recipe.spacing_mm).encode()
-    made_of += json.dumps([case.id for case in cases]).encode()
-    path = runs / f"priors-{sha256(made_of).hexdigest()[:16]}.npz"
+    path = runs / f"priors-{crossval.key_of(models, [str(recipe.spacing_mm), *(case.id for case in cases)])}.npz"
     if not path.exists():
         found: dict[str, np.ndarray] = {}
         for k in range(FOLDS):

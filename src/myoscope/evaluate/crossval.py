@@ -3,7 +3,7 @@
 import csv
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from hashlib import sha256
@@ -63,6 +63,12 @@ def weights_path(system: str, fold: int | None, runs: Path) -> Path:
     """
     folder = runs / system.partition(".")[2] / ("all" if fold is None else f"fold-{fold + 1}")
     return folder / f"{system}.safetensors"
+
+
+def key_of(models: Iterable[Path], words: Iterable[str] = ()) -> str:
+    """Name of what is kept for as long as these models, by their weights, and these words are the same."""
+    made_of = b"".join(sha256(path.read_bytes()).digest() for path in models) + "\n".join(words).encode()
+    return sha256(made_of).hexdigest()[:16]
 
 
 def fold_models(system: str, cases: Sequence[Case], runs: Path) -> dict[str, Path]:

@@ -8,7 +8,6 @@ import csv
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,7 +19,7 @@ from myoscope.analysis import SYSTEM_FOR
 from myoscope.datasets import acdc, emidec
 from myoscope.diagnose.features import FEATURES, LOGARITHMIC, believable
 from myoscope.errors import InputError
-from myoscope.evaluate.crossval import read_cases, weights_path
+from myoscope.evaluate.crossval import key_of, read_cases, weights_path
 from myoscope.evaluate.diagnosis_fit import (
     REPEATS,
     USUAL_SHARE,
@@ -109,9 +108,8 @@ def out_of_fold(cases: Sequence[Case], runs: Path, system: str) -> dict[str, Map
 def label_maps(cases: Sequence[Case], runs: Path, system: str, role: Role) -> dict[str, Mapping[Role, Volume]]:
     """Out-of-fold label maps of one role by case, kept in RUNS for as long as the models and the cases are the same."""
     paths = (weights_path(system, fold, runs) for fold in range(FOLDS))
-    models = [path.read_bytes() for path in paths if path.exists()]
-    names = "\n".join(sorted(case.id for case in cases)).encode()
-    path = runs / f"labels-{system}-{sha256(b''.join([*models, names])).hexdigest()[:16]}.npz"
+    key = key_of((path for path in paths if path.exists()), sorted(case.id for case in cases))
+    path = runs / f"labels-{system}-{key}.npz"
     if not path.exists():
         found = {case_id: labels[role].voxels for case_id, labels in out_of_fold(cases, runs, system).items()}
         part = path.with_name(f"part-{path.name}")

@@ -9,7 +9,6 @@ import csv
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ import numpy as np
 
 from myoscope.analysis import JOINT_LGE_SYSTEM
 from myoscope.errors import InputError
-from myoscope.evaluate.crossval import fold_models, read_cases, train_folds, weights_path
+from myoscope.evaluate.crossval import fold_models, key_of, read_cases, train_folds, weights_path
 from myoscope.evaluate.folds import FOLDS
 from myoscope.evaluate.metrics import dice
 from myoscope.evaluate.myops_ensemble_page import results_page, write_boxes
@@ -127,9 +126,7 @@ def _score_fold(
 ) -> list[dict[str, Any]]:
     """One row a case and subset of sequences, two where compact-lge says what is scar; kept for these models."""
     late = {case.id: late[case.id] for case in cases if case.id in late and name == COMPACT}
-    made_of = b"".join(sha256(path.read_bytes()).digest() for path in (weights, *late.values()))
-    made_of += json.dumps([case.id for case in cases]).encode()
-    path = weights.with_name(f"scores-{sha256(made_of).hexdigest()[:16]}.json")
+    path = weights.with_name(f"scores-{key_of((weights, *late.values()), (case.id for case in cases))}.json")
     if path.exists():
         return json.loads(path.read_text())
     model = system_module(name).Model.load(weights, device)
