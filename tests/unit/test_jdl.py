@@ -126,6 +126,21 @@ def test_features_of_the_installed_network_are_a_start() -> None:
         assert all(torch.equal(own[key], start[key]) for key in start if not key.startswith("head."))
 
 
+def test_the_wall_network_begins_with_the_myocardium_of_the_installed_one() -> None:
+    from myoscope.systems import compact
+    from myoscope.weights import weights_of
+
+    start = compact.Model.load(weights_of("compact-cine"))
+    at = start.recipe.classes.index(Structure.MYOCARDIUM)
+    x = torch.rand(2, 3, 96, 96)
+    with torch.inference_mode():
+        logits = start.network(x)
+        rest = torch.cat([logits[:, :at], logits[:, at + 1 :]], 1).mean(1)
+        for method in ("joint", "multitask"):
+            wall = jdl.build(RECIPES[f"jdl.unet-{method}"]).eval().wall(x)[:, 0]
+            assert torch.allclose(wall, logits[:, at] - rest, atol=1e-3)
+
+
 def test_squares_give_back_what_a_network_says_of_every_pixel() -> None:
     stack = torch.rand(2, 3, 50, 71)
     for shape in ((50, 71), (20, 33), (32, 32)):

@@ -5,7 +5,8 @@ with the three methods that it is compared with (`networks.jdl`), each on one of
 BACKBONE-METHOD:
 
 - `unet`: the compact U-Net. `small`: with a transformer on its deepest level. Both start from compact-cine, which has
-  seen no LGE, as the paper starts from ImageNet, and see 96x96 pixels of 1.4 mm and the neighbouring slices.
+  seen no LGE, as the paper starts from ImageNet (the wall's network with the output for myocardium, the scar's without
+  any), and see 96x96 pixels of 1.4 mm and the neighbouring slices.
 - `published`: TransUNet on 224x224 pixels with the paper's numbers, from scratch; wants a GPU.
 - `pretrained`: the same, from timm's ImageNet-21k weights, where its hub can be reached.
 
@@ -25,7 +26,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -149,6 +150,11 @@ class Model:
 
     def masks(self, frame: np.ndarray, grid: Volume) -> tuple[np.ndarray | None, np.ndarray]:
         """Wall (its largest body; None: not looked for) and scar as the networks find them, in a frame (Z, Y, X)."""
+        *wall, scar = self.probabilities(frame, grid).movedim(1, 0).numpy(force=True) > 0.5
+        return (largest_piece(wall[0]) if wall else None), scar
+
+    def probabilities(self, frame: np.ndarray, grid: Volume) -> Tensor:
+        """Probabilities (Z, 2 or 1, Y, X) of wall (if it is looked for) and scar in a frame (Z, Y, X)."""
         device = next(self.network.parameters()).device
         slices = normalise(torch.from_numpy(frame.astype(np.float32)).to(device))
         slices = resample_slices(slices, grid.spacing_mm[1:], self.recipe.spacing_mm)
@@ -157,9 +163,7 @@ class Model:
             before = after = slices
         with torch.inference_mode():
             shares = in_squares(self.look, torch.stack([before, slices, after], 1), self.recipe.crop)
-        shares = F.interpolate(shares, frame.shape[1:], mode="bilinear", align_corners=False)
-        *wall, scar = shares.movedim(1, 0).numpy(force=True) > 0.5
-        return (largest_piece(wall[0]) if wall else None), scar
+        return F.interpolate(shares, frame.shape[1:], mode="bilinear", align_corners=False)
 
     def look(self, squares: Tensor) -> Tensor:
         """Probabilities of wall (if it is looked for) and scar, (B, 2 or 1, crop, crop), of squares (B, 3, ...)."""
@@ -234,13 +238,23 @@ def build(recipe: Recipe, device: str = "cpu", fetch: bool = True) -> WallAndSca
     if recipe.start_from:
         from myoscope.systems import compact
 
-        tensors = compact.Model.load(weights_of(recipe.start_from)).network.state_dict()
-        for part in (network.wall, network.scar):
-            own = part.state_dict() if part is not None else {}
-            known = {k: v for k, v in tensors.items() if k in own and not k.startswith("head.")}
+        known = wall_against_rest(compact.Model.load(weights_of(recipe.start_from)))
+        features = {name: tensor for name, tensor in known.items() if not name.startswith("head.")}
+        for part, tensors in ((network.wall, known), (network.scar, features)):
             if part is not None:
-                part.load_state_dict(known, strict=False)
+                own = part.state_dict()
+                part.load_state_dict({k: v for k, v in tensors.items() if k in own}, strict=False)
     return network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def wall_against_rest(start: Any) -> dict[str, Tensor]:
+    """Weights of a compact model with one output: its logit of myocardium minus the mean of its other logits."""
+    tensors, classes = start.network.state_dict(), start.recipe.classes
+    share = torch.full((len(classes),), -1 / (len(classes) - 1))
+    share[classes.index(Structure.MYOCARDIUM)] = 1.0
+    for name in ("head.weight", "head.bias"):
+        tensors[name] = torch.einsum("c,c...->...", share, tensors[name].unflatten(0, (len(classes), -1)))
+    return tensors
 
 
 def _backbone(recipe: Recipe, fetch: bool) -> nn.Module:
