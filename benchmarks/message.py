@@ -127,8 +127,8 @@ def page(runs: Path) -> str:
     """The results as Markdown."""
     kept = [json.loads(path.read_text()) for way in WAYS for path in sorted((runs / way).glob("fold-*/scores.json"))]
     rows = [row for fold in kept for row in fold]
-    found = {way: [row for row in rows if (row["way"], row["stage"]) == (way, "second")] for way in WAYS}
-    found |= {"first stage": [row for row in rows if (row["way"], row["stage"]) == ("plain", "first")]}
+    found = {"first stage": [row for row in rows if (row["way"], row["stage"]) == ("plain", "first")]}
+    found |= {way: [row for row in rows if (row["way"], row["stage"]) == (way, "second")] for way in WAYS}
     minutes = ", ".join(sorted({f"{row['minutes']:g}" for row in rows}))
     lines = [
         "# Does jdl's message help the cascade's second stage?",
