@@ -7,7 +7,9 @@ seed, with the same processor time on one thread:
 
 - plain: the cascade's own second stage, which sees the image and the first stage's probabilities.
 - message: two of its networks one after the other, trained together. The second sees image x the first's probability
-  of wall, and what the first says; its loss reaches the first through both.
+  of wall, and what the first says; its loss reaches the first through both. The first has the same loss at half weight.
+
+Kill it at any time and repeat the command: it goes on.
 """
 
 import argparse
@@ -25,7 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from myoscope.evaluate.crossval import read_cases, weights_path
+from myoscope.evaluate.crossval import key_of, read_cases, weights_path
 from myoscope.evaluate.folds import FOLDS, fold_of
 from myoscope.evaluate.jdl_page import bootstrap, wilcoxon_p
 from myoscope.evaluate.metrics import LGE_REGIONS, region_scores
@@ -177,14 +179,16 @@ def main() -> None:
     parser.add_argument("--firsts", type=Path, required=True)
     parser.add_argument("--minutes", type=float, required=True)
     chosen = parser.parse_args()
-    chosen.runs.mkdir(parents=True, exist_ok=True)
-    if not (chosen.runs / "priors.npz").exists():
-        keep_priors(chosen.data, chosen.firsts, chosen.runs)
+    models = [weights_path(SYSTEM, k, chosen.firsts) for k in range(FOLDS)]
+    runs = chosen.runs / key_of(models, [f"{chosen.minutes:g}"])
+    runs.mkdir(parents=True, exist_ok=True)
+    if not (runs / "priors.npz").exists():
+        keep_priors(chosen.data, chosen.firsts, runs)
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
-        rest = (chosen.data, chosen.firsts, chosen.runs, chosen.minutes)
+        rest = (chosen.data, chosen.firsts, runs, chosen.minutes)
         for done in [pool.submit(run_fold, way, fold, *rest) for fold in range(FOLDS) for way in WAYS]:
             done.result()
-    chosen.page.write_text(page(chosen.runs))
+    chosen.page.write_text(page(runs))
 
 
 if __name__ == "__main__":
