@@ -1,6 +1,6 @@
 """Does jdl's message help the cascade's second stage? Wall first, then scar from image x probability of wall, in one.
 
-python benchmarks/message.py RUNS docs/results/cascade-message.md --data ../shared/data/emidec --firsts JDL_RUNS --minutes 5
+python benchmarks/message.py RUNS PAGE.md --data ../shared/data/emidec --firsts JDL_RUNS --minutes 4
 
 Both ways refine what the same fold models of jdl say of cases that they have not seen, for each of five folds, from one
 seed, with the same processor time on one thread:
