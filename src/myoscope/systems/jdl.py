@@ -16,8 +16,9 @@ brightness and sharpness a little. Dice is taken over the batch, so that slices 
 the Dice term and pixel size are not given there: 1 and 1.5 mm.
 
 Slices are read whole, in overlapping squares of the training size. Scar is what the scar network finds inside the
-myocardium found; `direct` has none, so there scar is all that is found. The LV's blood pool is not segmented, and
-no-reflow counts as infarct.
+myocardium found; `direct` has none, so there scar is all that is found. Both are asked for less than a half where there
+may be scar (`SCAR_ABOVE`, chosen on an inner split). The LV's blood pool is not segmented, and no-reflow counts as
+infarct.
 """
 
 import json
@@ -49,6 +50,10 @@ from myoscope.weights import half, load_into, read_weights, refusing, weights_of
 
 Backbone = Literal["unet", "small", "published", "pretrained"]
 SQUARES_AT_ONCE = 16
+SCAR_ABOVE = 0.3
+"""Least probability of scar..."""
+WALL_IN_SCAR_ABOVE = 0.25
+"""... and there of the wall, which elsewhere needs a half: either network is wary at the other's border."""
 SMOOTHING = 1e-6
 
 
@@ -150,8 +155,11 @@ class Model:
 
     def masks(self, frame: np.ndarray, grid: Volume) -> tuple[np.ndarray | None, np.ndarray]:
         """Wall (its largest body; None: not looked for) and scar as the networks find them, in a frame (Z, Y, X)."""
-        *wall, scar = self.probabilities(frame, grid).movedim(1, 0).numpy(force=True) > 0.5
-        return (largest_piece(wall[0]) if wall else None), scar
+        *wall, scar = self.probabilities(frame, grid).movedim(1, 0).numpy(force=True)
+        diseased = scar > SCAR_ABOVE
+        if not wall:
+            return None, diseased
+        return largest_piece((wall[0] > 0.5) | (diseased & (wall[0] > WALL_IN_SCAR_ABOVE))), diseased
 
     def probabilities(self, frame: np.ndarray, grid: Volume) -> Tensor:
         """Probabilities (Z, 2 or 1, Y, X) of wall (if it is looked for) and scar in a frame (Z, Y, X)."""
