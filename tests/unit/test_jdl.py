@@ -155,15 +155,19 @@ def test_scar_outside_the_wall_does_not_count() -> None:
     assert labels_of(None, scar).tolist() == [Structure.INFARCT, Structure.BACKGROUND, Structure.INFARCT]
 
 
-def test_less_is_asked_of_the_wall_where_there_is_scar(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("thickness_mm", "enough"), [(500.0, True), (499.0, False)])
+def test_less_is_asked_of_the_wall_where_there_is_scar(
+    thickness_mm: float, enough: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     wall = torch.tensor([0.9, 0.4, 0.4, 0.1, 0.6])
-    scar = torch.tensor([0.1, 0.4, 0.2, 0.9, 0.4])
+    scar = torch.tensor([0.4, 0.4, 0.2, 0.9, 0.4])
     model = jdl.Model(RECIPES["jdl.unet-direct"], torch.nn.Identity())  # type: ignore[arg-type]
     monkeypatch.setattr(jdl.Model, "probabilities", lambda *_: torch.stack([wall, scar])[None, :, None])
-    found, diseased = model.masks(np.zeros((1, 1, 5)), None)  # type: ignore[arg-type]
+    grid = Volume(np.zeros((1, 1, 5), np.float32), plain_affine((thickness_mm, 1.0, 1.0)))
+    found, diseased = model.masks(grid.voxels, grid)
     assert found is not None
     assert found[0, 0].tolist() == [True, True, False, False, False]  # the last one touches no other
-    assert diseased[0, 0].tolist() == [False, True, False, True, True]
+    assert diseased[0, 0].tolist() == [enough and x for x in (True, True, False, True, True)]
 
 
 @pytest.mark.parametrize("shape", [(1, 7, 9), (2, 3, 40, 33), (3, 90, 21)])

@@ -13,7 +13,7 @@ from myoscope.networks.jdl import METHODS
 from myoscope.report.figures import crop, to_grey
 from myoscope.study import Case, Role
 from myoscope.systems import full_name
-from myoscope.systems.jdl import SCAR_ABOVE, WALL_IN_SCAR_ABOVE
+from myoscope.systems.jdl import SCAR_ABOVE, SMALLEST_ML, WALL_IN_SCAR_ABOVE
 
 PAPER = json.loads(Path(__file__).with_name("jdl_paper.json").read_text())
 SHIPS = full_name("jdl", None).partition(".")[2]
@@ -98,8 +98,8 @@ def _volumes(rows: Rows, variants: Sequence[str]) -> list[str]:
         "",
         "Mean ± SD over patients. Scar counts where it lies inside the myocardium found, as `predict` writes it;",
         f"`direct` finds no myocardium. Scar needs a probability of {SCAR_ABOVE:g}, myocardium of 0.5, in scar of",
-        f"{WALL_IN_SCAR_ABOVE:g}. The paper takes the scar network's word alone; of its scar Dice there is a box plot",
-        "only: not available.",
+        f"{WALL_IN_SCAR_ABOVE:g}; less than {SMALLEST_ML:g} ml of scar in a heart is none. The paper takes the scar",
+        "network's word alone; of its scar Dice there is a box plot only: not available.",
     ]
 
 

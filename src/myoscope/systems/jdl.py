@@ -54,6 +54,8 @@ SCAR_ABOVE = 0.3
 """Least probability of scar..."""
 WALL_IN_SCAR_ABOVE = 0.25
 """... and there of the wall, which elsewhere needs a half: either network is wary at the other's border."""
+SMALLEST_ML = 1.0
+"""Less scar than this in the whole stack is taken for a mistake."""
 SMOOTHING = 1e-6
 
 
@@ -157,9 +159,9 @@ class Model:
         """Wall (its largest body; None: not looked for) and scar as the networks find them, in a frame (Z, Y, X)."""
         *wall, scar = self.probabilities(frame, grid).movedim(1, 0).numpy(force=True)
         diseased = scar > SCAR_ABOVE
-        if not wall:
-            return None, diseased
-        return largest_piece((wall[0] > 0.5) | (diseased & (wall[0] > WALL_IN_SCAR_ABOVE))), diseased
+        drawn = largest_piece((wall[0] > 0.5) | (diseased & (wall[0] > WALL_IN_SCAR_ABOVE))) if wall else None
+        within = diseased if drawn is None else diseased & drawn
+        return drawn, diseased & (within.sum() * grid.voxel_ml >= SMALLEST_ML)
 
     def probabilities(self, frame: np.ndarray, grid: Volume) -> Tensor:
         """Probabilities (Z, 2 or 1, Y, X) of wall (if it is looked for) and scar in a frame (Z, Y, X)."""
