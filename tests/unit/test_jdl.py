@@ -239,6 +239,9 @@ def test_folds_page_and_figures(cases: list[Case], tmp_path: Path, monkeypatch: 
     before = (tmp_path / "unet-joint" / "fold-1" / "labels.npz").stat().st_mtime_ns
     assert evaluation.evaluate(*arguments) == page  # nothing is trained or predicted again
     assert (tmp_path / "unet-joint" / "fold-1" / "labels.npz").stat().st_mtime_ns == before
+    monkeypatch.setattr(evaluation, "LIMITS", (0.9, 0.9, 9.0))
+    evaluation.evaluate(*arguments)
+    assert (tmp_path / "unet-joint" / "fold-1" / "labels.npz").stat().st_mtime_ns > before  # masks of other limits
 
 
 def test_contours_are_drawn_on_a_phantom(tmp_path: Path) -> None:

@@ -26,10 +26,12 @@ from myoscope.labels import LV_WALL, SCAR
 from myoscope.networks.jdl import METHODS
 from myoscope.study import Case, Role
 from myoscope.systems import full_name
-from myoscope.systems.jdl import RECIPES, Model, labels_of
+from myoscope.systems.jdl import LIMITS, RECIPES, Model, labels_of
 from myoscope.training.loop import Budget, progress_of
 
 SHIPS = full_name("jdl", None)
+LIMITS_KEY = "kept/limits"
+"""Of the limits beside the masks of cases, whose names have no slash."""
 REGIONS = {name: LGE_REGIONS[name] for name in ("myocardium", "infarction")}
 
 Masks = Mapping[str, tuple[np.ndarray | None, np.ndarray]]
@@ -157,7 +159,7 @@ def _unseen(
     seen_before = set(started.get("trained_on", {}))
     chosen = [c for c, k in zip(cases, fold_of(cases), strict=True) if k == fold and c.data_set not in seen_before]
     path = weights.with_name("labels.npz")
-    if not path.exists() or path.stat().st_mtime < weights.stat().st_mtime:
+    if not path.exists() or path.stat().st_mtime < weights.stat().st_mtime or not _as_now(path):
         model = Model.load(weights, device)
         found = {}
         for case in chosen:
@@ -166,13 +168,20 @@ def _unseen(
             wall, scar = model.masks(series.image.frames[0], series.image)
             found[case.id] = np.stack([scar] if wall is None else [wall, scar])
         part = path.with_name("part-labels.npz")
-        np.savez_compressed(part, **found)  # type: ignore[arg-type]
+        np.savez_compressed(part, **found, **{LIMITS_KEY: LIMITS})  # type: ignore[arg-type]
         part.replace(path)
     with np.load(path) as kept:
-        pairs = {i: (None, kept[i][0]) if len(kept[i]) == 1 else (kept[i][0], kept[i][1]) for i in kept.files}
+        masks = {name: kept[name] for name in kept.files if name != LIMITS_KEY}
+    pairs = {i: (None, found[0]) if len(found) == 1 else (found[0], found[1]) for i, found in masks.items()}
     if missing := [case.id for case in chosen if case.id not in pairs]:
         raise InputError(f"{shown(path)}: expected {missing[0]} among its cases; give the data that it was made with")
     return [(case, pairs[case.id]) for case in chosen]
+
+
+def _as_now(path: Path) -> bool:
+    """Whether masks were kept with the limits that the system has now."""
+    with np.load(path) as kept:
+        return LIMITS_KEY in kept.files and np.array_equal(kept[LIMITS_KEY], LIMITS)
 
 
 def score(wall: np.ndarray | None, scar: np.ndarray, case: Case) -> dict[str, Any]:

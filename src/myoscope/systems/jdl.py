@@ -56,6 +56,8 @@ WALL_IN_SCAR_ABOVE = 0.25
 """... and there of the wall, which elsewhere needs a half: either network is wary at the other's border."""
 SMALLEST_ML = 1.0
 """Less scar than this in the whole stack is taken for a mistake."""
+LIMITS = (SCAR_ABOVE, WALL_IN_SCAR_ABOVE, SMALLEST_ML)
+"""What masks depend on besides the weights."""
 SMOOTHING = 1e-6
 
 
