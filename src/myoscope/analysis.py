@@ -37,7 +37,9 @@ CONVENTIONS = [
     "Volumes by summation of discs over all labelled slices; papillary muscles and trabeculae count as blood pool.",
     "LV mass at end-diastole with 1.05 g/ml; indices by body surface area after Mosteller.",
     "Infarct includes no-reflow; segmented by a network, not by a signal threshold.",
-    "Transmurality grades 0, 1-25, 26-50, 51-75, 76-100 %; AHA segments start at the anterior RV insertion.",
+    "AHA segments start at the anterior RV insertion.",
+    "Transmurality of a segment: share of its wall that is scar, graded 0, 1-25, 26-50, 51-75, 76-100 % after "
+    "Kim et al. 2000, doi:10.1056/NEJM200011163432003; how deep scar reaches where there is scar stands apart.",
 ]
 
 

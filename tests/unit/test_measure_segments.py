@@ -44,7 +44,7 @@ def test_scar_falls_into_its_segment(ring_heart, slices, angle, number, insertio
     scar = segment_scar(segment_map(labels, SPACING), labels, SPACING)
     assert scar[number].percent > 5
     assert {n for n in range(1, 17) if scar[n].percent > 1} == {number}
-    assert scar[number].transmurality == pytest.approx(60, abs=6)
+    assert scar[number].depth_percent == pytest.approx(60, abs=6)
 
 
 def test_septum_lies_at_the_rv_and_anterior_is_up(ring_heart):
@@ -70,7 +70,20 @@ def test_scar_in_the_tip(ring_heart, measure_labels):
     labels = ring_heart(scar=(range(9, 10), (0, 180), (0, 1))).labels()
     tip = measure_labels({Role.LGE: labels}).segments[16]
     assert tip.scar_percent == pytest.approx(50, abs=6)
-    assert tip.transmurality_grade is None
+    assert tip.transmurality_grade in ("26-50", "51-75")
+    assert tip.scar_depth_percent is None
+
+
+def test_a_narrow_scar_through_the_wall_is_deep_and_of_low_grade(ring_heart, measure_labels):
+    labels = ring_heart(scar=(LEVELS[1], (28, 34), (0, 1))).labels()
+    m = measure_labels({Role.LGE: labels})
+    row = m.segments[7]
+    assert row.scar_percent == pytest.approx(10, abs=3)  # 6 of 60 degrees
+    assert row.transmurality_grade == "1-25"
+    assert row.scar_depth_percent > 65  # rays at its sides run through less of it
+    assert m.segments[9].scar_percent == 0
+    assert m.segments[9].scar_depth_percent is None
+    assert "no scar" in m.quality.missing["segments.10.scar_depth_percent"]
 
 
 def test_without_tip_the_apex_is_missing(ring_heart, measure_labels):
@@ -198,7 +211,8 @@ def test_properties_of_segments(ring_heart, insertion, rings, start, width, dept
     total = sum(values[n].percent * areas[n] for n in NAMES) / 100
     assert total == pytest.approx(np.isin(labels, SCAR).sum())
     assert all(0 <= value.percent <= 100 for value in values.values())
-    assert all(0 <= values[n].transmurality <= 100 for n in range(1, 17))
+    depths = [values[n].depth_percent for n in range(1, 17)]
+    assert all(isinstance(d, str) or 0 < d <= 100 for d in depths)
 
     flipped = segment_map(labels[::-1], SPACING)
     assert (flipped.codes[::-1] == where.codes).all()

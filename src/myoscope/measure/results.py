@@ -96,7 +96,12 @@ class T2(_Part):
 
 
 class Segment(_Part):
-    """One of the 17 segments of the AHA (doi:10.1161/hc0402.102975)."""
+    """One of the 17 segments of the AHA (doi:10.1161/hc0402.102975).
+
+    `scar_percent` is the share of the segment's wall that is scar, and what `transmurality_grade` grades (Kim et al.
+    2000, doi:10.1056/NEJM200011163432003). `scar_depth_percent` is how much of the wall's thickness scar takes, on
+    average over the rays from the cavity's centre that cross scar: None where no ray does.
+    """
 
     segment: int
     name: str
@@ -106,7 +111,7 @@ class Segment(_Part):
     wall_thickening_percent: float | None = None
     scar_percent: float | None = None
     edema_percent: float | None = None
-    transmurality_percent: float | None = None
+    scar_depth_percent: float | None = None
     transmurality_grade: Grade | None = None
 
 
@@ -212,8 +217,13 @@ class SeriesProvenance(_Part):
 
 
 class Provenance(_Part):
-    """What made these numbers, so that they can be made again."""
+    """What made these numbers, so that they can be made again.
 
+    `schema_version` grows when a key goes or changes its meaning. Since 2 a segment's transmurality is graded by
+    `scar_percent`, and `scar_depth_percent` stands where `transmurality_percent` did.
+    """
+
+    schema_version: int = 2
     myoscope_version: str
     created_utc: str
     series: list[SeriesProvenance]

@@ -81,10 +81,10 @@ class SegmentMap:
 
 
 class WallScar(NamedTuple):
-    """Scar in one segment: per cent of its wall's area, and mean depth on the rays that meet scar, in per cent."""
+    """Scar in one segment: share of its wall, and mean depth where there is scar; both in per cent of the wall."""
 
     percent: Value
-    transmurality: Value
+    depth_percent: Value
 
 
 def base_slope(labels: np.ndarray) -> float:
@@ -236,9 +236,10 @@ def segment_thickness_mm(where: SegmentMap, spacing_mm: Spacing) -> dict[int, Va
 def segment_scar(where: SegmentMap, labels: np.ndarray, spacing_mm: Spacing) -> dict[int, WallScar]:
     """Scar of each segment, from the labels (Z, Y, X) that the map was made of.
 
-    `percent` is scar's area as a share of the wall's, over all slices of the segment. `transmurality` is measured
-    along rays from the cavity's centre, one a degree: the share of the wall on a ray that is scar, averaged over
-    those rays of the segment that cross a voxel of scar or more; 0 where none does.
+    `percent` is scar's area as a share of the wall's, over all slices of the segment: what its transmurality is
+    graded by. `depth_percent` is measured along rays from the cavity's centre, one a degree: the share of the wall on
+    a ray that is scar, averaged over those rays of the segment that cross scar. It says how deep a scar reaches where
+    there is one, and nothing of how much of the segment it takes.
     """
     if where.reason:
         return dict.fromkeys(NAMES, WallScar(where.reason, where.reason))
@@ -252,13 +253,11 @@ def segment_scar(where: SegmentMap, labels: np.ndarray, spacing_mm: Spacing) -> 
         )
         depth += np.bincount(numbers, share, SEGMENTS + 1)
         hit += np.bincount(numbers, share > 0, SEGMENTS + 1)
-    values = {
-        n: WallScar(share, share if isinstance(share, str) else float(100 * depth[n] / max(hit[n], 1)))
-        for n, share in percent.items()
+    depths: dict[int, Value] = {
+        n: float(100 * depth[n] / hit[n]) if hit[n] else "no scar crosses the rays of this segment" for n in NAMES
     }
-    if isinstance(percent[TIP], str):
-        return values
-    return values | {TIP: WallScar(percent[TIP], "no depth of scar in the tip, which has no cavity")}
+    depths[TIP] = "no depth of scar in the tip, which has no cavity"
+    return {n: WallScar(share, share if isinstance(share, str) else depths[n]) for n, share in percent.items()}
 
 
 def segment_share(where: SegmentMap, labels: np.ndarray, structures: tuple[Structure, ...]) -> dict[int, Value]:
@@ -273,16 +272,21 @@ def segment_share(where: SegmentMap, labels: np.ndarray, structures: tuple[Struc
     return values if wall[TIP] else values | {TIP: "no slice shows the tip of the LV"}
 
 
-def grade(transmurality_percent: float) -> Grade:
-    """Grade of transmurality: 0, 1-25, 26-50, 51-75 or 76-100 per cent; anything above 0 is at least 1-25.
+def grade(scar_percent: float) -> Grade:
+    """Grade of transmurality of a segment by the share of its wall that is scar, in per cent.
+
+    0, 1-25, 26-50, 51-75 or 76-100; anything above 0 is at least 1-25.
+
+    Source:
+        Kim et al. 2000, doi:10.1056/NEJM200011163432003: a segment is graded by how much of its tissue is enhanced.
 
     >>> [grade(p) for p in (0, 0.2, 25, 25.1, 60, 100)]
     ['0', '1-25', '1-25', '26-50', '51-75', '76-100']
     """
-    if transmurality_percent <= 0:
+    if scar_percent <= 0:
         return "0"
     bins: tuple[tuple[float, Grade], ...] = ((25, "1-25"), (50, "26-50"), (75, "51-75"))
-    return next((name for top, name in bins if transmurality_percent <= top), "76-100")
+    return next((name for top, name in bins if scar_percent <= top), "76-100")
 
 
 def segment_rows(
@@ -295,16 +299,16 @@ def segment_rows(
     """
     rows, missing = [], dict[tuple[int, str], str]()
     for n, name in NAMES.items():
-        percent, transmurality = scar[n]
+        percent, depth = scar[n]
         values: dict[str, Value] = {
             "wall_thickness_ed_mm": ed_mm[n],
             "wall_thickness_es_mm": es_mm[n],
             "wall_thickening_percent": derive(lambda d, s: 100 * (s - d) / d, ed_mm[n], es_mm[n]),
             "scar_percent": percent,
             "edema_percent": edema[n],
-            "transmurality_percent": transmurality,
+            "scar_depth_percent": depth,
         }
-        share = number(transmurality)
+        share = number(percent)
         rows.append(
             Segment(
                 segment=n,
@@ -314,7 +318,7 @@ def segment_rows(
                 **{key: value for key, value in values.items() if not isinstance(value, str)},
             )
         )
-        values["transmurality_grade"] = transmurality
+        values["transmurality_grade"] = percent
         missing |= {(n, key): value for key, value in values.items() if isinstance(value, str)}
     return rows, _gather(missing, list(values))
 

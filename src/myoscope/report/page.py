@@ -298,7 +298,7 @@ def _plots(study: Study, measurements: Measurements) -> list[Plot]:
         ("Wall thickness, end-diastole (mm)", "wall_thickness_ed_mm", Role.CINE, ("wall", *WALL_MM)),
         ("Wall thickening (%)", "wall_thickening_percent", None, ("wall", 0.0, 100.0)),
         ("Scar (% of the segment)", "scar_percent", Role.LGE, ("scar", 0.0, 100.0)),
-        ("Transmurality of scar (%)", "transmurality_grade", Role.LGE, None),
+        ("Transmurality (% of the segment, graded)", "transmurality_grade", Role.LGE, None),
         ("Edema, infarct included (% of the segment)", "edema_percent", None, ("scar", 0.0, 100.0)),
     ]
     plots = []

@@ -206,8 +206,8 @@ SEGMENT_NAMES = {
     "wall_thickness_ed_mm": (_WALL_THICKNESS, WALL_DISTANCE, END_DIASTOLE),
     "wall_thickness_es_mm": (_WALL_THICKNESS, WALL_DISTANCE, END_SYSTOLE),
     "wall_thickening_percent": (own("THICKENING", "Systolic wall thickening"), WALL_DISTANCE, None),
-    "scar_percent": (own("SEGMENT_SCAR", "Share of the segment that is scar"), None, None),
-    "transmurality_percent": (own("TRANSMURALITY", "Transmurality of scar"), None, None),
+    "scar_percent": (own("SEGMENT_SCAR", "Transmurality: share of the segment that is scar"), None, None),
+    "scar_depth_percent": (own("SCAR_DEPTH", "Depth of scar where there is scar, share of the wall"), None, None),
     "edema_percent": (own("SEGMENT_EDEMA", "Share of the segment that is edema, scar included"), None, None),
 }
 """Concept, method and phase of each measurement of an AHA segment."""
