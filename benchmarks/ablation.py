@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from myoscope.evaluate.crossval import REGIONS, read_cases
-from myoscope.evaluate.folds import fold_of
-from myoscope.evaluate.metrics import region_scores
-from myoscope.systems.cascade import MIRRORS
-from myoscope.systems.compact import MILD, RECIPES, Model, train
-from myoscope.training.augment import Strength
-from myoscope.training.loop import Budget, Optimisation
+from myoscope.lab.augment import Strength
+from myoscope.lab.crossval import REGIONS, read_cases
+from myoscope.lab.folds import fold_of
+from myoscope.lab.loop import Budget, Optimisation
+from myoscope.lab.metrics import region_scores
+from myoscope.systems.cascade.model import MIRRORS
+from myoscope.systems.compact.model import MILD, RECIPES, Model, train
 
 MINUTES = 4.0
 UNTOUCHED, SCORED = 0, 1

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from myoscope.datasets.phantom import KEPT_ASIDE, draw, sample
+from myoscope.lab.slices import normalise, resample_slices
 from myoscope.study import Role
-from myoscope.systems.compact import Model
-from myoscope.training.slices import normalise, resample_slices
+from myoscope.systems.compact.model import Model
 from myoscope.weights import weights_of
 
 REPEATS = 10

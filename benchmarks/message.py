@@ -27,18 +27,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from myoscope.evaluate.crossval import key_of, read_cases, weights_path
-from myoscope.evaluate.folds import FOLDS, fold_of
-from myoscope.evaluate.jdl_page import bootstrap, wilcoxon_p
-from myoscope.evaluate.metrics import LGE_REGIONS, region_scores
 from myoscope.files import write_whole
+from myoscope.lab.crossval import key_of, read_cases, weights_path
+from myoscope.lab.folds import FOLDS, fold_of
+from myoscope.lab.loop import Budget, progress_of, train
+from myoscope.lab.metrics import LGE_REGIONS, region_scores
 from myoscope.labels import Structure
-from myoscope.networks.stack_unet import StackUNet
 from myoscope.study import Case, Role
-from myoscope.systems import cascade, jdl
-from myoscope.systems.cascade import prior_on_canvas
-from myoscope.systems.cascade_recipes import RECIPES, build
-from myoscope.training.loop import Budget, progress_of, train
+from myoscope.systems.cascade import model as cascade
+from myoscope.systems.cascade.model import prior_on_canvas
+from myoscope.systems.cascade.recipe import RECIPES, build
+from myoscope.systems.cascade.stack_unet import StackUNet
+from myoscope.systems.jdl import model as jdl
+from myoscope.systems.jdl.page import bootstrap, wilcoxon_p
 from myoscope.volume import Volume
 
 SYSTEM = "jdl.unet-joint"

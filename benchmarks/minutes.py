@@ -16,8 +16,8 @@ import torch
 from matplotlib.figure import Figure
 
 from ablation import run
-from myoscope.evaluate.crossval import REGIONS, read_cases
-from myoscope.systems.compact import RECIPES
+from myoscope.lab.crossval import REGIONS, read_cases
+from myoscope.systems.compact.model import RECIPES
 
 MINUTES = (1.0, 2.0, 4.0, 8.0, 16.0)
 

@@ -25,9 +25,9 @@ def prepare(data: Path, work: Path) -> None:
     """Lay fold 1's training cases out as nnU-Net wants them, and time myoscope on held-out ones."""
     import torch
 
-    from myoscope.evaluate.crossval import read_cases
-    from myoscope.evaluate.folds import fold_of
-    from myoscope.systems.compact import Model
+    from myoscope.lab.crossval import read_cases
+    from myoscope.lab.folds import fold_of
+    from myoscope.systems.compact.model import Model
     from myoscope.weights import weights_of
 
     cases = read_cases([data])

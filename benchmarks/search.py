@@ -22,14 +22,14 @@ import numpy as np
 import optuna
 import torch
 
-from myoscope.evaluate.crossval import read_cases
-from myoscope.evaluate.folds import fold_of
-from myoscope.evaluate.metrics import dice
+from myoscope.lab.crossval import read_cases
+from myoscope.lab.folds import fold_of
+from myoscope.lab.loop import Budget
+from myoscope.lab.metrics import dice
 from myoscope.labels import SCAR
 from myoscope.study import Case, Role
 from myoscope.systems import full_name
-from myoscope.systems.jdl import RECIPES, Recipe, train
-from myoscope.training.loop import Budget
+from myoscope.systems.jdl.model import RECIPES, Recipe, train
 
 UNTOUCHED, SCORED = 0, 1
 RANGES = {

@@ -186,10 +186,9 @@ def train(
     device: Device = "cpu",
 ) -> None:
     """Train a system; a killed run goes on where it was when the command is repeated."""
-    from myoscope.evaluate import evaluation_of
-    from myoscope.evaluate.folds import FOLDS
-    from myoscope.systems import full_name
-    from myoscope.training.loop import Budget
+    from myoscope.lab.folds import FOLDS
+    from myoscope.lab.loop import Budget
+    from myoscope.systems import evaluation_of, full_name
 
     choices = {f"{k + 1}/{FOLDS}": k for k in range(FOLDS)}
     if wrong := [text for text in fold or () if text not in choices]:
@@ -204,8 +203,8 @@ def train(
 @app.command()
 def cache(data: Data, out: Annotated[Path, typer.Option("-o", "--out", help="The .npz file to write.")]) -> None:
     """Put labelled cases into one small file that `train --data` takes, on a machine without the data."""
-    from myoscope.evaluate.crossval import read_cases
-    from myoscope.training.cache import write_cache
+    from myoscope.lab.cache import write_cache
+    from myoscope.lab.crossval import read_cases
 
     cases = read_cases(data)
     write_cache(cases, out)
@@ -227,8 +226,7 @@ def evaluate(
 
     doc-net is evaluated by repeated splits instead: what OUT lacks is run, without --minutes or --folds.
     """
-    from myoscope.evaluate import evaluation_of
-    from myoscope.systems import system_module
+    from myoscope.systems import evaluation_of, system_module
 
     system_module(system)
     where = _device(device)
@@ -369,7 +367,7 @@ def _summary(measurements: Any) -> None:
 
 
 def main(program: typer.Typer = app) -> None:
-    """Entry point, also of `evaluate.diagnosis`: 0 done, 2 input or call cannot be used (one line), 1 a bug."""
+    """Entry point, also of `lab.diagnosis`: 0 done, 2 input or call cannot be used (one line), 1 a bug."""
     try:
         code = program(standalone_mode=False)
     except typer.Abort:

@@ -7,7 +7,7 @@ import pytest
 
 from myoscope.datasets import case_folders, read_case
 from myoscope.datasets.acdc import CLASSES
-from myoscope.evaluate.folds import FOLDS, fold_of
+from myoscope.lab.folds import FOLDS, fold_of
 
 DATA = Path(os.environ.get("MYOSCOPE_DATA", Path(__file__).parents[3] / "shared" / "data"))
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"no data sets at {DATA}; set MYOSCOPE_DATA")

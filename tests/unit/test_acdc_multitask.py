@@ -18,16 +18,14 @@ from torch import nn
 from myoscope import cli
 from myoscope.datasets.acdc import CLASSES
 from myoscope.errors import InputError
-from myoscope.evaluate import acdc_multitask as own
-from myoscope.evaluate import evaluation_of
-from myoscope.evaluate.acdc_multitask_page import difference, mean_curve, summarise
-from myoscope.evaluate.folds import fold_of
-from myoscope.evaluate.metrics import hausdorff_mm
+from myoscope.lab.folds import fold_of
+from myoscope.lab.loop import Budget, Optimisation
+from myoscope.lab.metrics import hausdorff_mm
 from myoscope.labels import Structure
 from myoscope.study import Case, Patient, Role, Series, Study
-from myoscope.systems import Classification, full_name
-from myoscope.systems.acdc_multitask import RECIPES, Model, build, combined, dice_loss, train
-from myoscope.systems.acdc_multitask_inputs import (
+from myoscope.systems import Classification, evaluation_of, full_name
+from myoscope.systems.acdc_multitask import evaluation as own
+from myoscope.systems.acdc_multitask.inputs import (
     FEATURES,
     Augmentation,
     Heart,
@@ -39,7 +37,8 @@ from myoscope.systems.acdc_multitask_inputs import (
     read_labels,
     read_stack,
 )
-from myoscope.training.loop import Budget, Optimisation
+from myoscope.systems.acdc_multitask.model import RECIPES, Model, build, combined, dice_loss, train
+from myoscope.systems.acdc_multitask.page import difference, mean_curve, summarise
 from myoscope.volume import Volume, plain_affine
 
 HALF = RECIPES["acdc-multitask.half-double"]
@@ -247,7 +246,7 @@ def test_few_slices_and_no_heart_are_said(cases: list[Case]) -> None:
 
 
 def _run(folder: Path, kill_at: int | None = None) -> Model:
-    import myoscope.systems.acdc_multitask as module
+    import myoscope.systems.acdc_multitask.model as module
 
     torch.set_num_threads(1)
     optimisation = Optimisation(checkpoint_seconds=0)
@@ -321,11 +320,11 @@ def test_curves_are_means_over_the_folds_that_have_them() -> None:
 def test_evaluation_end_to_end(cases: list[Case], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two variants, two folds of drawn hearts: trained, scored, drawn, and used again without training."""
     small = {n: replace(RECIPES[n], **SMALL, snapshot_steps=1) for n in list(RECIPES)[:2] + list(RECIPES)[4:5]}
-    monkeypatch.setattr("myoscope.systems.acdc_multitask.RECIPES", small)
+    monkeypatch.setattr("myoscope.systems.acdc_multitask.model.RECIPES", small)
     monkeypatch.setattr(own, "RECIPES", small)
     monkeypatch.setattr(own, "TRAINED_HERE", list(small)[:2])
     monkeypatch.setattr(own, "Budget", lambda minutes: Budget(steps=max(2, int(minutes))))
-    monkeypatch.setattr("myoscope.evaluate.crossval.read_cases", lambda _: cases)
+    monkeypatch.setattr("myoscope.lab.crossval.read_cases", lambda _: cases)
     hearts = {case.id: find_heart(case.study.series[0], case.labels[Role.CINE]) for case in cases}
     monkeypatch.setattr(own, "find_hearts", lambda *_: ("key", hearts))
     assert evaluation_of("acdc-multitask") is own
@@ -388,7 +387,7 @@ def test_prediction_writes_both(cases: list[Case], tmp_path: Path, monkeypatch: 
         def predict(self, study: Study) -> dict[Role, Volume]:
             return {Role.CINE: study.series[0].image.with_voxels(cases[1].labels[Role.CINE].voxels)}
 
-    monkeypatch.setattr("myoscope.systems.acdc_multitask._locator", lambda: Locator())
+    monkeypatch.setattr("myoscope.systems.acdc_multitask.model._locator", lambda: Locator())
     out = tmp_path / "out"
     arguments = ["predict", "acdc-multitask", str(tmp_path / "data"), "-o", str(out), "--weights", str(weights)]
     monkeypatch.setattr(sys, "argv", ["myoscope", *arguments])

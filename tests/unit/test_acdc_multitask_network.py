@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from myoscope.networks.acdc_multitask import DenseBlock, WideConv3d
-from myoscope.systems.acdc_multitask import RECIPES, build
+from myoscope.systems.acdc_multitask.model import RECIPES, build
+from myoscope.systems.acdc_multitask.network import DenseBlock, WideConv3d
 
 
 def _sizes(network: nn.Module) -> list[tuple[str, tuple[int, ...], int]]:

@@ -8,12 +8,12 @@ import pytest
 
 from myoscope.datasets.phantom import TRAINING, draw, sample
 from myoscope.errors import InputError
-from myoscope.evaluate.crossval import read_cases, side_by_side, train_folds, weights_path
+from myoscope.lab.cache import SIDE_MM, read_cache, write_cache
+from myoscope.lab.crossval import read_cases, side_by_side, train_folds, weights_path
+from myoscope.lab.loop import Budget
 from myoscope.labels import Structure
 from myoscope.study import Case, Role
-from myoscope.systems import compact
-from myoscope.training.cache import SIDE_MM, read_cache, write_cache
-from myoscope.training.loop import Budget
+from myoscope.systems.compact import model as compact
 
 
 @pytest.fixture(scope="module")

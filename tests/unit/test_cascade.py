@@ -12,18 +12,20 @@ import torch
 
 from myoscope.datasets.phantom import TRAINING, draw, sample
 from myoscope.errors import InputError
-from myoscope.evaluate import cascade as evaluation
-from myoscope.evaluate import cascade_train, crossval
-from myoscope.evaluate.cascade_page import results_page
-from myoscope.evaluate.metrics import border_hausdorff_mm
+from myoscope.lab import crossval
+from myoscope.lab.loop import Budget
+from myoscope.lab.metrics import border_hausdorff_mm
+from myoscope.lab.slices import CANVAS
+from myoscope.lab.stacks import Spoil, batch, spoilt, with_background
 from myoscope.labels import Structure
-from myoscope.networks.stack_unet import LEAST_PRIOR, StackUNet
 from myoscope.study import Case, Role
-from myoscope.systems import cascade, compact
-from myoscope.systems.cascade import RECIPES, Model, one_wall, prior_of, spread
-from myoscope.training.loop import Budget
-from myoscope.training.slices import CANVAS
-from myoscope.training.stacks import Spoil, batch, spoilt, with_background
+from myoscope.systems.cascade import evaluation
+from myoscope.systems.cascade import folds as cascade_train
+from myoscope.systems.cascade import model as cascade
+from myoscope.systems.cascade.model import RECIPES, Model, one_wall, prior_of, spread
+from myoscope.systems.cascade.page import results_page
+from myoscope.systems.cascade.stack_unet import LEAST_PRIOR, StackUNet
+from myoscope.systems.compact import model as compact
 from myoscope.volume import Volume
 
 TINY = dataclasses.replace(RECIPES["cascade.small"], widths=(4, 8), crop=32, view=64, batch=2)
@@ -78,7 +80,7 @@ def test_stacks_do_not_see_each_other() -> None:
 
 @pytest.mark.parametrize("along_stack", [False, True])
 def test_published_network_keeps_slices_in_place(along_stack: bool) -> None:
-    from myoscope.networks.dyn_unet import SliceUNet
+    from myoscope.systems.cascade.dyn_unet import SliceUNet
 
     torch.manual_seed(0)
     network = SliceUNet(2, 3, (4, 8, 8), along_stack)
@@ -171,7 +173,7 @@ def test_chosen_shares_come_with_the_card(first: compact.Model, tmp_path: Path) 
 def test_loading_needs_no_training_package(first: compact.Model, tmp_path: Path) -> None:
     Model(TINY, cascade.build(TINY, TINY.widths), first).save(tmp_path / "w.safetensors", {})
     code = (
-        "import sys; from pathlib import Path; from myoscope.systems.cascade import Model; "
+        "import sys; from pathlib import Path; from myoscope.systems.cascade.model import Model; "
         "Model.load(Path(sys.argv[1])); "
         "print([m for m in ('monai', 'sklearn', 'nibabel', 'pydicom') if m in sys.modules])"
     )

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from myoscope.evaluate.confidence import cross_fit, fit
+from myoscope.lab.confidence import cross_fit, fit
 from myoscope.labels import Structure
 from myoscope.measure.quality import confidence_flags
 from myoscope.prediction import Prediction
-from myoscope.systems.confidence import Familiar, calibrate, heart_features
+from myoscope.systems.compact.confidence import Familiar, calibrate, heart_features
 from myoscope.volume import Volume, plain_affine
 
 
@@ -64,7 +64,7 @@ def test_flags_say_what_is_unsure_and_unlike_training() -> None:
 
 
 def test_fitting_without_data_is_one_line(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "myoscope.evaluate.confidence", "compact-lge", "--data", str(tmp_path / "none")]
+    command = [sys.executable, "-m", "myoscope.lab.confidence", "compact-lge", "--data", str(tmp_path / "none")]
     command += ["--runs", str(tmp_path), "--page", str(tmp_path / "page.md")]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     assert found.returncode == 2

@@ -11,8 +11,8 @@ from myoscope.datasets.acdc import SAME_SCAN
 from myoscope.datasets.phantom import TRAINING, draw, sample
 from myoscope.diagnose import diagnose, diagnosis_flags, distance
 from myoscope.errors import InputError
-from myoscope.evaluate.diagnosis import compare, confusion, read_predictions, results_page, with_other
-from myoscope.evaluate.diagnosis_fit import Judged, Table, deal, final, interval, judge_nested, wilson
+from myoscope.lab.diagnosis import compare, confusion, read_predictions, results_page, with_other
+from myoscope.lab.diagnosis_fit import Judged, Table, deal, final, interval, judge_nested, wilson
 from myoscope.labels import Structure
 from myoscope.measure.results import Lge, Measurements
 from myoscope.study import Case, Role
@@ -138,7 +138,7 @@ def test_what_says_nothing_is_not_judged_right() -> None:
 
 
 def test_another_model_is_compared_in_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("myoscope.evaluate.diagnosis_fit.REPEATS", 1)
+    monkeypatch.setattr("myoscope.lab.diagnosis_fit.REPEATS", 1)
     found = replace(blobs(apart=1.0), sets={"two": [0, 1]})
     judged = judge_nested(found)
     lines = ["case,prediction,A,B,C"]

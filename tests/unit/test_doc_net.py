@@ -15,19 +15,19 @@ from myoscope.datasets.clinical import TITLES, parse
 from myoscope.datasets.phantom import TRAINING, draw, sample
 from myoscope.diagnose import clinical as with_clinic
 from myoscope.errors import InputError
-from myoscope.evaluate import doc_net as own
-from myoscope.evaluate.crossval import weights_path
-from myoscope.evaluate.doc_net_page import results_page, summarise
 from myoscope.io.save import write_predictions
+from myoscope.lab.augment_stacks import Ranges, apply, middle
+from myoscope.lab.augment_stacks import draw as draw_stacks
+from myoscope.lab.crossval import weights_path
+from myoscope.lab.loop import Budget
 from myoscope.labels import Structure
-from myoscope.networks.doc_net import DocNet, ImageBranch
 from myoscope.study import Case, Patient, Role, Series, Study
 from myoscope.systems import MODULES, Classification, full_name
-from myoscope.systems.doc_net import CLASSES, RECIPES, Model, build, fit, retuned, train
-from myoscope.systems.doc_net_inputs import MANUAL, Inputs, collect, read_stack, read_values, value_names
-from myoscope.training.augment_stacks import Ranges, apply, middle
-from myoscope.training.augment_stacks import draw as draw_stacks
-from myoscope.training.loop import Budget
+from myoscope.systems.doc_net import evaluation as own
+from myoscope.systems.doc_net.inputs import MANUAL, Inputs, collect, read_stack, read_values, value_names
+from myoscope.systems.doc_net.model import CLASSES, RECIPES, Model, build, fit, retuned, train
+from myoscope.systems.doc_net.network import DocNet, ImageBranch
+from myoscope.systems.doc_net.page import results_page, summarise
 from myoscope.volume import Volume, plain_affine
 
 LINEAR = RECIPES["doc-net.linear+"]

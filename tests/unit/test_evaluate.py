@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from myoscope.evaluate.crossval import summarise
-from myoscope.evaluate.folds import fold_of
-from myoscope.evaluate.metrics import LGE_REGIONS, dice, region_scores
+from myoscope.lab.crossval import summarise
+from myoscope.lab.folds import fold_of
+from myoscope.lab.metrics import LGE_REGIONS, dice, region_scores
 from myoscope.study import Case, Patient, Study
 
 

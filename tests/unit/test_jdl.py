@@ -12,19 +12,20 @@ import torch
 
 from myoscope.datasets.phantom import TRAINING, draw, sample
 from myoscope.errors import InputError
-from myoscope.evaluate import crossval
-from myoscope.evaluate import jdl as evaluation
-from myoscope.evaluate.folds import fold_of
-from myoscope.evaluate.jdl_page import bootstrap, paired, slice_values, wilcoxon_p, write_phantom
+from myoscope.lab import crossval
+from myoscope.lab.folds import fold_of
+from myoscope.lab.loop import Budget
+from myoscope.lab.torchvision_shim import torchvision_ready
+from myoscope.lab.unet import UNet
 from myoscope.labels import SCAR, Structure
-from myoscope.networks.jdl import METHODS, Method, WallAndScar
-from myoscope.networks.torchvision_shim import torchvision_ready
-from myoscope.networks.transunet import SmallTransUNet
-from myoscope.networks.unet import UNet
 from myoscope.study import Case, Role
-from myoscope.systems import full_name, jdl
-from myoscope.systems.jdl import RECIPES, in_squares, labels_of, mask_loss
-from myoscope.training.loop import Budget
+from myoscope.systems import full_name
+from myoscope.systems.jdl import evaluation
+from myoscope.systems.jdl import model as jdl
+from myoscope.systems.jdl.model import RECIPES, in_squares, labels_of, mask_loss
+from myoscope.systems.jdl.network import METHODS, Method, WallAndScar
+from myoscope.systems.jdl.page import bootstrap, paired, slice_values, wilcoxon_p, write_phantom
+from myoscope.systems.jdl.transunet import SmallTransUNet
 from myoscope.volume import Volume, plain_affine
 
 TINY = {"widths": (4, 8), "crop": 32, "batch": 2, "start_from": None}
@@ -116,7 +117,7 @@ def test_an_untrained_transformer_leaves_the_unet_as_it_is() -> None:
 
 
 def test_features_of_the_installed_network_are_a_start() -> None:
-    from myoscope.systems import compact
+    from myoscope.systems.compact import model as compact
     from myoscope.weights import weights_of
 
     start = compact.Model.load(weights_of("compact-cine")).network.state_dict()
@@ -127,7 +128,7 @@ def test_features_of_the_installed_network_are_a_start() -> None:
 
 
 def test_the_wall_network_begins_with_the_myocardium_of_the_installed_one() -> None:
-    from myoscope.systems import compact
+    from myoscope.systems.compact import model as compact
     from myoscope.weights import weights_of
 
     start = compact.Model.load(weights_of("compact-cine"))

@@ -10,13 +10,17 @@ import torch
 
 from myoscope import analysis
 from myoscope.errors import InputError
+from myoscope.lab.augment import Strength
+from myoscope.lab.augment_sequences import Sequences, sequence_batch, shown
+from myoscope.lab.loop import Budget
 from myoscope.labels import Structure
 from myoscope.measure.scar import t2_extent
 from myoscope.measure.segments import NAMES, segment_map, segment_share
 from myoscope.study import Case, Patient, Role, Series, Study
-from myoscope.systems import compact, compact_myops
-from myoscope.systems.alignment import LARGEST_SHIFT_MM, alignment_notes, shift_mm
-from myoscope.systems.compact_myops import (
+from myoscope.systems.compact import model as compact
+from myoscope.systems.compact.alignment import LARGEST_SHIFT_MM, alignment_notes, shift_mm
+from myoscope.systems.compact.myops import model as compact_myops
+from myoscope.systems.compact.myops.model import (
     ROLES,
     codes_of,
     collect_sequences,
@@ -26,9 +30,6 @@ from myoscope.systems.compact_myops import (
     train,
     without_scar,
 )
-from myoscope.training.augment import Strength
-from myoscope.training.augment_sequences import Sequences, sequence_batch, shown
-from myoscope.training.loop import Budget
 from myoscope.volume import Volume, onto_grid, plain_affine
 
 RECIPE = dataclasses.replace(

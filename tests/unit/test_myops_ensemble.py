@@ -13,11 +13,13 @@ from hypothesis.extra.numpy import arrays
 
 from myoscope.datasets.myops import ROLES as MYOPS_ROLES
 from myoscope.errors import InputError
+from myoscope.lab import torchvision_shim
+from myoscope.lab.loop import Budget
 from myoscope.labels import Structure
-from myoscope.networks import torchvision_shim
 from myoscope.study import Case, Patient, Role, Series, Study
 from myoscope.systems import full_name, system_module
-from myoscope.systems.myops_ensemble import (
+from myoscope.systems.myops_ensemble.blocks import PLAIN, decode, decode_plain, encode, masks_of, tidy
+from myoscope.systems.myops_ensemble.model import (
     RECIPES,
     Model,
     augmented,
@@ -28,8 +30,6 @@ from myoscope.systems.myops_ensemble import (
     prepare,
     train,
 )
-from myoscope.systems.myops_ensemble_blocks import PLAIN, decode, decode_plain, encode, masks_of, tidy
-from myoscope.training.loop import Budget
 from myoscope.volume import Volume, plain_affine
 
 CODES = (0, 1, 2, 3, 5, 6)
@@ -174,7 +174,7 @@ def test_torchvision_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.skipif(not _has_torchvision(), reason="torchvision is not installed: pip install 'myoscope[ensemble]'")
 def test_mask_rcnn_learns_and_predicts_here() -> None:
-    from myoscope.networks.myops_ensemble import build, instances, probabilities
+    from myoscope.systems.myops_ensemble.network import build, instances, probabilities
 
     torch.manual_seed(0)
     network = build("maskrcnn", 2, 1, 64, small=True)
@@ -198,7 +198,7 @@ def test_mask_rcnn_learns_and_predicts_here() -> None:
 
 
 def test_connected_pieces_are_objects() -> None:
-    from myoscope.networks.myops_ensemble import instances
+    from myoscope.systems.myops_ensemble.network import instances
 
     masks = torch.zeros((2, 20, 20))
     masks[0, 2:5, 3:9] = masks[0, 10:12, 10:12] = masks[1, 1:3, 1:3] = 1

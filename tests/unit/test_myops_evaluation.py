@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from myoscope.errors import InputError
-from myoscope.evaluate import evaluation_of
-from myoscope.evaluate import myops_ensemble as evaluation
-from myoscope.evaluate.myops_ensemble_page import PAPER
 from myoscope.labels import Structure
 from myoscope.prediction import Prediction
 from myoscope.study import Case, Patient, Role, Series, Study
+from myoscope.systems import evaluation_of
+from myoscope.systems.compact.myops import evaluation
+from myoscope.systems.compact.myops.page import PAPER
 from myoscope.volume import Volume, plain_affine
 
 

@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from myoscope import analysis, cli, weights
 from myoscope.datasets import case_folders, layout_of, own, read_case
 from myoscope.errors import InputError
-from myoscope.evaluate import crossval
-from myoscope.evaluate.crossval import check_folds, read_cases, score_fold, summarise
-from myoscope.evaluate.folds import fold_of
 from myoscope.io.read import read_study
+from myoscope.lab import crossval
+from myoscope.lab.crossval import check_folds, read_cases, score_fold, summarise
+from myoscope.lab.folds import fold_of
 from myoscope.labels import Structure
 from myoscope.study import Case, Patient, Role, Series, Study
-from myoscope.systems import compact
+from myoscope.systems.compact import model as compact
 from myoscope.volume import Volume, plain_affine
 
 DOCS = Path(__file__).parents[2] / "docs" / "own-data.md"

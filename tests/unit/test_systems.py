@@ -8,10 +8,10 @@ import pytest
 
 from myoscope.datasets.phantom import TRAINING, draw, sample
 from myoscope.errors import InputError
+from myoscope.lab.loop import Budget
 from myoscope.labels import Structure
 from myoscope.study import Case, Role
 from myoscope.systems import MODULES, full_name, system_module
-from myoscope.training.loop import Budget
 
 
 @pytest.fixture(scope="module")
@@ -20,8 +20,8 @@ def case() -> Case:
 
 
 SMALL = {
-    "myoscope.systems.cascade": {"widths": (4, 8), "crop": 32, "batch": 2},
-    "myoscope.systems.compact": {
+    "myoscope.systems.cascade.model": {"widths": (4, 8), "crop": 32, "batch": 2},
+    "myoscope.systems.compact.model": {
         "widths": (4, 8),
         "spacing_mm": 2.0,
         "crop": 32,
@@ -29,9 +29,9 @@ SMALL = {
         "phantoms": 0,
         "start_from": None,
     },
-    "myoscope.systems.compact_myops": {"widths": (4, 8), "crop": 32, "batch": 2, "phantoms": 0},
-    "myoscope.systems.doc_net_segmentation": {"widths": (4, 8), "crop": 32, "locator_crop": 32, "batch": 2},
-    "myoscope.systems.jdl": {"widths": (4, 8), "crop": 32, "batch": 2, "start_from": None},
+    "myoscope.systems.compact.myops.model": {"widths": (4, 8), "crop": 32, "batch": 2, "phantoms": 0},
+    "myoscope.systems.doc_net.segmentation": {"widths": (4, 8), "crop": 32, "locator_crop": 32, "batch": 2},
+    "myoscope.systems.jdl.model": {"widths": (4, 8), "crop": 32, "batch": 2, "start_from": None},
 }
 CLASSIFYING = ("acdc-multitask", "doc-net")
 WITH_ALL_SEQUENCES = ("myops-ensemble",)  # has the same test, with a case that shows them
@@ -79,7 +79,7 @@ def test_unknown_system_is_named() -> None:
 
 
 def test_only_the_largest_body_is_kept() -> None:
-    from myoscope.systems.compact import keep_heart
+    from myoscope.systems.compact.model import keep_heart
 
     labels = np.zeros((3, 10, 10), np.uint8)
     labels[:, 2:5, 2:5] = Structure.LV
@@ -93,7 +93,7 @@ def test_only_the_largest_body_is_kept() -> None:
 
 
 def test_rv_is_one_body() -> None:
-    from myoscope.systems.compact import keep_heart
+    from myoscope.systems.compact.model import keep_heart
 
     labels = np.zeros((3, 12, 12), np.uint8)
     labels[:, 3:8, 3:8] = Structure.MYOCARDIUM
@@ -105,7 +105,7 @@ def test_rv_is_one_body() -> None:
 
 
 def test_traces_of_scar_are_dropped() -> None:
-    from myoscope.systems.compact import drop_traces
+    from myoscope.systems.compact.model import drop_traces
 
     labels = np.array([[[1, 2, 3, 3, 3, 4]]], np.uint8)
     limits = {Structure.NO_REFLOW: 0.3, Structure.INFARCT: 2.0}

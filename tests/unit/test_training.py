@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from myoscope.errors import InputError
+from myoscope.lab.augment import Strength, batch
+from myoscope.lab.loop import Budget, Optimisation, train
+from myoscope.lab.slices import CANVAS, collect, normalise, resample_labels
 from myoscope.labels import Structure
 from myoscope.study import Case, Patient, Role, Series, Study
-from myoscope.training.augment import Strength, batch
-from myoscope.training.loop import Budget, Optimisation, train
-from myoscope.training.slices import CANVAS, collect, normalise, resample_labels
 from myoscope.volume import Volume, plain_affine
 
 CLASSES = (Structure.BACKGROUND, Structure.LV, Structure.MYOCARDIUM, Structure.RV)

@@ -1,6 +1,6 @@
 """From measurements to a proposed diagnosis, with its evidence, and how far the patient lies from those learned from.
 
-A logistic regression for each kind of series, fitted by `myoscope.evaluate.diagnosis` and kept as plain numbers in
+A logistic regression for each kind of series, fitted by `myoscope.lab.diagnosis` and kept as plain numbers in
 `cine.json` and `lge.json`. Evidence is what each measurement adds to the log-odds of the predicted class against the
 runner-up, compared with an average case of the training data. Where clinical values are known, `clinical.py` takes
 the place of the LGE's.

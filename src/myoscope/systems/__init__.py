@@ -10,16 +10,27 @@ from myoscope.study import Role
 from myoscope.volume import Volume
 
 MODULES = {
-    "acdc-multitask": "myoscope.systems.acdc_multitask",
-    "cascade": "myoscope.systems.cascade",
-    "compact-cine": "myoscope.systems.compact",
-    "compact-lge": "myoscope.systems.compact",
-    "compact-myops": "myoscope.systems.compact_myops",
-    "doc-net": "myoscope.systems.doc_net",
-    "doc-net-segmentation": "myoscope.systems.doc_net_segmentation",
-    "jdl": "myoscope.systems.jdl",
-    "myops-ensemble": "myoscope.systems.myops_ensemble",
+    "acdc-multitask": "myoscope.systems.acdc_multitask.model",
+    "cascade": "myoscope.systems.cascade.model",
+    "compact-cine": "myoscope.systems.compact.model",
+    "compact-lge": "myoscope.systems.compact.model",
+    "compact-myops": "myoscope.systems.compact.myops.model",
+    "doc-net": "myoscope.systems.doc_net.model",
+    "doc-net-segmentation": "myoscope.systems.doc_net.segmentation",
+    "jdl": "myoscope.systems.jdl.model",
+    "myops-ensemble": "myoscope.systems.myops_ensemble.model",
 }
+
+
+EVALUATIONS = {
+    "acdc-multitask": "myoscope.systems.acdc_multitask.evaluation",
+    "cascade": "myoscope.systems.cascade.evaluation",
+    "compact-myops": "myoscope.systems.compact.myops.evaluation",
+    "doc-net": "myoscope.systems.doc_net.evaluation",
+    "jdl": "myoscope.systems.jdl.evaluation",
+    "myops-ensemble": "myoscope.systems.compact.myops.evaluation",
+}
+"""Systems that the common cross-validation of label maps (`crossval`) does not fit, and where theirs is."""
 
 
 @dataclass(frozen=True)
@@ -69,3 +80,8 @@ def full_name(system: str, variant: str | None) -> str:
         known = ", ".join(name.partition(".")[2] for name in names if "." in name) or "none: leave out --variant"
         raise InputError(f"expected a variant of {system} ({known}), found {variant!r}")
     return f"{system}.{variant}"
+
+
+def evaluation_of(system: str) -> ModuleType:
+    """The module with `train_folds` and `evaluate` of a system; both take the arguments of `crossval`'s."""
+    return import_module(EVALUATIONS.get(system, "myoscope.lab.crossval"))

@@ -1,0 +1,198 @@
+"""Calibrate how sure a model is, out of fold, and test it: `python -m myoscope.lab.confidence --help`.
+
+What is calibrated: of the voxels that a series gives to a structure, the share that the expert gives to it too.
+What is unusual: a slice whose features lie further from training's than those of 99 in 100 slices of unseen patients.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from myoscope.analysis import JOINT_LGE_SYSTEM, JOINT_SYSTEM
+from myoscope.datasets.phantom import KEPT_ASIDE, draw, sample
+from myoscope.errors import InputError
+from myoscope.files import write_whole
+from myoscope.io.nifti import shown
+from myoscope.lab.crossval import fold_models, read_cases
+from myoscope.lab.folds import FOLDS, fold_of
+from myoscope.labels import Structure
+from myoscope.prediction import Prediction
+from myoscope.study import Case, Role, Series
+from myoscope.systems import system_module
+from myoscope.systems.compact import model as compact
+from myoscope.systems.compact.confidence import calibrate
+
+USUAL_PERCENT = 99.0
+STRANGERS = 6
+"""So many images of each strange kind."""
+
+
+def main(
+    system: Annotated[str, typer.Argument(help="compact-cine, cascade.small or compact-myops.")],
+    data: Annotated[list[Path], typer.Option(help="Roots of what the runs were trained on.")],
+    runs: Annotated[Path, typer.Option(help="Folder of `myoscope evaluate`, with fold models.")],
+    page: Annotated[Path, typer.Option(help="Where to write the results page.")],
+    segmentations: Annotated[
+        Path | None, typer.Option(help="For compact-myops: runs of `evaluate compact-lge`, which says what is scar.")
+    ] = None,
+) -> None:
+    """Write RUNS/confidence.json, which the card of the next refit takes up, and a page of how well it holds."""
+    cases = read_cases(data)
+    if (system == JOINT_SYSTEM) != (segmentations is not None):
+        raise InputError(
+            f"expected --segmentations for {JOINT_SYSTEM} and for no other system; give it or leave it out"
+        )
+    late = fold_models(JOINT_LGE_SYSTEM, cases, segmentations) if segmentations else {}
+    pairs, distances, strange = out_of_fold(system, cases, runs, late)
+    if not distances:
+        raise InputError(f"{shown(runs)}: expected runs of `evaluate {system}`, found none; give its -o folder")
+    limit = float(np.nanpercentile(np.concatenate([d.ravel() for d in distances]), USUAL_PERCENT))
+    lines = {structure.name.lower(): fit(found) for structure, found in pairs.items()}
+    kept = {"lines": lines} | ({} if late else {"unusual_distance": limit})  # a joint map takes compact-lge's
+    write_whole(runs / "confidence.json", json.dumps(kept, indent=1) + "\n")
+    page.write_text(results_page(system, pairs, distances, strange, limit))
+    typer.echo(page.read_text())
+
+
+Pairs = dict[Structure, np.ndarray]
+
+
+def out_of_fold(
+    system: str, cases: Sequence[Case], runs: Path, late: Mapping[str, Path]
+) -> tuple[Pairs, list[np.ndarray], dict[str, list[np.ndarray]]]:
+    """What the fold models say of series that they have not seen.
+
+    Args:
+        system: Name of the system.
+        cases: What its runs were trained on.
+        runs: Its runs.
+        late: For a joint map: by case the model that says what of it is scar. Only cases with T2 are judged then, and
+            no strange images.
+
+    Returns:
+        For each structure rows of (fold, raw probability, share that the expert agrees with); the distances (T, Z) of
+        each unseen series; and those of strange images, by kind.
+    """
+    pairs: dict[Structure, list[tuple[float, float, float]]] = {}
+    distances: list[np.ndarray] = []
+    strange: dict[str, list[np.ndarray]] = {}
+    for fold in range(FOLDS):
+        path = runs / f"fold-{fold + 1}" / f"{system}.safetensors"
+        if not path.exists():
+            continue
+        model = system_module(system).Model.load(path)
+        seen_before = set((model.card.get("started_from") or {}).get("trained_on", {}))
+        if late:
+            seen = json.loads(path.with_name("cases.json").read_text())
+            unseen = [c for c in cases if Role.T2 in c.labels and c.id not in seen]
+        else:
+            unseen = [c for c, k in zip(cases, fold_of(cases), strict=True) if k == fold]
+            unseen = [c for c in unseen if c.data_set not in seen_before]
+        for case, (series, found) in ((c, found) for c in unseen for found in _predictions(model, c, late)):
+            distances.append(found.distances)
+            truth = case.labels[series.role].voxels
+            for structure, raw in found.raw.items():
+                if structure not in case.drawn_as:
+                    right = float((truth[found.labels.voxels == structure] == structure).mean())
+                    pairs.setdefault(structure, []).append((fold, raw, right))
+        if not strange and not late:
+            strange = {
+                kind: [model.segment(series).distances for series in some]
+                for kind, some in strangers(unseen, model.recipe.roles[0])
+            }
+    return {structure: np.array(rows) for structure, rows in sorted(pairs.items())}, distances, strange
+
+
+def _predictions(model: Any, case: Case, late: Mapping[str, Path]) -> list[tuple[Series, Prediction]]:
+    if late:
+        return [model.segment_joint(case.study, compact.Model.load(late[case.id]))]
+    return [(series, model.segment(series)) for series in case.study.series if series.role in model.recipe.roles]
+
+
+def strangers(cases: Sequence[Case], role: Role) -> Iterator[tuple[str, list[Series]]]:
+    """Images that no model of this role was made for, by kind."""
+    some = [series for case in cases for series in case.study.series if series.role is role][:STRANGERS]
+    phantoms = [draw(sample(900 + i, KEPT_ASIDE), frames=2).study for i in range(STRANGERS)]
+    rng = np.random.default_rng(0)
+
+    def changed(kind: Any) -> list[Series]:
+        return [replace(s, image=s.image.with_voxels(kind(s.image.voxels.astype(np.float32)))) for s in some]
+
+    yield "phantom, kept aside", [s for study in phantoms if (s := study.get(role))]
+    for other in (Role.CINE, Role.LGE, Role.T2):
+        if other is not role:
+            yield f"phantom's {other}", [s for study in phantoms if (s := study.get(other))]
+    yield "bright and dark exchanged", changed(lambda x: x.max() - x)
+    yield "noise as strong as the image", changed(lambda x: x + rng.normal(0, x.std(), x.shape).astype(np.float32))
+    yield "upside down", changed(lambda x: x[..., ::-1, :].copy())
+    yield "noise alone", changed(lambda x: rng.random(x.shape, np.float32))
+
+
+def fit(rows: np.ndarray) -> tuple[float, float]:
+    """The line over the log-odds of the raw probability that fits best; see `calibrate`."""
+    from sklearn.linear_model import LogisticRegression
+
+    raw = np.clip(rows[:, 1], 1e-4, 1 - 1e-4)
+    odds = np.log(raw / (1 - raw))[:, None]
+    weights = np.concatenate([rows[:, 2], 1 - rows[:, 2]])
+    model = LogisticRegression(C=10.0).fit(np.vstack([odds, odds]), np.repeat([1, 0], len(rows)), weights)
+    return float(model.intercept_[0]), float(model.coef_[0, 0])
+
+
+def cross_fit(rows: np.ndarray) -> np.ndarray:
+    """Calibrated probability of every row, by a line fitted on the other folds."""
+    result = np.full(len(rows), np.nan)
+    for fold in np.unique(rows[:, 0]):
+        here = rows[:, 0] == fold
+        if not here.all():
+            line = fit(rows[~here])
+            result[here] = [calibrate(raw, line) for raw in rows[here, 1]]
+    return result
+
+
+def results_page(
+    system: str, pairs: Pairs, distances: Sequence[np.ndarray], strange: dict[str, list[np.ndarray]], limit: float
+) -> str:
+    """How well the probabilities hold, and what the distance finds, as Markdown."""
+    lines = [
+        f"# How sure {system} is",
+        "",
+        f"Written by `python -m myoscope.lab.confidence {system}`; every series is judged by a model that has not",
+        "seen the patient, and calibrated by a line fitted on the other folds. Shares are of the voxels that a series",
+        "gives to a structure: said to be right, and right by the expert.",
+        "",
+        "| structure | series | said | right | less sure half: said | right | surer half: said | right | mean gap |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for structure, rows in pairs.items():
+        said, right = cross_fit(rows), rows[:, 2]
+        if np.isnan(said).any():
+            continue
+        low = said <= np.median(said)
+        cells = [said, right, said[low], right[low], said[~low], right[~low], abs(said - right)]
+        shares = " | ".join(f"{100 * np.mean(cell):.0f} %" for cell in cells)
+        lines.append(f"| {structure.name.lower().replace('_', '-')} | {len(rows)} | {shares} |")
+    if not strange:
+        return "\n".join(lines) + "\n"
+    lines += ["", f"A slice is unusual beyond a distance of {limit:.2f}, the {USUAL_PERCENT:g}th percentile here.", ""]
+    lines += [
+        "| images | series | slices with heart | unusual slices | series mostly unusual |",
+        "|---|---|---|---|---|",
+    ]
+    for kind, found in {"patients not seen": list(distances), **strange}.items():
+        slices = np.concatenate([d[np.isfinite(d)] for d in found])
+        mostly = [bool(np.isfinite(d).any()) and bool((d[np.isfinite(d)] > limit).mean() >= 0.5) for d in found]
+        share = f"{100 * (slices > limit).mean():.0f} %" if len(slices) else "-"
+        lines.append(f"| {kind} | {len(found)} | {len(slices)} | {share} | {sum(mostly)} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    from myoscope import cli
+
+    cli.run_alone(main)

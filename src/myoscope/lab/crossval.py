@@ -1,0 +1,347 @@
+"""Cross-validation: train the folds that are missing, predict what each has not seen, score, and write the table."""
+
+import csv
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from hashlib import sha256
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from myoscope.datasets import case_folders, own, read_case, refuse_twice
+from myoscope.errors import InputError
+from myoscope.files import write_whole
+from myoscope.io.nifti import shown
+from myoscope.lab.cache import read_cache
+from myoscope.lab.folds import FOLDS, fold_of
+from myoscope.lab.loop import Budget
+from myoscope.lab.metrics import CINE_REGIONS, LGE_REGIONS, region_scores
+from myoscope.study import Case, Role
+from myoscope.systems import system_module
+from myoscope.weights import weights_of
+
+REGIONS = {Role.CINE: CINE_REGIONS, Role.BSSFP: CINE_REGIONS, Role.LGE: LGE_REGIONS}
+
+
+def read_cases(roots: Sequence[Path]) -> list[Case]:
+    """All labelled cases under the roots of one or more data sets, or in caches of them (`lab.cache`)."""
+    found: list[Case] = []
+    for root in roots:
+        found += read_cache(root) if root.suffix == ".npz" else map(read_case, case_folders(root))
+    refuse_twice([case.id for case in found])
+    return [case for case in found if case.labels]
+
+
+def check_folds(system: str, cases: Sequence[Case], folds: Sequence[int | None]) -> None:
+    """Refuse a system or a split that leaves nothing to train on or nothing to test, before hours are spent.
+
+    Raises:
+        InputError: no case has labels for the system, or a fold holds none or all of those that have.
+    """
+    roles = getattr(system_module(system).RECIPES[system], "roles", tuple(Role))
+    held = [k for case, k in zip(cases, fold_of(cases), strict=True) if set(roles) & set(case.labels)]
+    if not held:
+        raise InputError(f"expected cases with labelled {' or '.join(roles)} for {system}, found none")
+    bad = next((k for k in folds if k is not None and held.count(k) in (0, len(held))), None)
+    if bad is not None:
+        patients = len({case.scan for case in cases})
+        raise InputError(
+            f"expected cases to train on and to test in each of {FOLDS} folds, found {held.count(bad)} of {len(held)} "
+            f"in fold {bad + 1}; {FOLDS} patients or more are needed, here are {patients}"
+        )
+
+
+def weights_path(system: str, fold: int | None, runs: Path) -> Path:
+    """Where a fold's weights lie: RUNS/fold-K/SYSTEM.safetensors (K from 1) or RUNS/all/SYSTEM.safetensors.
+
+    Runs of a variant lie one level deeper: RUNS/VARIANT/fold-K/SYSTEM.VARIANT.safetensors.
+    """
+    folder = runs / system.partition(".")[2] / ("all" if fold is None else f"fold-{fold + 1}")
+    return folder / f"{system}.safetensors"
+
+
+def key_of(models: Iterable[Path], words: Iterable[str] = ()) -> str:
+    """Name of what is kept for as long as these models, by their weights, and these words are the same."""
+    made_of = b"".join(sha256(path.read_bytes()).digest() for path in models) + "\n".join(words).encode()
+    return sha256(made_of).hexdigest()[:16]
+
+
+def fold_models(system: str, cases: Sequence[Case], runs: Path) -> dict[str, Path]:
+    """By case the weights of the fold model that has not seen it.
+
+    Whether it has not is seen in the scores beside it, where they are. Cases of a data set that no fold has scored,
+    because its models started from that, are dealt with the others.
+
+    Raises:
+        InputError: a fold is missing, or the folds were dealt from other cases.
+    """
+    models = [weights_path(system, k, runs) for k in range(FOLDS)]
+    held: dict[int, set[str]] = {}
+    for k, path in enumerate(models):
+        if not path.exists():
+            raise InputError(f"{shown(path)}: expected {FOLDS} fold models of {system}, found none here; train it")
+        if (scores := path.with_name("scores.json")).exists():
+            held[k] = {row["case"] for row in json.loads(scores.read_text())}
+    scored = {case.data_set for case in cases if any(case.id in some for some in held.values())}
+    for case, k in zip(cases, fold_of(cases), strict=True):
+        if k in held and case.id not in held[k] and (case.data_set in scored or not scored):
+            raise InputError(
+                f"{shown(models[k])}: expected {case.id} among the cases of this fold; give the data it was dealt with"
+            )
+    return {case.id: models[k] for case, k in zip(cases, fold_of(cases), strict=True)}
+
+
+def train_fold(system: str, cases: Sequence[Case], fold: int | None, budget: Budget, runs: Path, device: str) -> Path:
+    """Train on all folds but one (on all cases where fold is None); nothing to do where that was finished.
+
+    Returns:
+        The weights, see `weights_path`.
+    """
+    module = system_module(system)
+    path = weights_path(system, fold, runs)
+    folder = path.parent
+    if path.exists():
+        return path
+    check_folds(system, cases, [fold])
+    chosen = [case for case, k in zip(cases, fold_of(cases), strict=True) if k != fold]
+    recipe, start = module.RECIPES[system], folder / "started_from.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    if not start.exists():  # a resumed run keeps what it began with, whatever is installed by then
+        write_whole(start, json.dumps(_started_from(getattr(recipe, "start_from", None))))
+    model = module.train(recipe, chosen, budget, folder, device)
+    model.save(path, card(system, chosen, fold, budget, runs, folder, device))
+    return path
+
+
+def train_folds(
+    system: str,
+    roots: Sequence[Path],
+    folds: Sequence[int | None],
+    budget: Budget,
+    runs: Path,
+    segmentations: Path | None,
+    device: str,
+) -> list[Path]:
+    """Train several folds (see `train_fold`): on CPUs one after the other, on GPUs each in a process of its own.
+
+    One such network does not fill a GPU. Where there are several GPUs, folds are dealt out to them in turn.
+
+    Raises:
+        InputError: segmentations are given, which only some systems learn from.
+    """
+    refuse_segmentations(system, segmentations)
+    if device != "cpu" and len(folds) > 1:
+        return side_by_side(system, roots, folds, budget, runs, device)
+    cases = read_cases(roots)
+    return [train_fold(system, cases, fold, budget, runs, device) for fold in folds]
+
+
+def side_by_side(
+    system: str, roots: Sequence[Path], folds: Sequence[int | None], budget: Budget, runs: Path, device: str
+) -> list[Path]:
+    """Train each fold in a process of its own."""
+    import torch
+
+    gpus = torch.cuda.device_count() if device == "cuda" else 0
+    devices = [f"cuda:{i % gpus}" if gpus else device for i in range(len(folds))]
+    with ProcessPoolExecutor(len(folds), mp_context=get_context("spawn")) as pool:
+        return list(pool.map(partial(_train_one, system, roots, budget, runs), folds, devices))
+
+
+def _train_one(system: str, roots: Sequence[Path], budget: Budget, runs: Path, fold: int | None, device: str) -> Path:
+    return train_fold(system, read_cases(roots), fold, budget, runs, device)
+
+
+def card(
+    system: str, cases: Sequence[Case], fold: int | None, budget: Budget, runs: Path, folder: Path, device: str
+) -> dict[str, Any]:
+    """What a user of the weights must know: data, split, minutes, device, and how good in cross-validation."""
+    sets: dict[str, int] = {}
+    for case in cases:
+        sets[case.data_set] = sets.get(case.data_set, 0) + 1
+    recipe = json.loads((folder / "recipe.json").read_text())
+    curve = (folder / "curve.csv").read_text().splitlines() if (folder / "curve.csv").exists() else []
+    results, confidence = runs / "results.json", runs / "confidence.json"
+    return {
+        "system": system,
+        "widths": recipe.get("widths"),
+        "trained_on": sets | ({"phantom": recipe["phantoms"]} if recipe.get("phantoms") else {}),
+        "started_from": json.loads((folder / "started_from.json").read_text()),
+        "split": "all cases" if fold is None else f"all but fold {fold + 1} of {FOLDS}",
+        "minutes": budget.minutes,
+        "steps": int(curve[-1].split(",")[0]) if len(curve) > 1 else budget.steps,
+        "device": device if device != "cpu" else f"cpu, {len(os.sched_getaffinity(0))} cores",
+        "commit": _commit(),
+        "licence": _licence(set(sets), recipe.get("start_from")),
+        "cross_validation": json.loads(results.read_text()) if results.exists() else None,
+        "confidence": json.loads(confidence.read_text()) if confidence.exists() else None,
+    }
+
+
+def _started_from(system: str | None) -> dict[str, Any] | None:
+    """The installed weights that training started from: their patients are no test for what came of it."""
+    if system is None:
+        return None
+    path = weights_of(system)
+    card = json.loads(path.with_suffix(".json").read_text())
+    return {"system": system, "sha256": sha256(path.read_bytes()).hexdigest(), "trained_on": card["trained_on"]}
+
+
+def _licence(sets: set[str], start_from: str | None) -> str:
+    if start_from or sets & set(own.PUBLIC):
+        return "CC BY-NC-SA 4.0 (LICENSE-WEIGHTS.md): research use only, not commercial"
+    return f"what the owners of {', '.join(sorted(sets))} allow"
+
+
+def _commit() -> str | None:
+    import subprocess
+
+    folder = Path(__file__).parent
+    found = subprocess.run(["git", "-C", folder, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return found.stdout.strip() or None
+
+
+def score_fold(system: str, cases: Sequence[Case], fold: int, weights: Path, device: str) -> list[dict[str, Any]]:
+    """Scores of the cases that a fold's model has not seen, one row a frame; kept beside the weights.
+
+    Data sets that the model's starting weights had seen are left out too.
+    """
+    path = weights.with_name("scores.json")
+    if path.exists() and path.stat().st_mtime >= weights.stat().st_mtime:
+        return json.loads(path.read_text())
+    model = system_module(system).Model.load(weights, device)
+    seen_before = set((model.card["started_from"] or {}).get("trained_on", {}))
+    rows = []
+    for case, k in zip(cases, fold_of(cases), strict=True):
+        if k != fold or case.data_set in seen_before:
+            continue
+        found = model.predict(case.study)
+        for series in (series for series in case.study.series if series.role in found):
+            predicted, truth = found[series.role], case.labels[series.role]
+            regions = {name: s for name, s in REGIONS[series.role].items() if not set(s) <= set(case.drawn_as)}
+            for frame, (a, b) in enumerate(zip(predicted.frames, truth.frames, strict=True)):
+                row = {"data": case.data_set, "case": case.id, "group": case.group, "fold": fold + 1}
+                phase = {series.ed_frame: "ED", series.es_frame: "ES"}.get(frame, "")
+                rows.append(row | {"phase": phase} | region_scores(a, b, regions, predicted.voxel_ml))
+    write_whole(path, json.dumps(rows, indent=1))
+    return rows
+
+
+def refuse_segmentations(system: str, segmentations: Path | None) -> None:
+    """Refuse label maps for a system that makes its own.
+
+    Raises:
+        InputError: segmentations are given.
+    """
+    if segmentations is not None:
+        raise InputError(f"expected no --segmentations for {system}, which makes its own; leave it out")
+
+
+def evaluate(
+    system: str,
+    roots: Sequence[Path],
+    runs: Path,
+    minutes: float | None,
+    folds: int,
+    segmentations: Path | None,
+    device: str,
+    progress: Callable[[str], None] = lambda _: None,
+) -> str:
+    """Cross-validate, write RUNS/scores.csv, results.json and results.md, and give the page back.
+
+    Args:
+        system: Name of a system.
+        roots: Data sets.
+        runs: Folder of the folds; what it holds is used, what is missing is trained where minutes are given.
+        minutes: Training budget of a missing fold.
+        folds: How many of the five folds to use, from the first.
+        segmentations: None; systems that learn from another's label maps have evaluations of their own.
+        device: "cpu" or "cuda".
+        progress: Called with a few words before each fold is scored.
+    """
+    refuse_segmentations(system, segmentations)
+    cases = read_cases(roots)
+    if minutes is not None:
+        check_folds(system, cases, range(folds))
+        train_folds(system, roots, range(folds), Budget(minutes=minutes), runs, None, device)
+    rows: list[dict[str, Any]] = []
+    used = []
+    for fold in range(folds):
+        weights = weights_path(system, fold, runs)
+        if weights.exists():
+            progress(f"{system}: scoring fold {fold + 1}")
+            rows += score_fold(system, cases, fold, weights, device)
+            used.append(fold + 1)
+    if not rows:
+        raise InputError(f"{shown(runs)}: expected trained folds, found none; add --minutes to train them")
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    with (runs / "scores.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+    summary = summarise(rows)
+    cards = [json.loads(weights_path(system, k - 1, runs).with_suffix(".json").read_text()) for k in used]
+    write_whole(runs / "results.json", json.dumps({"folds": used, "scores": summary}, indent=1))
+    page = results_page(system, roots, summary, used, cards)
+    write_whole(runs / "results.md", page)
+    return page
+
+
+def summarise(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Mean, standard deviation and n of every region, by data set and phase; presence of scar beside."""
+    result = []
+    for data, phase in sorted({(row["data"], row["phase"]) for row in rows}):
+        these = [row for row in rows if (row["data"], row["phase"]) == (data, phase)]
+        keys = dict.fromkeys(key for row in these for key in row if key.endswith(" dice"))
+        for region in [key.removesuffix(" dice") for key in keys]:
+            some = [row for row in these if f"{region} dice" in row]
+            scores = np.array([row[f"{region} dice"] for row in some])
+            volume, truth = (np.array([row[f"{region} {kind}"] for row in some]) for kind in ("ml", "true ml"))
+            present = truth > 0
+            result.append(
+                {
+                    "data": data,
+                    "phase": phase,
+                    "region": region,
+                    "n": len(scores),
+                    "dice": float(scores.mean()),
+                    "dice_sd": float(scores.std()),
+                    "present_n": int(present.sum()),
+                    "present_dice": float(scores[present].mean()) if present.any() else None,
+                    "presence_right_percent": 100 * float(((volume > 0) == present).mean()),
+                    "volume_error_ml": float(np.abs(volume - truth).mean()),
+                }
+            )
+    return result
+
+
+def results_page(
+    system: str, roots: Sequence[Path], summary: Sequence[dict[str, Any]], used: list[int], cards: list[dict[str, Any]]
+) -> str:
+    """The results as Markdown."""
+    command = f"myoscope evaluate {system} " + " ".join(f"--data {root.name}" for root in roots) + " -o RUNS"
+    held_out = "five-fold cross-validation by patient" if len(used) == FOLDS else f"held-out fold {used} of {FOLDS}"
+    minutes = sorted({f"{c['minutes']:g} min ({c['steps']} steps) on {c['device']}" for c in cards})
+    lines = [
+        f"# {system}: {held_out}",
+        "",
+        f"Written by `{command}`.",
+        "Dice on whole volumes, all slices, on the image's own grid; empty against empty is 1. Beside it Dice over the",
+        "cases where the structure is present, how often presence itself is right, and the mean absolute volume error.",
+        f"Each fold was trained for {'; '.join(minutes)}.",
+        "",
+        "| data | phase | region | n | Dice, mean ± SD | where present (n) | presence right | volume error |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for s in summary:
+        present = f"{s['present_dice']:.3f} ({s['present_n']})" if s["present_n"] else "-"
+        lines.append(
+            f"| {s['data']} | {s['phase'] or '-'} | {s['region']} | {s['n']} | {s['dice']:.3f} ± {s['dice_sd']:.3f} "
+            f"| {present} | {s['presence_right_percent']:.0f} % | {s['volume_error_ml']:.1f} ml |"
+        )
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,274 @@
+"""Fit the classifiers of `diagnose` and measure them: `python -m myoscope.lab.diagnosis --help`.
+
+Fitted on measurements from out-of-fold predicted labels of ACDC or EMIDEC, as they are used, and judged by nested
+cross-validation; the same on the experts' labels beside it, to tell what segmentation costs.
+"""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import typer
+
+from myoscope import __version__, diagnose
+from myoscope.analysis import SYSTEM_FOR
+from myoscope.datasets import acdc, emidec
+from myoscope.diagnose.features import FEATURES, LOGARITHMIC, believable
+from myoscope.errors import InputError
+from myoscope.files import write_whole
+from myoscope.io.nifti import shown
+from myoscope.lab.crossval import key_of, read_cases, weights_path
+from myoscope.lab.diagnosis_fit import (
+    REPEATS,
+    USUAL_SHARE,
+    Judged,
+    Table,
+    final,
+    interval,
+    judge_nested,
+    usual_distance,
+    wilson,
+)
+from myoscope.lab.folds import FOLDS, fold_of
+from myoscope.measure import measure
+from myoscope.measure.results import Provenance
+from myoscope.study import Case, Role
+from myoscope.systems import system_module
+from myoscope.volume import Volume
+
+ORDER = {"cine": list(acdc.CLASSES), "lge": list(emidec.CLASSES)}
+WITHOUT: dict[str, dict[str, tuple[str, ...]]] = {
+    "cine": {
+        "volumes, wall by segment": ("within slices", "between slices", "middle slices"),
+        "volumes, wall by segment and slice": ("middle slices",),
+        "volumes, wall by segment and slice, RV in the middle slices": (),
+    },
+    "lge": {"infarct and myocardium": ()},
+}
+"""Sets of measurements to choose from, each by the words of those that it leaves out."""
+
+LEAST = 1e-3
+"""Probabilities of another model are taken for at least this before their logarithm is."""
+
+
+def main(
+    data: Annotated[list[Path], typer.Option(help="Roots of ACDC or EMIDEC, and what else the runs were trained on.")],
+    runs: Annotated[Path, typer.Option(help="Folder of `myoscope evaluate`, with fold models.")],
+    series: Annotated[Literal["cine", "lge"], typer.Option(help="What is measured.")],
+    page: Annotated[Path, typer.Option(help="Where to write the results page.")],
+    also: Annotated[
+        Path | None, typer.Option(help="Another model's out-of-fold predictions.csv: does it add anything?")
+    ] = None,
+) -> None:
+    """Fit one classifier, write it into the package and its results into a page."""
+    cases = read_cases(data)
+    wanted = [case for case in cases if case.group in ORDER[series] and Role(series) in case.labels]
+    other = None if also is None else read_predictions(also, ORDER[series])
+    expert = {case.id: case.labels for case in wanted}
+    system = SYSTEM_FOR[Role(series)]
+    predicted = label_maps(cases, runs, system, Role(series))
+    if not predicted:
+        raise InputError(f"{shown(runs)}: expected runs of `evaluate {system}`, found none; give its -o folder")
+    tables = {"expert": table(wanted, expert, series), "out-of-fold predicted": table(wanted, predicted, series)}
+    tables["out-of-fold predicted"] = replace(tables["out-of-fold predicted"], experts=tables["expert"])
+    text, kept = judge_and_fit(series, tables, other)
+    page.write_text(text)
+    write_whole(Path(diagnose.__file__).with_name(f"{series}.json"), json.dumps(kept, indent=1) + "\n")
+    typer.echo(text)
+
+
+def judge_and_fit(
+    series: str, tables: Mapping[str, Table], other: Mapping[str, np.ndarray] | None = None
+) -> tuple[str, dict[str, Any]]:
+    """The results page, and the classifier fitted on the last of some tables (by the name of their labels)."""
+    tests = [(name, found, judge_nested(found)) for name, found in tables.items()]
+    name, used, judged = tests[-1]
+    text = results_page(series, tests) + ("" if other is None else compare(used, judged, other))
+    licence = "CC BY-NC-SA 4.0 (LICENSE-WEIGHTS.md): research use only, not commercial"
+    return text, final(used, judged) | {"labels": name, "licence": licence}
+
+
+def out_of_fold(cases: Sequence[Case], runs: Path, system: str) -> dict[str, Mapping[Role, Volume]]:
+    """Predicted labels of every case by the fold model that has not seen it, where that model is there."""
+    result: dict[str, Mapping[Role, Volume]] = {}
+    folds = fold_of(cases)
+    for fold in range(FOLDS):
+        path = weights_path(system, fold, runs)
+        if path.exists():
+            model = system_module(system).Model.load(path)
+            unseen = [c for c, k in zip(cases, folds, strict=True) if k == fold and c.data_set != "myops"]
+            result |= {case.id: model.predict(case.study) for case in unseen}
+    return result
+
+
+def label_maps(cases: Sequence[Case], runs: Path, system: str, role: Role) -> dict[str, Mapping[Role, Volume]]:
+    """Out-of-fold label maps of one role by case, kept in RUNS for as long as the models and the cases are the same."""
+    paths = (weights_path(system, fold, runs) for fold in range(FOLDS))
+    key = key_of((path for path in paths if path.exists()), sorted(case.id for case in cases))
+    path = runs / f"labels-{system}-{key}.npz"
+    if not path.exists():
+        found = {case_id: labels[role].voxels for case_id, labels in out_of_fold(cases, runs, system).items()}
+        part = path.with_name(f"part-{path.name}")
+        np.savez_compressed(part, **found)  # type: ignore[arg-type]
+        part.replace(path)
+    images = {case.id: series.image for case in cases if (series := case.study.get(role))}
+    with np.load(path) as kept:
+        return {name: {role: images[name].with_voxels(kept[name])} for name in kept.files}
+
+
+def table(cases: Sequence[Case], labels: Mapping[str, Mapping[Role, Volume]], series: str) -> Table:
+    """Measurements of all cases with labels, without those whose measurements are incomplete or no heart's."""
+    origin = Provenance(myoscope_version=__version__, created_utc="", series=[], conventions=[])
+    measured = {c.id: measure(c.study, labels[c.id], origin) for c in cases if c.id in labels}
+    found = {name: FEATURES[series](m) for name, m in measured.items() if believable(m, series)}
+    keys: list[str] = max([list(features) for features in found.values()], key=len)
+    kept = [case for case in cases if case.id in found and list(found[case.id]) == keys]
+    values = np.array([[found[case.id][key] for key in keys] for case in kept])
+    return Table(
+        ids=[case.id for case in kept],
+        x=np.log1p(values) if LOGARITHMIC[series] else values,
+        y=np.array([ORDER[series].index(case.group or "") for case in kept]),
+        scans=np.array([case.scan for case in kept]),
+        keys=keys,
+        classes=ORDER[series],
+        sets={
+            name: [i for i, key in enumerate(keys) if not any(word in key for word in without)]
+            for name, without in WITHOUT[series].items()
+        },
+        without=len(measured) - len(kept),
+    )
+
+
+def read_predictions(path: Path, classes: Sequence[str]) -> dict[str, np.ndarray]:
+    """Probabilities (classes,) of each case, from a table with the columns `case` and the classes.
+
+    Raises:
+        InputError: the table lacks a column, or a row is no distribution.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        found = {row["case"]: np.array([float(row[name]) for name in classes]) for row in rows}
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{shown(path)}: expected a table case,prediction,{','.join(classes)}, found {error!r}; "
+            "give a predictions.csv of myoscope"
+        ) from None
+    bad = next((case for case, p in found.items() if not (p >= 0).all() or abs(p.sum() - 1) > 0.01), None)
+    if bad is not None:
+        raise InputError(
+            f"{shown(path)}: expected probabilities that add up to 1, found others for {bad}; mend the row"
+        )
+    return found
+
+
+def with_other(table: Table, other: Mapping[str, np.ndarray]) -> Table:
+    """The table with another model's log-probabilities beside the measurements of every set.
+
+    Raises:
+        InputError: a patient of the table is not among the other model's.
+    """
+    if missing := [case for case in table.ids if case not in other]:
+        raise InputError(f"expected predictions of all {len(table.ids)} patients, found none of {missing[0]}; add it")
+    logs = np.log(np.array([other[case] for case in table.ids]).clip(LEAST))
+    more = list(range(table.x.shape[1], table.x.shape[1] + logs.shape[1]))
+    return replace(
+        table,
+        x=np.hstack([table.x, logs]),
+        keys=[*table.keys, *(f"other model: log-probability of {name}" for name in table.classes)],
+        sets={name: [*columns, *more] for name, columns in table.sets.items()},
+        experts=None if table.experts is None else with_other(known(table.experts, other), other),
+    )
+
+
+def known(table: Table, other: Mapping[str, np.ndarray]) -> Table:
+    """The patients of a table that another model has judged."""
+    rows = [i for i, name in enumerate(table.ids) if name in other]
+    return replace(table, ids=[table.ids[i] for i in rows], x=table.x[rows], y=table.y[rows], scans=table.scans[rows])
+
+
+def compare(table: Table, judged: Judged, other: Mapping[str, np.ndarray]) -> str:
+    """Whether another model's probabilities add anything to the measurements, as Markdown: paired, with intervals."""
+    both = judge_nested(with_other(table, other)).of_truth(table.y)
+    alone = judged.of_truth(table.y)
+    lone = Judged(np.array([[other[case] for case in table.ids]]), np.zeros((1, len(table.y)))).of_truth(table.y)
+    lines = ["", "## With another model's out-of-fold probabilities", ""]
+    lines += [
+        "| | measurements | other model | both | both - measurements | 95 % interval |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name in alone:
+        low, high = interval(both[name] - alone[name], table.scans)
+        means = " | ".join(f"{found[name].mean():.3f}" for found in (alone, lone, both))
+        lines.append(f"| {name} | {means} | {(both[name] - alone[name]).mean():+.3f} | {low:+.3f} to {high:+.3f} |")
+    low, high = interval(both["log loss"] - alone["log loss"], table.scans)
+    words = "adds to" if high < 0 else "takes from" if low > 0 else "adds nothing that can be told from chance to"
+    return "\n".join([*lines, "", f"By log loss the other model {words} the measurements."]) + "\n"
+
+
+def results_page(series: str, tests: Sequence[tuple[str, Table, Judged]]) -> str:
+    """Accuracy, scores and confusion of every test (name, table, what was found), as Markdown."""
+    _, used, judged = tests[-1]
+    everyone = used.experts or used
+    counts = ", ".join(f"{int((everyone.y == i).sum())} {name}" for i, name in enumerate(everyone.classes))
+    lines = [
+        f"# Diagnosis from {series}",
+        "",
+        f"Written by `python -m myoscope.lab.diagnosis --series {series}`.",
+        f"Nested {FOLDS}-fold cross-validation by scan, dealt {REPEATS} times; choices are made on inner folds.",
+        "Right: mean over the dealings, its 95 % interval for so many patients (Wilson), lowest and highest dealing.",
+        "Brier score (summed over classes), log loss: of those with a diagnosis, with 95 % bootstrap intervals.",
+        "Without diagnosis: measurements that no heart has (the segmentation failed), or too few; they are not right.",
+        f"Probabilities assume that classes are as frequent as here: {counts}.",
+        "",
+        "| labels | n | without diagnosis | right | 95 % interval | dealings | Brier score | log loss |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, found, result in tests:
+        scores, n = result.of_truth(found.y), len(found.y) + found.without
+        right = 100 * (result.shares.argmax(2) == found.y).sum(1) / n
+        low, high = wilson(right.mean() / 100, n)
+        cells = [name, n, found.without, f"{right.mean():.1f} %", f"{low:.0f} to {high:.0f} %"]
+        cells += [
+            f"{right.min():.0f} to {right.max():.0f} %",
+            *(_scored(scores[k], found) for k in ("brier", "log loss")),
+        ]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    lines += ["", f"Chosen on the inner folds of {sum(judged.chosen.values())} fits, and how often:", ""]
+    for (measurements, strength, experts), count in judged.chosen.most_common():
+        words = "learned from the experts' labels too" if experts else "from predicted labels alone"
+        lines.append(f"- {count} times: {measurements}; inverse strength {strength:g}; {words}.")
+    lines.append("")
+    limit = usual_distance(judged)
+    lines += [
+        f"{USUAL_SHARE:.0%} of unseen patients lie within {limit:.1f} of the nearest class (Mahalanobis distance); "
+        "a patient further away is called unlike the training data."
+    ]
+    for name, found, result in tests:
+        lines += ["", *confusion(found.y, result.shares.argmax(2), found.classes, f"{name}, mean over the dealings")]
+    return "\n".join(lines) + "\n"
+
+
+def _scored(values: np.ndarray, found: Table) -> str:
+    low, high = interval(values, found.scans)
+    return f"{values.mean():.3f} ({low:.3f} to {high:.3f})"
+
+
+def confusion(truth: np.ndarray, guesses: np.ndarray, classes: Sequence[str], title: str) -> list[str]:
+    """A confusion matrix in Markdown; rows are the truth (n,), counts means over the guesses (repeats, n)."""
+    lines = [f"Confusion, {title} (rows: truth):", "", "| |" + "|".join(classes) + "|"]
+    lines.append("|---" * (len(classes) + 1) + "|")
+    for i, name in enumerate(classes):
+        counts = [((truth == i) & (guesses == j)).sum() / len(guesses) for j in range(len(classes))]
+        lines.append(f"| {name} |" + "|".join(f"{count:.3g}" for count in counts) + "|")
+    return lines
+
+
+if __name__ == "__main__":
+    from myoscope import cli
+
+    cli.run_alone(main)

@@ -1,0 +1,249 @@
+"""Cross-validate the multitask network: train the folds that are missing, judge what each has not seen, write the page.
+
+Every patient is judged as `predict` does it, around a heart that was found by a model that has not seen the patient
+where `segmentations` are given. Dice and Hausdorff distance as in the paper come from the middle six slices at the
+network's resolution.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from myoscope.datasets.acdc import CLASSES
+from myoscope.errors import InputError
+from myoscope.files import write_whole
+from myoscope.io.nifti import shown
+from myoscope.io.save import write_predictions
+from myoscope.lab import crossval
+from myoscope.lab.diagnosis import out_of_fold
+from myoscope.lab.folds import fold_of
+from myoscope.lab.loop import Budget
+from myoscope.lab.metrics import CINE_REGIONS, dice, hausdorff_mm
+from myoscope.study import Case, Role
+from myoscope.systems import Classification, system_module
+from myoscope.systems.acdc_multitask.inputs import STRUCTURES, Heart, cardiac_features, find_heart, read_labels
+from myoscope.systems.acdc_multitask.model import LOCATOR, RECIPES, Model, Seen, build
+from myoscope.systems.acdc_multitask.network import PHASES, SLICES
+from myoscope.systems.acdc_multitask.page import KEPT_ON_CARD, draw_confusions, draw_curves, results_page, summarise
+from myoscope.weights import load_into, weights_of
+
+TRAINED_HERE = [name for name in RECIPES if ".half-" in name]
+"""Variants that `evaluate --minutes` trains; the others need a GPU, and are scored where RUNS holds folds of them."""
+
+CURVE_EVERY = 4
+"""Every so many training cases one is looked at for the training curve."""
+
+
+def train_folds(
+    name: str,
+    roots: Sequence[Path],
+    folds: Sequence[int | None],
+    budget: Budget,
+    runs: Path,
+    segmentations: Path | None,
+    device: str,
+) -> list[Path]:
+    """Train a variant for each fold, see `crossval.train_folds`; the card of a refit tells the cross-validation."""
+    paths = crossval.train_folds(name, roots, folds, budget, runs, segmentations, device)
+    for path, fold in zip(paths, folds, strict=True):
+        results, card = runs / "results.json", path.with_suffix(".json")
+        if fold is None and results.exists() and (found := json.loads(results.read_text()).get(name)):
+            kept = {"diagnosis": {key: found[key] for key in KEPT_ON_CARD if key in found}, "cross_validation": None}
+            write_whole(card, json.dumps(json.loads(card.read_text()) | kept, indent=2) + "\n")
+    return paths
+
+
+def evaluate(
+    system: str,
+    roots: Sequence[Path],
+    runs: Path,
+    minutes: float | None,
+    folds: int,
+    segmentations: Path | None,
+    device: str,
+    progress: Callable[[str], None] = lambda _: None,
+) -> str:
+    """Cross-validate all variants that RUNS holds, draw curves and confusion matrices, and give the page back.
+
+    RUNS/results.json, results.md and the pictures are written after every variant, and say what is still to come.
+
+    Args:
+        system: "acdc-multitask".
+        roots: Data sets with ACDC's classes.
+        runs: Folder of the runs; what it holds is used.
+        minutes: Training budget of a fold of the half-resolution variants that is missing.
+        folds: How many of the five folds to use, from the first.
+        segmentations: Folder of `myoscope evaluate compact-cine`, to find each heart by a model that has not seen it;
+            without it the installed model is used.
+        device: "cpu" or "cuda".
+        progress: Called with a few words before each step.
+
+    Raises:
+        InputError: no fold was trained, or the segmentations do not fit.
+    """
+    cases = [case for case in crossval.read_cases(roots) if case.group in CLASSES and Role.CINE in case.labels]
+    crossval.check_folds(next(iter(RECIPES)), cases, range(folds))
+    progress("finding the hearts")
+    key, hearts = find_hearts(cases, runs, segmentations)
+    found: dict[str, dict[str, Any]] = {}
+    text = ""
+    for name in RECIPES:
+        if minutes is not None and name in TRAINED_HERE:
+            train_folds(name, roots, range(folds), Budget(minutes=minutes), runs, None, device)
+        paths = {k: p for k in range(folds) if (p := crossval.weights_path(name, k, runs)).exists()}
+        if not paths:
+            continue
+        rows, curves = [], []
+        for fold, path in paths.items():
+            progress(f"{name}: scoring fold {fold + 1}")
+            kept = score_fold(cases, fold, path, (key, hearts), device)
+            rows += kept["rows"]
+            curves.append(kept["curve"])
+        cards = [json.loads(path.with_suffix(".json").read_text()) for path in paths.values()]
+        trained = sorted({f"{c['minutes'] or '-'} min, {c['steps'] or '-'} steps, {c['device']}" for c in cards})
+        about = {"folds": [k + 1 for k in paths], "trained": trained, "rows": rows, "curves": curves}
+        found[name] = summarise(rows) | about
+        if "probabilities" in rows[0]:
+            said = {row["case"]: Classification(dict(zip(CLASSES, row["probabilities"], strict=True))) for row in rows}
+            write_predictions(paths[min(paths)].parents[1], said)
+        write_whole(runs / "results.json", json.dumps(found, indent=1))
+        draw_curves(found, runs / f"{system}-curves.svg")
+        draw_confusions(found, runs / f"{system}-confusion.svg")
+        missing = [name for name in RECIPES if name not in found]
+        text = results_page(found, [root.name for root in roots], bool(segmentations), missing)
+        write_whole(runs / "results.md", text)
+    if not found:
+        raise InputError(f"{shown(runs)}: expected trained folds, found none; add --minutes to train them")
+    return text
+
+
+def find_hearts(cases: Sequence[Case], runs: Path, segmentations: Path | None) -> tuple[str, dict[str, Heart]]:
+    """Where compact-cine finds each heart, kept in RUNS for as long as its models and the cases stay the same.
+
+    Args:
+        cases: Labels are not looked at.
+        runs: Folder of the runs.
+        segmentations: Runs of `evaluate compact-cine`; None for the installed one, which has seen the cases.
+
+    Returns:
+        A key that changes with the models, and the hearts by case.
+
+    Raises:
+        InputError: see `crossval.fold_models`.
+    """
+    if segmentations:
+        models = sorted(set(crossval.fold_models(LOCATOR, cases, segmentations).values()))
+    else:
+        models = [weights_of(LOCATOR)]
+    key = sha256(b"".join(path.read_bytes() for path in models)).hexdigest()[:16]
+    path = runs / f"hearts-{key}.json"
+    kept = json.loads(path.read_text()) if path.exists() else {}
+    if set(kept) < {case.id for case in cases}:
+        if segmentations:
+            labels = out_of_fold(cases, segmentations, LOCATOR)
+        else:
+            model = system_module(LOCATOR).Model.load(models[0])
+            labels = {case.id: model.predict(case.study) for case in cases}
+        found = {case.id: find_heart(case.study.get(Role.CINE), labels[case.id][Role.CINE]) for case in cases}  # type: ignore[arg-type]
+        kept = {name: asdict(heart) for name, heart in found.items()}
+        runs.mkdir(parents=True, exist_ok=True)
+        write_whole(path, json.dumps(kept, indent=1))
+    return key, {name: Heart(h["centre"] and tuple(h["centre"]), h["ed"], h["es"]) for name, h in kept.items()}
+
+
+def score_fold(
+    cases: Sequence[Case], fold: int, weights: Path, hearts: tuple[str, Mapping[str, Heart]], device: str
+) -> dict[str, Any]:
+    """`rows`, one a case that a fold's model has not seen, and the learning `curve`; kept beside the weights."""
+    path = weights.with_name("scores.json")
+    if path.exists() and path.stat().st_mtime >= weights.stat().st_mtime:
+        kept = json.loads(path.read_text())
+        if kept["hearts"] == hearts[0]:
+            return kept
+    model = Model.load(weights, device)
+    dealt = list(zip(cases, fold_of(cases), strict=True))
+    unseen = [case for case, k in dealt if k == fold]
+    rows = [score_case(model, case, hearts[1][case.id]) | {"fold": fold + 1} for case in unseen]
+    known = [case for case, k in dealt if k != fold][::CURVE_EVERY]
+    curve = learning_curve(model, weights.parent / "snapshots", {"training": known, "held out": unseen}, hearts[1])
+    kept = {"hearts": hearts[0], "rows": rows, "curve": curve}
+    write_whole(path, json.dumps(kept, indent=1))
+    return kept
+
+
+def score_case(model: Model, case: Case, heart: Heart) -> dict[str, Any]:
+    """What a model makes of a case, and how good that is.
+
+    `whole` has Dice on all slices and the image's own grid, as `predict` writes them; `dice` and `hausdorff_mm` are the
+    paper's, on the middle six. `middle` has the probabilities from the middle six slices alone.
+    """
+    series, truth = case.study.get(Role.CINE), case.labels[Role.CINE]
+    assert series is not None
+    seen = model.look(series, heart)
+    result = model.conclude(series, seen)
+    row: dict[str, Any] = {"case": case.id, "scan": case.scan, "group": case.group}
+    labels = result.labels if isinstance(result, Classification) else result
+    if isinstance(result, Classification):
+        assert seen.diagnosis is not None
+        row |= {"probabilities": list(result.probabilities.values()), "middle": seen.diagnosis[seen.middle].tolist()}
+    if seen.features is not None:
+        row |= {"features": seen.features.mean(0).tolist(), "true features": cardiac_features(truth, heart)}
+    if seen.shares is not None:
+        row |= middle_scores(model, seen, case)
+        row["whole"] = {}
+        for phase, frame in zip(PHASES, (heart.ed, heart.es), strict=True):
+            a, b = labels[Role.CINE].frames[frame], truth.frames[frame]
+            for region, parts in CINE_REGIONS.items():
+                row["whole"][f"{region} {phase}"] = dice(np.isin(a, parts), np.isin(b, parts))
+    return row
+
+
+def middle_scores(model: Model, seen: Seen, case: Case) -> dict[str, dict[str, float | None]]:
+    """Dice and Hausdorff distance on the middle six slices at the network's resolution; None where one is empty."""
+    assert seen.shares is not None
+    recipe, truth = model.recipe, case.labels[Role.CINE]
+    spacing_mm = (truth.spacing_mm[0], recipe.spacing_mm, recipe.spacing_mm)
+    first = max(0, seen.slices - SLICES) // 2
+    drawn = read_labels(truth, seen.heart, recipe.crop, recipe.spacing_mm)[:, first : first + SLICES].numpy()
+    found = seen.shares[seen.middle].argmax(1).numpy()
+    scores: dict[str, dict[str, float | None]] = {"dice": {}, "hausdorff_mm": {}}
+    for phase, a, b in zip(PHASES, found, drawn, strict=True):
+        for region, parts in CINE_REGIONS.items():
+            codes = [i for i, structure in enumerate(STRUCTURES) if structure in parts]
+            one, other = np.isin(a, codes), np.isin(b, codes)
+            far = hausdorff_mm(one, other, spacing_mm)
+            scores["dice"][f"{region} {phase}"] = dice(one, other)
+            scores["hausdorff_mm"][f"{region} {phase}"] = None if np.isnan(far) else far
+    return scores
+
+
+def learning_curve(
+    model: Model, snapshots: Path, groups: Mapping[str, Sequence[Case]], hearts: Mapping[str, Heart]
+) -> list[dict[str, Any]]:
+    """Accuracy and mean Dice of the middle six slices at every snapshot of a training, for drawing only."""
+    points = []
+    for path in sorted(snapshots.glob("*.safetensors")):
+        from safetensors.torch import load_file
+
+        network = build(model.recipe)
+        load_into(network, {name: tensor.float() for name, tensor in load_file(path).items()})
+        then = Model(model.recipe, network.to(next(model.network.parameters()).device))
+        point: dict[str, Any] = {"step": int(path.stem)}
+        for group, some in groups.items():
+            right: list[bool] = []
+            dices: list[float | None] = []
+            for case in some:
+                seen = then.look(case.study.get(Role.CINE), hearts[case.id], only_middle=True)  # type: ignore[arg-type]
+                if seen.diagnosis is not None:
+                    right.append(CLASSES[int(seen.diagnosis[0].argmax())] == case.group)
+                if seen.shares is not None:
+                    dices += middle_scores(then, seen, case)["dice"].values()
+            point[group] = {"accuracy": float(np.mean(right)) if right else None}
+            point[group]["dice"] = float(np.mean([d for d in dices if d is not None])) if dices else None
+        points.append(point)
+    return points

@@ -1,0 +1,232 @@
+"""The cascade's evaluation: fold models on unseen cases, their rows and the classical thresholds', and what ships.
+
+Whose probabilities decide, and the least volume that counts, are chosen for each fold on the other folds.
+"""
+
+import csv
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from myoscope.errors import InputError
+from myoscope.files import write_whole
+from myoscope.io.nifti import shown
+from myoscope.lab import crossval
+from myoscope.lab.folds import fold_of
+from myoscope.lab.loop import Budget
+from myoscope.lab.metrics import LGE_REGIONS, border_hausdorff_mm, dice, region_scores
+from myoscope.labels import LV_WALL, Structure
+from myoscope.measure.thresholds import Threshold, fwhm, n_sd, otsu, scar_above
+from myoscope.study import Case, Role
+from myoscope.systems.cascade.folds import train_folds, wanted
+from myoscope.systems.cascade.model import MIRRORS, Model
+from myoscope.systems.cascade.page import results_page, write_boxes, write_worst
+from myoscope.systems.compact.model import drop_traces
+
+__all__ = ["evaluate", "train_folds"]
+
+VARIANTS = ("cascade.small", "cascade.published")
+STAGES = ("first", "second", "mean", "mirrored")
+"""Cheap before dear: mirrored copies take four times the second stage's time."""
+
+WORTH = 0.01
+"""What a dearer one must add to the sum of three Dice."""
+
+THRESHOLDS: dict[str, Threshold] = {
+    **{f"{n} SD above remote": n_sd(n) for n in (2, 3, 5, 6)},
+    "FWHM": fwhm,
+    "Otsu": otsu,
+}
+LEAST_ML = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0)
+"""Volumes below which scar, and no-reflow, may be taken for a mistake."""
+
+Labels = dict[tuple[str, str], np.ndarray]
+"""Label maps (Z, Y, X) by row and case."""
+
+
+def evaluate(
+    system: str,  # noqa: ARG001
+    roots: Sequence[Path],
+    runs: Path,
+    minutes: float | None,
+    folds: int,
+    segmentations: Path | None,
+    device: str,
+    progress: Callable[[str], None] = lambda _: None,
+) -> str:
+    """Cross-validate the variants whose folds RUNS holds; arguments and files as for `crossval.evaluate`.
+
+    Where minutes are given, missing folds of `cascade.small` are trained. Every variant has its `scores.csv`,
+    `results.json` and `chosen.json` in its own folder of RUNS, where a refit on all cases finds them for its card.
+
+    Raises:
+        InputError: no fold is trained.
+    """
+    cases = wanted(VARIANTS[0], crossval.read_cases(roots))
+    if minutes is not None:
+        train_folds(VARIANTS[0], roots, range(folds), Budget(minutes=minutes), runs, segmentations, device)
+    parts = []
+    for name in VARIANTS:
+        models = {k: crossval.weights_path(name, k, runs) for k in range(folds)}
+        models = {k: path for k, path in models.items() if path.exists()}
+        if models:
+            parts.append(_one_variant(name, cases, models, device, progress))
+    if not parts:
+        raise InputError(f"{shown(runs)}: expected trained folds of {VARIANTS[0]}, found none; add --minutes")
+    write_boxes(parts[0], runs / "cascade-boxes.svg")
+    text = results_page(parts, [root.name for root in roots])
+    write_whole(runs / "results.md", text)
+    return text
+
+
+def _one_variant(
+    name: str, cases: Sequence[Case], models: Mapping[int, Path], device: str, progress: Callable[[str], None]
+) -> dict[str, Any]:
+    """Score a variant's folds, and write what a refit's card takes up."""
+    held = {case.id: k for case, k in zip(cases, fold_of(cases), strict=True) if k in models}
+    unseen = [case for case in cases if case.id in held]
+    labels: Labels = {}
+    for k, path in models.items():
+        progress(f"{name}: fold {k + 1}")
+        labels |= predicted(path, [case for case in unseen if held[case.id] == k], device)
+    progress(f"{name}: scoring")
+    rows = [row for row, _ in labels]
+    plain = {row: {c.id: score(labels[row, c.id], c) for c in unseen} for row in dict.fromkeys(rows)}
+    choices = {k: choose(plain, [i for i, f in held.items() if f != k] or list(held)) for k in models}
+    scores = [
+        {"row": row, "case": case.id, "fold": held[case.id] + 1, "group": case.group}
+        | score(_without_traces(labels[row, case.id], case, choices[held[case.id]][row]), case)
+        for row in plain
+        for case in unseen
+    ]
+    chosen = [s | {"row": "chosen"} for s in scores if s["row"] == choices[held[str(s["case"])]]["best"]]
+    scores += chosen
+    folder = next(iter(models.values())).parent.parent
+    with (folder / "scores.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(scores[0]))
+        writer.writeheader()
+        writer.writerows(scores)
+    final = choose(plain, list(held))
+    ships = {"shares": final["best"], "smallest_ml": final[final["best"]]}
+    write_whole(folder / "chosen.json", json.dumps(ships, indent=1))
+    summary = crossval.summarise([{"data": case_set(unseen), "phase": "", **s} for s in chosen])
+    write_whole(folder / "results.json", json.dumps({"folds": [k + 1 for k in models], "scores": summary}, indent=1))
+    _refresh_card(folder, name)
+    shown_of = {}
+    for case in unseen:
+        found = choices[held[case.id]]
+        shown_of[case.id] = _without_traces(labels[found["best"], case.id], case, found[found["best"]])
+    write_worst(chosen, {case.id: case for case in unseen}, shown_of, folder.parent)
+    cards = [json.loads(path.with_suffix(".json").read_text()) for path in models.values()]
+    best = {k + 1: found for k, found in choices.items()}
+    return {"name": name, "scores": scores, "choices": best, "ships": ships, "cards": cards, "plain": plain}
+
+
+def case_set(cases: Sequence[Case]) -> str:
+    """The data sets of cases, in words."""
+    return " + ".join(sorted({case.data_set for case in cases}))
+
+
+def predicted(weights: Path, cases: Sequence[Case], device: str) -> Labels:
+    """Label maps of unseen cases, before traces are dropped, of every row; kept beside the weights."""
+    path = weights.with_name("labels.npz")
+    if not path.exists() or path.stat().st_mtime < weights.stat().st_mtime:
+        model = Model.load(weights, device)
+        found = {f"{row}/{case.id}": labels for case in cases for row, labels in _rows(model, case).items()}
+        part = path.with_name("part-labels.npz")
+        np.savez_compressed(part, **found)  # type: ignore[arg-type]
+        part.replace(path)
+    with np.load(path) as kept:
+        return {(name.rsplit("/", 1)[0], name.rsplit("/", 1)[1]): kept[name] for name in kept.files}
+
+
+def _rows(model: Model, case: Case) -> dict[str, np.ndarray]:
+    """Label maps of a case (its first frame) by row: stages, and thresholds on the second stage's wall."""
+    series = case.study.get(Role.LGE)
+    assert series
+    frame = series.image.frames[0]
+    first, second, _ = model.stages(frame, series.image)
+    mirrored = model.stages(frame, series.image, MIRRORS)[1]
+    shares: dict[str, torch.Tensor] = {"first": first, "second": second, "mean": (first + second) / 2}
+    rows = {row: model.whole(found) for row, found in (shares | {"mirrored": mirrored}).items()}
+    wall = np.isin(rows["second"], LV_WALL)
+    for row, threshold in THRESHOLDS.items():
+        scar = scar_above(frame, wall, threshold)
+        plain = np.where(wall, Structure.MYOCARDIUM, rows["second"])
+        rows[row] = np.where(scar, Structure.INFARCT, plain).astype(np.uint8)
+    return rows
+
+
+def _without_traces(labels: np.ndarray, case: Case, smallest_ml: Mapping[str, float]) -> np.ndarray:
+    limits = {Structure[name.upper()]: ml for name, ml in smallest_ml.items()}
+    return drop_traces(labels, limits, case.labels[Role.LGE].voxel_ml)
+
+
+def score(labels: np.ndarray, case: Case) -> dict[str, float]:
+    """The challenge's metrics and the stricter reading's of one case.
+
+    Beside `region_scores`: `myocardium hausdorff_mm` (and as the released code computes it), `infarct alone` (label 3
+    without no-reflow), and the ratio errors: volume error / true myocardium, in per cent.
+    """
+    grid = case.labels[Role.LGE]
+    truth = grid.frames[0]
+    scores = region_scores(labels, truth, LGE_REGIONS, grid.voxel_ml)
+    a, b = np.isin(labels, LV_WALL), np.isin(truth, LV_WALL)
+    scores["myocardium hausdorff_mm"] = border_hausdorff_mm(a, b, grid.spacing_mm)
+    scores["myocardium hausdorff_mm, axes as released"] = border_hausdorff_mm(a, b, grid.spacing_mm[::-1])
+    scores["infarct alone dice"] = dice(labels == Structure.INFARCT, truth == Structure.INFARCT)
+    scores["infarct alone ml"] = float((labels == Structure.INFARCT).sum()) * grid.voxel_ml
+    scores["infarct alone true ml"] = float((truth == Structure.INFARCT).sum()) * grid.voxel_ml
+    for region in ("infarction", "no-reflow"):
+        error = abs(scores[f"{region} ml"] - scores[f"{region} true ml"])
+        scores[f"{region} ratio_error_percent"] = 100 * error / max(scores["myocardium true ml"], 1e-9)
+    return scores
+
+
+def choose(plain: Mapping[str, Mapping[str, Mapping[str, float]]], cases: Sequence[str]) -> dict[str, Any]:
+    """For each row the least volumes with the best official Dice on some cases; `best`: the stage with
+    the best sum, or a cheaper one that is hardly worse.
+
+    Args:
+        plain: Scores of each row and case before traces are dropped.
+        cases: The cases to choose on.
+    """
+    found: dict[str, Any] = {}
+    sums = {}
+    for row, of in plain.items():
+        some = [of[i] for i in cases]
+        infarct = max(LEAST_ML, key=lambda ml: _dice_above(some, "infarction", ml))
+        some = [s if s["infarction ml"] >= infarct else {**s, "no-reflow ml": 0.0} for s in some]
+        reflow = max(LEAST_ML, key=lambda ml: _dice_above(some, "no-reflow", ml))
+        found[row] = {"infarct": infarct, "no_reflow": reflow}
+        sums[row] = _dice_above(some, "infarction", infarct) + _dice_above(some, "no-reflow", reflow)
+        sums[row] += float(np.mean([s["myocardium dice"] for s in some]))
+    best = STAGES[0]
+    for row in STAGES[1:]:
+        best = row if sums[row] > sums[best] + WORTH else best
+    return found | {"best": best}
+
+
+def _dice_above(scores: Sequence[Mapping[str, float]], region: str, least_ml: float) -> float:
+    """Mean official Dice where less than a volume counts as nothing."""
+    values = []
+    for s in scores:
+        kept = s[f"{region} ml"] >= least_ml and s[f"{region} ml"] > 0
+        values.append(s[f"{region} dice"] if kept else float(s[f"{region} true ml"] == 0))
+    return float(np.mean(values))
+
+
+def _refresh_card(folder: Path, name: str) -> None:
+    """The card of weights that were refitted on all cases before this evaluation gets its results."""
+    path = folder / "all" / f"{name}.json"
+    if path.exists():
+        card = json.loads(path.read_text())
+        card |= {"cross_validation": json.loads((folder / "results.json").read_text())}
+        card |= {"chosen": json.loads((folder / "chosen.json").read_text())}
+        confidence = folder / "confidence.json"
+        card |= {"confidence": json.loads(confidence.read_text()) if confidence.exists() else card["confidence"]}
+        write_whole(path, json.dumps(card, indent=2, ensure_ascii=False) + "\n")

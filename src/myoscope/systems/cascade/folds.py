@@ -1,0 +1,127 @@
+"""Train the stages of the cascade fold by fold: the second on what fold models of the first say of unseen cases."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from myoscope.errors import InputError
+from myoscope.files import write_whole
+from myoscope.lab import crossval
+from myoscope.lab.folds import FOLDS, fold_of
+from myoscope.lab.loop import Budget
+from myoscope.study import Case
+from myoscope.systems import system_module
+from myoscope.systems.cascade.model import RECIPES, Recipe, prior_on_canvas, train
+
+
+def train_folds(
+    name: str,
+    roots: Sequence[Path],
+    folds: Sequence[int | None],
+    budget: Budget,
+    runs: Path,
+    segmentations: Path | None,
+    device: str,
+) -> list[Path]:
+    """Train a variant for each fold, see `train_fold`."""
+    cases = wanted(name, crossval.read_cases(roots))
+    crossval.check_folds(name, cases, folds)
+    return [train_fold(name, cases, fold, budget, runs, segmentations, device) for fold in folds]
+
+
+def wanted(name: str, cases: Sequence[Case]) -> list[Case]:
+    """The cases whose labels a variant learns from."""
+    return [case for case in cases if set(RECIPES[name].roles) & set(case.labels)]
+
+
+def train_fold(
+    name: str,
+    cases: Sequence[Case],
+    fold: int | None,
+    budget: Budget,
+    runs: Path,
+    segmentations: Path | None,
+    device: str,
+) -> Path:
+    """Train a stage on all folds but one (on all cases where fold is None); nothing to do where that was finished.
+
+    Args:
+        name: A variant of the cascade.
+        cases: All cases, with labels.
+        fold: The fold that is left out.
+        budget: Of each training.
+        runs: Where runs lie. A first stage that is the cascade's own is trained there too, for every fold.
+        segmentations: Runs of `evaluate` of a first stage that is not.
+        device: "cpu" or "cuda".
+
+    Raises:
+        InputError: no runs of the first stage are given, or they do not fit these cases.
+    """
+    recipe, path = RECIPES[name], crossval.weights_path(name, fold, runs)
+    if path.exists():
+        return path
+    first, priors = None, None
+    if recipe.first:
+        firsts = runs if recipe.first in RECIPES else check_firsts(recipe, cases, segmentations)
+        if recipe.first in RECIPES:
+            for k in {*range(FOLDS), fold}:
+                train_fold(recipe.first, cases, k, budget, runs, segmentations, device)
+        first = first_of(recipe, fold, firsts, device)
+        priors = out_of_fold(recipe, cases, firsts, runs, device)
+    chosen = [case for case, k in zip(cases, fold_of(cases), strict=True) if k != fold]
+    folder = path.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    seen_before = first.card.get("started_from") if first else None
+    write_whole(folder / "started_from.json", json.dumps(seen_before))
+    model = train(recipe, chosen, budget, folder, device, first, priors)
+    card = crossval.card(name, chosen, fold, budget, folder.parent, folder, device)
+    inside = folder.parent / "chosen.json"  # by cross-validation: nothing that a fold model may be told
+    if fold is None and inside.exists():
+        card["chosen"] = json.loads(inside.read_text())
+    model.save(path, card)
+    return path
+
+
+def first_of(recipe: Recipe, fold: int | None, firsts: Path, device: str) -> Any:
+    """The first stage's model that has not seen a fold; the one of all cases where fold is None."""
+    assert recipe.first
+    return system_module(recipe.first).Model.load(crossval.weights_path(recipe.first, fold, firsts), device)
+
+
+def check_firsts(recipe: Recipe, cases: Sequence[Case], firsts: Path | None) -> Path:
+    """Refuse runs of the first stage that lack a fold, or were dealt otherwise.
+
+    Raises:
+        InputError: no runs are given, one is missing, or a model has seen what it is to be used on.
+    """
+    first = recipe.first or ""
+    if firsts is None:
+        raise InputError(f"{recipe.name}: expected --segmentations with runs of `evaluate {first}`, found none")
+    crossval.fold_models(first, cases, firsts)
+    return firsts
+
+
+def out_of_fold(recipe: Recipe, cases: Sequence[Case], firsts: Path, runs: Path, device: str) -> Mapping[str, Tensor]:
+    """By case what the fold model of the first stage that has not seen it says; kept in RUNS for the same models."""
+    assert recipe.first
+    models = [crossval.weights_path(recipe.first, k, firsts) for k in range(FOLDS)]
+    path = runs / f"priors-{crossval.key_of(models, [str(recipe.spacing_mm), *(case.id for case in cases)])}.npz"
+    if not path.exists():
+        found: dict[str, np.ndarray] = {}
+        for k in range(FOLDS):
+            model = first_of(recipe, k, firsts, device)
+            for case, held in zip(cases, fold_of(cases), strict=True):
+                if held == k:
+                    series = [s for s in case.study.series if s.role in recipe.roles and s.role in case.labels]
+                    found[case.id] = torch.cat([prior_on_canvas(recipe, model, s) for s in series]).numpy()
+        runs.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f"part-{path.name}")
+        np.savez_compressed(part, **found)  # type: ignore[arg-type]
+        part.replace(path)
+    with np.load(path) as kept:
+        return {name: torch.from_numpy(kept[name]) for name in kept.files}

@@ -1,0 +1,204 @@
+"""Scar and edema on MyoPS: the ensemble's variants and compact-myops with every subset of the sequences, per case.
+
+Of `myops-ensemble` RUNS holds VARIANT/fold-K, of `compact-myops` fold-K; the ensemble's page has both, compact-myops's
+from RUNS/compact-myops or, where that is not there, from the folder of this name beside RUNS. With runs of compact-lge
+(`segmentations`) there are rows for both together too, as `analyze` uses them.
+"""
+
+import csv
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from myoscope.analysis import JOINT_LGE_SYSTEM
+from myoscope.errors import InputError
+from myoscope.files import write_whole
+from myoscope.io.nifti import shown
+from myoscope.lab.crossval import fold_models, key_of, read_cases, train_folds, weights_path
+from myoscope.lab.folds import FOLDS
+from myoscope.lab.loop import Budget
+from myoscope.lab.metrics import dice
+from myoscope.labels import SCAR, Structure
+from myoscope.measure.scar import EDEMA
+from myoscope.study import Case, Role
+from myoscope.systems import full_name, system_module
+from myoscope.systems.compact import model as compact
+from myoscope.systems.compact.myops.page import results_page, write_boxes
+from myoscope.volume import Volume
+
+__all__ = ["evaluate", "train_folds"]
+
+COMPACT = "compact-myops"
+TOGETHER = f"{COMPACT} and {JOINT_LGE_SYSTEM}"
+SEQUENCES = (Role.BSSFP, Role.LGE, Role.T2)
+REGIONS: dict[str, tuple[Structure, ...]] = {"scar": SCAR, "scar + edema": EDEMA}
+"""What the MyoPS challenge scores."""
+
+TRAINED_HERE = ("small-unet", "small-direct", "small", "small-swapped", "small-both")
+"""Variants that `evaluate --minutes` trains where they are missing; of the published size only what RUNS holds."""
+
+
+def evaluate(
+    system: str,
+    roots: Sequence[Path],
+    runs: Path,
+    minutes: float | None,
+    folds: int,
+    segmentations: Path | None,
+    device: str,
+    progress: Callable[[str], None] = lambda _: None,
+) -> str:
+    """Cross-validate by patient; arguments as for `crossval.evaluate`; minutes are for a fold of a variant.
+
+    Writes RUNS/scores.csv, results.json and SYSTEM-boxes.svg, and gives the page back.
+    """
+    names = [COMPACT] if system == COMPACT else [f"{system}.{variant}" for variant in TRAINED_HERE]
+    if minutes is not None:
+        for name in names:
+            progress(f"{name}: training what is missing")
+            train_folds(name, roots, range(folds), Budget(minutes=minutes), runs, None, device)
+    known = read_cases(roots)
+    cases = [case for case in known if set(SEQUENCES) <= set(case.labels)]
+    if not cases:
+        raise InputError(f"expected cases with labelled bSSFP, LGE and T2 for {system}, found none; add MyoPS")
+    late = fold_models(JOINT_LGE_SYSTEM, known, segmentations) if segmentations else {}
+    if system == COMPACT:
+        places = [(COMPACT, runs)]
+    else:
+        beside = runs / COMPACT if (runs / COMPACT).is_dir() else runs.parent / COMPACT
+        recipes = sorted(system_module(system).RECIPES, key=lambda name: (*names, name).index(name))
+        places = [(name, runs) for name in recipes] + [(COMPACT, beside)]
+    scored = [score(name, cases, folder, folds, device, late, progress) for name, folder in places]
+    rows = [row for found, _ in scored for row in found]
+    if not rows:
+        raise InputError(f"{shown(runs)}: expected trained folds, found none; add --minutes to train them")
+    cards = {name: found for (name, _), (_, found) in zip(places, scored, strict=True) if found}
+    with (runs / "scores.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    summary = summarise(rows)
+    used = sorted({row["fold"] for row in rows})
+    write_whole(runs / "results.json", json.dumps({"folds": used, "scores": for_card(system, summary)}, indent=1))
+    write_boxes(rows, runs / f"{system}-boxes.svg")
+    absent = [name for name, _ in places if name not in cards]
+    return results_page(system, [root.name for root in roots], summary, cards, absent, card_of(late))
+
+
+def card_of(late: Mapping[str, Path]) -> Mapping[str, Any] | None:
+    """The card of one of these fold models, which stands for all; None where there are none."""
+    return json.loads(min(late.values()).with_suffix(".json").read_text()) if late else None
+
+
+def score(
+    name: str,
+    cases: Sequence[Case],
+    runs: Path,
+    folds: int,
+    device: str,
+    late: Mapping[str, Path],
+    progress: Callable[[str], None],
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Scores of the cases by models that have not seen them, and the cards of the folds that were there.
+
+    What a fold was trained on is read from its `cases.json`, however the folds were dealt.
+    """
+    rows: dict[tuple[str, str, str], dict[str, Any]] = {}
+    cards = []
+    for fold in range(folds):
+        weights = weights_path(name, fold, runs)
+        if not weights.exists():
+            continue
+        seen = set(json.loads((weights.parent / "cases.json").read_text()))
+        progress(f"{name}: scoring fold {fold + 1} of {FOLDS}")
+        for row in _score_fold(name, [case for case in cases if case.id not in seen], fold, weights, device, late):
+            rows.setdefault((row["system"], row["sequences"], row["case"]), row)
+        cards.append(json.loads(weights.with_suffix(".json").read_text()))
+    return list(rows.values()), cards
+
+
+def _score_fold(
+    name: str, cases: Sequence[Case], fold: int, weights: Path, device: str, late: Mapping[str, Path]
+) -> list[dict[str, Any]]:
+    """One row a case and subset of sequences, two where compact-lge says what is scar; kept for these models."""
+    late = {case.id: late[case.id] for case in cases if case.id in late and name == COMPACT}
+    path = weights.with_name(f"scores-{key_of((weights, *late.values()), (case.id for case in cases))}.json")
+    if path.exists():
+        return json.loads(path.read_text())
+    model = system_module(name).Model.load(weights, device)
+    rows = []
+    for case in cases:
+        for roles in subsets() if name == COMPACT else [SEQUENCES]:
+            study = replace(case.study, series=tuple(series for series in case.study.series if series.role in roles))
+            rows.append(_score_case(name, case, roles, model.predict(study)) | {"fold": fold + 1})
+            if case.id in late and Role.LGE in roles:
+                series, found = model.segment_joint(study, compact.Model.load(late[case.id], device))
+                rows.append(_score_case(TOGETHER, case, roles, {series.role: found.labels}) | {"fold": fold + 1})
+    write_whole(path, json.dumps(rows, indent=1))
+    return rows
+
+
+def _score_case(name: str, case: Case, roles: tuple[Role, ...], maps: Mapping[Role, Volume]) -> dict[str, Any]:
+    ((role, found),) = maps.items()
+    truth = case.labels[role]
+    row: dict[str, Any] = {"system": name, "sequences": names_of(roles), "data": case.data_set, "case": case.id}
+    for region, structures in REGIONS.items():
+        a, b = np.isin(found.voxels, structures), np.isin(truth.voxels, structures)
+        share = dice(a, b)
+        row |= {f"{region} dice": share, f"{region} jaccard": share / (2 - share)}
+        row |= {f"{region} ml": float(a.sum()) * found.voxel_ml, f"{region} true ml": float(b.sum()) * truth.voxel_ml}
+    return row
+
+
+def subsets() -> list[tuple[Role, ...]]:
+    """All non-empty subsets of the three sequences, the whole first."""
+    return [roles for n in (3, 2, 1) for roles in combinations(SEQUENCES, n)]
+
+
+def names_of(roles: Sequence[Role]) -> str:
+    """Sequences as they are written.
+
+    >>> names_of([Role.BSSFP, Role.T2])
+    'bSSFP + T2'
+    """
+    return " + ".join({"bssfp": "bSSFP"}.get(role, role.upper()) for role in roles)
+
+
+def summarise(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Mean and standard deviation over the cases, of every system and subset of sequences."""
+    result = []
+    for system, sequences in dict.fromkeys((row["system"], row["sequences"]) for row in rows):
+        these = [row for row in rows if (row["system"], row["sequences"]) == (system, sequences)]
+        entry: dict[str, Any] = {"system": system, "sequences": sequences, "n": len(these)}
+        for region in REGIONS:
+            for score_name in ("dice", "jaccard"):
+                values = np.array([row[f"{region} {score_name}"] for row in these])
+                entry[f"{region} {score_name}"] = [float(values.mean()), float(values.std())]
+            errors = [abs(row[f"{region} ml"] - row[f"{region} true ml"]) for row in these]
+            entry[f"{region} error ml"] = float(np.mean(errors))
+        result.append(entry)
+    return result
+
+
+def for_card(system: str, summary: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the summary says of what a system ships, as `crossval` writes it, for the card of its weights."""
+    ships = full_name(system, None)
+    return [
+        {
+            "data": "myops",
+            "phase": "",
+            "region": f"{region} from {entry['sequences']}{entry['system'].removeprefix(ships)}",
+            "n": entry["n"],
+            "dice": entry[f"{region} dice"][0],
+            "dice_sd": entry[f"{region} dice"][1],
+            "volume_error_ml": entry[f"{region} error ml"],
+        }
+        for entry in summary
+        if entry["system"] == ships or (system, entry["system"]) == (COMPACT, TOGETHER)
+        for region in REGIONS
+    ]

@@ -1,0 +1,251 @@
+"""jdl's evaluation: four methods on the same folds with the same seed and budget, compared patient by patient.
+
+On a CPU minutes are processor time (of all threads), so that what else runs does not favour a method.
+"""
+
+import csv
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from myoscope.errors import InputError
+from myoscope.files import write_whole
+from myoscope.io.nifti import shown
+from myoscope.lab import crossval
+from myoscope.lab.crossval import weights_path
+from myoscope.lab.folds import FOLDS, fold_of
+from myoscope.lab.loop import Budget, progress_of
+from myoscope.lab.metrics import LGE_REGIONS, dice, region_scores
+from myoscope.labels import LV_WALL, SCAR
+from myoscope.study import Case, Role
+from myoscope.systems import full_name
+from myoscope.systems.jdl.model import LIMITS, RECIPES, Model, labels_of
+from myoscope.systems.jdl.network import METHODS
+from myoscope.systems.jdl.page import results_page, write_boxes, write_patients, write_phantom
+
+SHIPS = full_name("jdl", None)
+LIMITS_KEY = "kept/limits"
+"""Of the limits beside the masks of cases, whose names have no slash."""
+REGIONS = {name: LGE_REGIONS[name] for name in ("myocardium", "infarction")}
+
+Masks = Mapping[str, tuple[np.ndarray | None, np.ndarray]]
+"""Wall (None: not looked for) and scar (Z, Y, X) by case."""
+
+
+def train_folds(
+    name: str,
+    roots: Sequence[Path],
+    folds: Sequence[int | None],
+    budget: Budget,
+    runs: Path,
+    segmentations: Path | None,
+    device: str,
+) -> list[Path]:
+    """Train a variant for each fold as `crossval.train_fold` does, one after the other, and keep what it cost."""
+    crossval.refuse_segmentations(name, segmentations)
+    cases = _with_lge(crossval.read_cases(roots))
+    return [_train_fold(name, cases, fold, budget, runs, device) for fold in folds]
+
+
+def _with_lge(cases: Sequence[Case]) -> list[Case]:
+    return [case for case in cases if Role.LGE in case.labels]
+
+
+def _train_fold(name: str, cases: Sequence[Case], fold: int | None, budget: Budget, runs: Path, device: str) -> Path:
+    path = weights_path(name, fold, runs)
+    if path.exists():
+        return path
+    if device == "cpu":
+        budget = replace(budget, clock=time.process_time)
+    forget_peak(device)
+    crossval.train_fold(name, cases, fold, budget, runs, device)
+    steps, seconds = progress_of(path.parent)
+    cost = {"steps": steps, "seconds": seconds, "threads": torch.get_num_threads(), "peak_mb": peak_mb(device)}
+    write_whole(path.with_name("cost.json"), json.dumps(cost))
+    return path
+
+
+def forget_peak(device: str) -> None:
+    """Let `peak_mb` count from here."""
+    if device != "cpu":
+        torch.cuda.reset_peak_memory_stats()
+    elif (reset := Path("/proc/self/clear_refs")).exists():
+        reset.write_text("5")
+
+
+def peak_mb(device: str) -> float | None:
+    """Most memory (MB) that the process had resident since `forget_peak`, on a GPU allocated; None: not known here."""
+    if device != "cpu":
+        return torch.cuda.max_memory_allocated() / 1e6
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    return next((int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM:")), None)
+
+
+def evaluate(
+    system: str,  # noqa: ARG001
+    roots: Sequence[Path],
+    runs: Path,
+    minutes: float | None,
+    folds: int,
+    segmentations: Path | None,
+    device: str,
+    progress: Callable[[str], None] = lambda _: None,
+) -> str:
+    """Cross-validate every variant whose folds RUNS holds; arguments as for `crossval.evaluate`.
+
+    Where minutes are given, missing folds of the four methods on the backbone that ships are trained first. Writes
+    RUNS/scores.csv (volumes), slices.csv, results.json (for the card of what ships), jdl-boxes.svg, jdl-contours.svg
+    (a phantom) and patients.png (not for the repository), and gives the page back.
+
+    Raises:
+        InputError: no fold is trained.
+    """
+    crossval.refuse_segmentations("jdl", segmentations)
+    cases = _with_lge(crossval.read_cases(roots))
+    if minutes is not None:
+        names = [SHIPS.replace("joint", method) for method in METHODS]
+        crossval.check_folds(SHIPS, cases, range(folds))
+        for fold in range(folds):
+            for name in names:
+                progress(f"{name}: training fold {fold + 1} if it is missing")
+                _train_fold(name, cases, fold, Budget(minutes=minutes), runs, device)
+    rows: list[dict[str, Any]] = []
+    slices: list[dict[str, Any]] = []
+    costs: dict[str, list[dict[str, Any]]] = {}
+    masks: dict[str, Masks] = {}
+    for name in RECIPES:
+        found: dict[str, tuple[np.ndarray | None, np.ndarray]] = {}
+        for fold in range(folds):
+            weights = weights_path(name, fold, runs)
+            if not weights.exists():
+                continue
+            progress(f"{name}: scoring fold {fold + 1}")
+            for case, pair in _unseen(cases, fold, weights, device):
+                found[case.id] = pair
+                facts = {"variant": name.partition(".")[2], "case": case.id, "group": case.group, "fold": fold + 1}
+                rows.append(facts | {"data": case.data_set} | score(*pair, case))
+                slices += [facts | row for row in score_slices(labels_of(*pair), case)]
+            costs.setdefault(name.partition(".")[2], []).append(_cost(weights))
+        if found:
+            masks[name.partition(".")[2]] = found
+    if not rows:
+        raise InputError(f"{shown(runs)}: expected trained folds of {SHIPS}, found none; add --minutes to train them")
+    for path, table in ((runs / "scores.csv", rows), (runs / "slices.csv", slices)):
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(table[0]))
+            writer.writeheader()
+            writer.writerows(table)
+    _keep_results(rows, runs)
+    write_boxes(slices, runs / "jdl-boxes.svg")
+    write_phantom(_fold_models(masks, runs, device), runs / "jdl-contours.svg")
+    write_patients(masks, {case.id: case for case in cases}, rows, runs / "patients.png")
+    text = results_page(rows, slices, costs, [root.name for root in roots])
+    write_whole(runs / "results.md", text)
+    return text
+
+
+def _unseen(
+    cases: Sequence[Case], fold: int, weights: Path, device: str
+) -> list[tuple[Case, tuple[np.ndarray | None, np.ndarray]]]:
+    """Cases that a fold's model has not seen, nor what it started from, and their masks; these are kept beside it."""
+    started = json.loads(weights.with_suffix(".json").read_text()).get("started_from") or {}
+    seen_before = set(started.get("trained_on", {}))
+    chosen = [c for c, k in zip(cases, fold_of(cases), strict=True) if k == fold and c.data_set not in seen_before]
+    path = weights.with_name("labels.npz")
+    if not path.exists() or path.stat().st_mtime < weights.stat().st_mtime or not _as_now(path):
+        model = Model.load(weights, device)
+        found = {}
+        for case in chosen:
+            series = case.study.get(Role.LGE)
+            assert series
+            wall, scar = model.masks(series.image.frames[0], series.image)
+            found[case.id] = np.stack([scar] if wall is None else [wall, scar])
+        part = path.with_name("part-labels.npz")
+        np.savez_compressed(part, **found, **{LIMITS_KEY: LIMITS})  # type: ignore[arg-type]
+        part.replace(path)
+    with np.load(path) as kept:
+        masks = {name: kept[name] for name in kept.files if name != LIMITS_KEY}
+    pairs = {i: (None, found[0]) if len(found) == 1 else (found[0], found[1]) for i, found in masks.items()}
+    if missing := [case.id for case in chosen if case.id not in pairs]:
+        raise InputError(f"{shown(path)}: expected {missing[0]} among its cases; give the data that it was made with")
+    return [(case, pairs[case.id]) for case in chosen]
+
+
+def _as_now(path: Path) -> bool:
+    """Whether masks were kept with the limits that the system has now."""
+    with np.load(path) as kept:
+        return LIMITS_KEY in kept.files and np.array_equal(kept[LIMITS_KEY], LIMITS)
+
+
+def score(wall: np.ndarray | None, scar: np.ndarray, case: Case) -> dict[str, Any]:
+    """Dice and volumes of a case, scar as `predict` writes it, and `scar_anywhere`: Dice as the scar network says.
+
+    Where the wall is not looked for its scores are None.
+    """
+    grid = case.labels[Role.LGE]
+    scores: dict[str, Any] = region_scores(labels_of(wall, scar), grid.frames[0], REGIONS, grid.voxel_ml)
+    if wall is None:
+        scores |= {"myocardium dice": None, "myocardium ml": None}
+    return scores | {"scar_anywhere": dice(scar, np.isin(grid.frames[0], SCAR))}
+
+
+def score_slices(labels: np.ndarray, case: Case) -> list[dict[str, Any]]:
+    """Dice, precision and recall of scar in every slice where the expert drew heart.
+
+    Dice is None where neither has scar, precision where none was found, recall where none is.
+    """
+    rows = []
+    for z, (found, truth) in enumerate(zip(labels, case.labels[Role.LGE].frames[0], strict=True)):
+        if not np.isin(truth, LV_WALL).any():
+            continue
+        a, b = np.isin(found, SCAR), np.isin(truth, SCAR)
+        both = int((a & b).sum())
+        rows.append(
+            {
+                "slice": z,
+                "scar pixels": int(b.sum()),
+                "found pixels": int(a.sum()),
+                "dice": dice(a, b) if a.any() or b.any() else None,
+                "precision": both / int(a.sum()) if a.any() else None,
+                "recall": both / int(b.sum()) if b.any() else None,
+            }
+        )
+    return rows
+
+
+def _cost(weights: Path) -> dict[str, Any]:
+    """What a fold cost, and on what."""
+    card = json.loads(weights.with_suffix(".json").read_text())
+    kept = weights.with_name("cost.json")
+    cost = json.loads(kept.read_text()) if kept.exists() else {}
+    return cost | {"device": card["device"], "minutes": card["minutes"], "mib": weights.stat().st_size / 2**20}
+
+
+def _keep_results(rows: Sequence[dict[str, Any]], runs: Path) -> None:
+    """RUNS/results.json for the card of what ships, and into it if that was refitted before this evaluation."""
+    ours = [row | {"phase": ""} for row in rows if f"jdl.{row['variant']}" == SHIPS]
+    if not ours:
+        return
+    found = {"folds": sorted({row["fold"] for row in ours}), "scores": crossval.summarise(ours)}
+    write_whole(runs / "results.json", json.dumps(found, indent=1))
+    card = weights_path(SHIPS, None, runs).with_suffix(".json")
+    if card.exists():
+        facts = json.loads(card.read_text()) | {"cross_validation": found}
+        write_whole(card, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+
+
+def _fold_models(masks: Mapping[str, Masks], runs: Path, device: str) -> dict[str, Model]:
+    """The first trained fold of every variant."""
+    return {
+        variant: Model.load(
+            next(w for k in range(FOLDS) if (w := weights_path(f"jdl.{variant}", k, runs)).exists()), device
+        )
+        for variant in masks
+    }
