@@ -1,7 +1,7 @@
 """The main job, whole: a study in; labels, measurements, diagnosis and report out."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -45,11 +45,12 @@ CONVENTIONS = [
 
 @dataclass(frozen=True)
 class Result:
-    """What an analysis found."""
+    """What an analysis found; `automatic` has the maps as the network drew them, where a person changed them since."""
 
     study: Study
     labels: Mapping[Role, Volume]
     measurements: Measurements
+    automatic: Mapping[Role, Volume] = field(default_factory=dict)
 
     def save(self, out: Path | str) -> Path:
         """Write report, measurements and segmentations into a folder, whole or not at all; gives the report's path.
@@ -58,7 +59,7 @@ class Result:
             InputError: the folder cannot be written.
         """
         report = render(self.study, self.labels, self.measurements)
-        return save_outputs(Path(out), self.study, self.labels, self.measurements, report)
+        return save_outputs(Path(out), self.study, self.labels, self.measurements, report, self.automatic)
 
 
 def analyze(study: Study, device: str = "cpu", progress: Callable[[str], None] = lambda _: None) -> Result:

@@ -96,25 +96,39 @@ def inspect(study: Path, series: SeriesRole = None) -> None:
 
 @app.command()
 def measure(
-    image: Path,
-    labels: Annotated[Path, typer.Option("--labels", help="Label map on the image's grid, with myoscope's codes.")],
+    study: Path,
+    labels: Annotated[
+        list[str],
+        typer.Option(
+            "--labels",
+            help="Folder of label maps named as analyze writes them, a file (NIfTI or DICOM SEG), or ROLE=FILE; may be "
+            "given more than once.",
+        ),
+    ],
     out: Out,
+    before: Annotated[
+        Path | None,
+        typer.Option("--from", help="What analyze wrote: roles left out keep its labels, changes are counted."),
+    ] = None,
+    codes: Annotated[
+        str | None,
+        typer.Option(help="What the maps were drawn with: myoscope (default), acdc, emidec or myops."),
+    ] = None,
     role: RoleName = None,
+    series: SeriesRole = None,
 ) -> None:
     """Measure and report again from labels that were corrected by hand."""
-    from myoscope.analysis import judge
-    from myoscope.io.nifti import read_labels
+    from myoscope.correction import read_before, remeasure
+    from myoscope.io.label_maps import read_label_maps
     from myoscope.io.read import read_study
     from myoscope.io.save import check_out
-    from myoscope.labels import OWN_CODES
 
-    study = read_study(image, role)
-    if len(study.series) != 1 or len(study.series[0].files) != 1:
-        raise InputError(f"{image}: expected one image file to go with --labels, found a study; give the image itself")
-    series = study.series[0]
-    corrected = {series.role: read_labels(labels, series.image, series.files[0], OWN_CODES, True)}
+    found = read_study(study, role, _chosen(series))
+    earlier = read_before(before, found) if before else None
+    kept = earlier.labels if earlier else {}
+    corrected, files = read_label_maps(found, labels, codes, kept)
     check_out(out)
-    result = judge(study, corrected, {series.role: {"labels_from": f"file {labels.name}"}})
+    result = remeasure(found, {**kept, **corrected}, earlier, files)
     report = result.save(out)
     _summary(result.measurements)
     typer.echo(f"report: {report}")

@@ -328,7 +328,9 @@ def test_labels_for_a_whole_study(call: Call, tmp_path: Path) -> None:
     saved(study / "lge.nii.gz")
     saved(study / "t2.nii.gz")
     said = call("measure", study, "--labels", study / "lge.nii.gz", "-o", tmp_path / "out")
-    assert "study: expected one image file to go with --labels, found a study; give the image itself" in refused(said)
+    assert "expected the name of an image (lge_seg.nii.gz, t2_seg.nii.gz), found another; rename it or give" in refused(
+        said
+    )
 
 
 # --- odd names are only names ---

@@ -41,33 +41,47 @@ def check_out(out: Path) -> None:
 
 
 def save_outputs(
-    out: Path, study: Study, labels: Mapping[Role, Volume], measurements: Measurements, report: str
+    out: Path,
+    study: Study,
+    labels: Mapping[Role, Volume],
+    measurements: Measurements,
+    report: str,
+    automatic: Mapping[Role, Volume] | None = None,
 ) -> Path:
     """Write `report.html`, `measurements.json`, `measurements.csv` and `segmentations/`; gives the report's path.
 
     Where the study came from DICOM, `dicom/` holds the result for an archive; only there does the patient's name stand.
-    Everything is written beside its place first and renamed when whole.
+    `segmentations/automatic/` keeps the `automatic` maps, of roles that a person changed; it is in place before they
+    are overwritten. Everything is written beside its place first and renamed when whole.
     """
     check_out(out)
     part = Path(tempfile.mkdtemp(prefix=".myoscope-", dir=out))
     try:
-        (part / "segmentations").mkdir()
+        (part / "segmentations" / "automatic").mkdir(parents=True)
         (part / "report.html").write_text(report, encoding="utf-8")
         (part / "measurements.json").write_text(measurements.model_dump_json(indent=2) + "\n", encoding="utf-8")
         (part / "measurements.csv").write_text(as_csv(measurements), encoding="utf-8")
         for series in study.series:
             if series.role in labels:
                 write_series(series, labels[series.role], part / "segmentations")
+            if automatic and series.role in automatic:
+                write_series(series, automatic[series.role], part / "segmentations" / "automatic")
         if any(series.source for series in study.series):
             from myoscope.io.dicom.write import write_dicom
 
             write_dicom(part / "dicom", study, labels, measurements)
         for name in DICOM_FILES:  # of an earlier result, perhaps of another patient
             (out / "dicom" / name).unlink(missing_ok=True)
-        for path in sorted(p for p in part.rglob("*") if p.is_file()):
+        kept = {path.name for path in (part / "segmentations" / "automatic").iterdir()}
+        for path in sorted(
+            (p for p in part.rglob("*") if p.is_file()), key=lambda p: (p.parent.name != "automatic", p)
+        ):
             place = out / path.relative_to(part)
-            place.parent.mkdir(exist_ok=True)
+            place.parent.mkdir(parents=True, exist_ok=True)
             path.replace(place)
+        for path in (out / "segmentations" / "automatic").glob("*"):  # of an earlier result
+            if path.name not in kept:
+                path.unlink()
     except OSError as error:
         raise InputError(f"{shown(out)}: cannot write there ({error.strerror}); free space or choose another") from None
     finally:

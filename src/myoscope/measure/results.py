@@ -204,7 +204,11 @@ class Quality(_Part):
 
 
 class SeriesProvenance(_Part):
-    """Where the labels of one series came from."""
+    """Where the labels of one series came from.
+
+    `changed_voxels` are those that a person changed since; None where the map before is not known. `frames_by_hand`
+    names `ed_frame` and `es_frame` where a person chose them.
+    """
 
     role: str
     files: list[str]
@@ -214,6 +218,8 @@ class SeriesProvenance(_Part):
     labels_from: str
     weights_sha256: str | None = None
     weights_licence: str | None = None
+    changed_voxels: int | None = None
+    frames_by_hand: list[Literal["ed_frame", "es_frame"]] = []
 
 
 class Provenance(_Part):

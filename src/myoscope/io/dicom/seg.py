@@ -74,7 +74,7 @@ def _describe(structure: Structure, number: int, origin: SeriesProvenance, maker
         segment_label=structure.title,
         segmented_property_category=category,
         segmented_property_type=kind,
-        algorithm_type="AUTOMATIC" if algorithm else "MANUAL",
+        algorithm_type="MANUAL" if not algorithm else "SEMIAUTOMATIC" if origin.changed_voxels else "AUTOMATIC",
         algorithm_identification=algorithm,
         anatomic_regions=[region],
         tracking_id=f"{origin.role} {structure.title}",

@@ -1,0 +1,166 @@
+"""Measure again after a person changed label maps: what an earlier analysis left, and what becomes of it."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from myoscope.analysis import Result, judge
+from myoscope.errors import InputError
+from myoscope.io.label_maps import stored_labels
+from myoscope.io.nifti import shown
+from myoscope.labels import Structure
+from myoscope.measure.results import Measurements, SeriesProvenance
+from myoscope.prediction import Prediction
+from myoscope.study import Role, Study
+from myoscope.volume import Volume
+
+CORRECTED = ", corrected by hand"
+"""Stands in `labels_from` behind what drew a map that a person changed since."""
+
+_JOINT = re.compile(r", one map on the grid of (\w+)")
+
+NETWORKS_FLAGS = ("unusual_series", "unusual_slices", "poor_alignment", "alignment_unknown")
+"""Flags that only the network's own run can give; they stay with maps that nobody changed."""
+
+
+@dataclass(frozen=True)
+class Before:
+    """What an earlier analysis left in OUT.
+
+    `automatic` has the maps as they were drawn before a person changed anything; `joint` is the role of a joint map.
+    """
+
+    measurements: Measurements
+    labels: Mapping[Role, Volume]
+    automatic: Mapping[Role, Volume]
+    joint: Role | None
+
+    @property
+    def origins(self) -> dict[str, SeriesProvenance]:
+        """Where the labels of each role came from."""
+        return {origin.role: origin for origin in self.measurements.provenance.series}
+
+    @property
+    def by_hand(self) -> dict[str, int]:
+        """`ed_frame` and `es_frame`, as far as a person chose them."""
+        origin = self.origins.get(Role.CINE)
+        return {name: getattr(self.measurements.lv, name) for name in (origin.frames_by_hand if origin else [])}
+
+    def shares(self, role: Role) -> bool:
+        """Whether a joint map speaks for a role."""
+        return role in self.origins and _JOINT.search(self.origins[role].labels_from) is not None
+
+
+def read_before(out: Path, study: Study) -> Before:
+    """Read what an analysis of this study left in a folder.
+
+    Raises:
+        InputError: it is no such folder, is of another study, or its label maps do not fit the images.
+    """
+    path = out / "measurements.json"
+    try:
+        measurements = Measurements.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise InputError(
+            f"{shown(out)}: expected what analyze wrote, found no measurements.json ({error.strerror}); analyze first"
+        ) from None
+    except ValidationError:
+        raise InputError(f"{shown(path)}: expected measurements of this version, found others; analyze again") from None
+    if measurements.patient.study_id != study.id:
+        raise InputError(f"{shown(out)}: expected results of this study, found those of another; give its own folder")
+    folder = out / "segmentations"
+    labels = {s.role: found for s in study.series if (found := stored_labels(folder, s))}
+    kept = {s.role: found for s in study.series if (found := stored_labels(folder / "automatic", s))}
+    joint = None
+    for origin in measurements.provenance.series:
+        if match := _JOINT.search(origin.labels_from):
+            joint = Role(match[1])
+    return Before(measurements, labels, {**labels, **kept}, joint)
+
+
+def remeasure(
+    study: Study,
+    labels: Mapping[Role, Volume],
+    before: Before | None = None,
+    files: Mapping[Role, list[str]] | None = None,
+    by_hand: Mapping[str, int] | None = None,
+) -> Result:
+    """Measure and judge from labels of which a person changed some.
+
+    Args:
+        study: The images.
+        labels: Every map that counts, changed or not, by role.
+        before: The earlier analysis; without it nobody knows how much was changed.
+        files: Where maps came from files: their names.
+        by_hand: `ed_frame` and `es_frame` of the cine, where a person chose them; None: as it was before.
+
+    Returns:
+        As `analyze`, with who drew what and how many voxels a person changed in `provenance`; a network's confidence
+        in a map that was changed is dropped.
+    """
+    chosen: dict[str, Any] = dict(by_hand if by_hand is not None else before.by_hand if before else {})
+    study = replace(study, series=tuple(replace(s, **chosen) if s.role is Role.CINE else s for s in study.series))
+    changed = {
+        role: _changed(volume, before.automatic.get(role) if before else None) for role, volume in labels.items()
+    }
+    joint = before.joint if before else None
+    origins = {
+        series.role: _origin(
+            series.role,
+            before,
+            changed[series.role if series.role in labels or joint is None else joint],
+            (files or {}),
+        )
+        for series in study.series
+        if series.role in labels or (before and joint in labels and before.shares(series.role))
+    }
+    if chosen and Role.CINE in origins:
+        origins[Role.CINE] |= {"frames_by_hand": sorted(chosen)}
+    same = {role: volume for role, volume in labels.items() if changed[role] == 0}
+    result = judge(study, labels, origins, _confidence(before, same), joint)
+    if before:
+        kept = [f for f in before.measurements.quality.flags if f.code in NETWORKS_FLAGS and f.series in {*same, None}]
+        quality = result.measurements.quality
+        quality = quality.model_copy(update={"flags": [*quality.flags, *kept]})
+        result = replace(result, measurements=result.measurements.model_copy(update={"quality": quality}))
+    automatic = {role: before.automatic[role] for role in labels if before and changed[role]}
+    return replace(result, automatic=automatic)
+
+
+def _changed(labels: Volume, automatic: Volume | None) -> int | None:
+    """How many voxels differ from the automatic map; None where there is none."""
+    return None if automatic is None else int((labels.voxels != automatic.voxels).sum())
+
+
+def _origin(role: Role, before: Before | None, changed: int | None, files: Mapping[Role, list[str]]) -> dict[str, Any]:
+    """Provenance of one role's labels."""
+    if before is None or changed is None:
+        where = f"file {', '.join(files[role])}" if role in files else "drawn by hand"
+        return {"labels_from": where}
+    origin = before.origins[role]
+    first = origin.labels_from.removesuffix(CORRECTED)
+    return {
+        "labels_from": first + CORRECTED * bool(changed),
+        "weights_sha256": origin.weights_sha256,
+        "weights_licence": origin.weights_licence,
+        "changed_voxels": changed,
+    }
+
+
+def _confidence(before: Before | None, same: Mapping[Role, Volume]) -> dict[Role, Prediction]:
+    """What the network said of the maps that nobody changed."""
+    if before is None:
+        return {}
+    said = before.measurements.quality.confidence
+    return {
+        role: Prediction(
+            volume, {}, np.zeros(volume.frames.shape[:2]), {Structure[k.upper()]: v for k, v in said[role].items()}
+        )
+        for role, volume in same.items()
+        if role in said
+    }

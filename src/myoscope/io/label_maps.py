@@ -1,0 +1,140 @@
+"""Label maps of a whole study in: those that a person corrected, and those that an earlier analysis left in OUT."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from myoscope.errors import InputError
+from myoscope.io.codes import check_geometry, codes_of
+from myoscope.io.nifti import is_nifti, read_labels, shown
+from myoscope.labels import OWN_CODES, Structure
+from myoscope.study import Role, Series, Study
+from myoscope.volume import Volume
+
+Place = tuple[Role, int | None]
+"""A role, and which of its image files; None: all of them in one label map."""
+
+
+def read_label_maps(
+    study: Study, given: Sequence[str], codes: str | None = None, kept: Mapping[Role, Volume] | None = None
+) -> tuple[dict[Role, Volume], dict[Role, list[str]]]:
+    """Read corrected label maps, on the grids of a study's images.
+
+    Args:
+        study: The images.
+        given: Folders with files named as `analyze` writes them (`STEM_seg.nii.gz`; DICOM segmentations under any
+            name, `.dcm`), files, or `ROLE=FILE`.
+        codes: The convention that NIfTI maps were drawn with (a name in `io.codes.CONVENTIONS`). None: ours, and maps
+            whose geometry contradicts that are refused; so it is after a translation.
+        kept: Maps for those frames of a role, lying in files of their own, that are not given.
+
+    Returns:
+        `Structure` codes by role, and the names of the files they came from.
+
+    Raises:
+        InputError: a map belongs to no image or to one that has a map already, lies elsewhere than its image, or was
+            drawn with other codes.
+    """
+    code_of = OWN_CODES if codes is None else codes_of(codes)
+    read: dict[Place, Volume] = {}
+    names: dict[Role, list[str]] = {}
+    for role, path in _files(given):
+        if is_nifti(path) or path.suffix.lower() != ".dcm":
+            place, labels = _read_nifti(study, role, path, code_of)
+        else:
+            from myoscope.io.dicom.seg_in import read_seg
+
+            found, labels = read_seg(path, study)
+            if role not in (None, found):
+                raise InputError(f"{shown(path)}: expected a segmentation of {role}, found one of {found}")
+            place = found, None
+        series = _series(study, place[0], path)
+        if codes != "myoscope":
+            check_geometry(labels.frames, series.image.spacing_mm, shown(path))
+        if any(other[0] is place[0] and (None in (other[1], place[1]) or other == place) for other in read):
+            raise InputError(f"{shown(path)}: expected one label map of {place[0]}, found another already; give one")
+        read[place] = labels
+        names.setdefault(place[0], []).append(path.name)
+    return {role: _joined(_series(study, role), read, (kept or {}).get(role)) for role in names}, names
+
+
+def stored_labels(folder: Path, series: Series) -> Volume | None:
+    """The labels of a series as `analyze` wrote them into a folder; None where it holds none of it.
+
+    Raises:
+        InputError: they cannot be read, lie on another grid, or a frame is missing.
+    """
+    paths = [folder / f"{grid.stem}_seg.nii.gz" for grid in series.files]
+    if not any(path.exists() for path in paths):
+        return None
+    read = [read_labels(p, series.image, grid, OWN_CODES, True) for p, grid in zip(paths, series.files, strict=True)]
+    return read[0] if len(read) == 1 else series.image.with_voxels(np.stack([volume.voxels for volume in read]))
+
+
+def _files(given: Sequence[str]) -> list[tuple[Role | None, Path]]:
+    files: list[tuple[Role | None, Path]] = []
+    for text in given:
+        name, _, rest = text.partition("=")
+        role = Role(name) if rest and name in list(Role) else None
+        path = Path(rest if role else text)
+        if path.is_dir() and role is None:
+            found = sorted(p for p in path.iterdir() if is_nifti(p) or p.suffix.lower() == ".dcm")
+            if not found:
+                raise InputError(
+                    f"{shown(path)}: expected label maps (.nii, .nii.gz, .dcm), found none; give OUT/segmentations"
+                )
+            files += [(None, p) for p in found]
+        elif not path.is_file():
+            raise InputError(f"{shown(path)}: no such file; check the path")
+        else:
+            files.append((role, path))
+    return files
+
+
+def _series(study: Study, role: Role, path: Path | None = None) -> Series:
+    series = study.get(role)
+    if series is None:
+        roles = ", ".join(s.role for s in study.series)
+        raise InputError(f"{shown(path or study.id)}: expected labels of {roles}, found {role}, which the study lacks")
+    return series
+
+
+def _read_nifti(study: Study, role: Role | None, path: Path, code_of: dict[int, Structure]) -> tuple[Place, Volume]:
+    candidates = study.series if role is None else (_series(study, role, path),)
+    stem = path.name.removesuffix(".gz").removesuffix(".nii")
+    places: list[tuple[Series, int | None]] = [
+        (s, i) for s in candidates for i, grid in enumerate(s.files) if stem == f"{grid.stem}_seg"
+    ]
+    if not places and len(candidates) == 1:
+        places = [(candidates[0], None)]
+    if len(places) != 1:
+        names = ", ".join(f"{grid.stem}_seg.nii.gz" for s in study.series for grid in s.files)
+        raise InputError(
+            f"{shown(path)}: expected the name of an image ({shown(names)}), found another; rename it or give ROLE=FILE"
+        )
+    series, index = places[0]
+    labels = read_labels(path, series.image, series.files[index or 0], code_of, True)
+    frames = 1 if index is not None and len(series.files) > 1 else len(series.image.frames)
+    if len(labels.frames) != frames:
+        raise InputError(
+            f"{shown(path)}: expected labels of {frames} frames for {series.role}, found {len(labels.frames)}; "
+            "give a label map of the whole series"
+        )
+    return (series.role, index if len(series.files) > 1 else None), labels
+
+
+def _joined(series: Series, read: Mapping[Place, Volume], kept: Volume | None) -> Volume:
+    """The map of a whole series, from one file or one a frame."""
+    if whole := read.get((series.role, None)):
+        return series.image.with_voxels(whole.voxels.reshape(series.image.voxels.shape))
+    frames = []
+    for i, grid in enumerate(series.files):
+        frame = read.get((series.role, i))
+        if frame is None and kept is None:
+            raise InputError(
+                f"{shown(grid.stem)}_seg.nii.gz: expected a label map of each {series.role} frame, one is missing; "
+                "add it, or give --from OUT"
+            )
+        frames.append(kept.frames[i] if frame is None and kept is not None else frame.frames[0])  # type: ignore[union-attr]
+    return series.image.with_voxels(np.stack(frames))
