@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from myoscope.labels import Structure
-from myoscope.report.figures import contour_path, crop, data_uri, slice_svg, to_grey
+from myoscope.report.figures import contour_path, crop, data_uri, slice_svg, slice_windows, to_grey
 from report_pages import SIZE, heart, image_of
 
 
@@ -49,3 +49,18 @@ def test_the_window_is_the_hearts():
     assert grey[:101].min() == 0 and grey[:101].max() == 255 and 120 < grey[50] < 135
     assert to_grey(image)[:101].max() < 64
     assert (to_grey(image, heart_of & False) == to_grey(image)).all()
+
+
+def test_every_slice_has_its_own_window_the_same_in_all_frames():
+    rng = np.random.default_rng(0)
+    heart_of = np.zeros((2, 3, 40, 40), bool)
+    heart_of[:, :2, 15:25, 15:25] = True  # none in the last slice, as beyond the base
+    image = 50 + 100 * rng.random(heart_of.shape)
+    image[1] = image[0] / 2  # a second frame, darker
+    shaded = image * np.array([10.0, 1.0, 0.1])[:, None, None]  # a coil's light, from apex to base
+    grey = slice_windows(shaded, heart_of, (2.0, 2.0))
+    assert (grey == slice_windows(image, heart_of, (2.0, 2.0))).mean() > 0.99
+    for z in range(3):
+        assert grey[:, z, 13:27, 13:27].max() > 240
+        assert grey[0, z].mean() > 1.5 * grey[1, z].mean()
+    assert (slice_windows(shaded, None, (2.0, 2.0))[0, 0] == to_grey(shaded[:, 0])[0]).all()

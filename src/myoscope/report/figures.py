@@ -11,6 +11,7 @@ import numpy as np
 from contourpy import LineType, contour_generator
 from markupsafe import Markup, escape
 from PIL import Image
+from scipy import ndimage
 
 from myoscope.labels import LV_WALL, SCAR, Structure
 from myoscope.measure.segments import CLEAR_SLOPE, base_slope
@@ -21,7 +22,10 @@ MARGIN_MM = 18.0
 """Kept around the heart when a series is cropped."""
 
 WINDOW_PERCENTILES = (1.0, 99.5)
-"""Grey values from black to white, over all slices shown of a series."""
+"""Grey values from black to white, around the heart of one slice: a surface coil's light fades from apex to base."""
+
+AROUND_MM = 6.0
+"""How far around the heart a slice's window looks."""
 
 MAX_SIDE = 360
 """Pictures with more voxels a side are shrunk to this, so that uncropped series keep the page small."""
@@ -84,7 +88,9 @@ def series_figure(series: Series, labels: Volume | None, ed: int | None, es: int
         notes.append("Which end is the base was not found; slices stand in the order of the file.")
     window = crop(shown, images.shape[-2:], series.image.spacing_mm[1:])
     cut = images[[frame for _, frame in phases]][:, :, *window]
-    grey = to_grey(cut, None if shown is None else shown[:, :, *window] > 0)
+    grey = slice_windows(cut, None if shown is None else shown[:, :, *window] > 0, series.image.spacing_mm[1:])
+    if len(order) > 1:
+        notes.append("Each slice has its own grey window: compare brightness within a slice, not between slices.")
     rows = []
     for i, (title, _) in enumerate(phases):
         panels = []
@@ -154,6 +160,28 @@ def to_grey(voxels: np.ndarray, heart: np.ndarray | None = None) -> np.ndarray:
     low, high = np.percentile(voxels if heart is None or not heart.any() else voxels[heart], WINDOW_PERCENTILES)
     scale = 255 / (high - low) if high > low else 0.0
     return np.clip((voxels - low) * scale, 0, 255).astype(np.uint8)
+
+
+def slice_windows(voxels: np.ndarray, heart: np.ndarray | None, spacing_mm: tuple[float, float]) -> np.ndarray:
+    """Voxels (T, Z, Y, X) as 8-bit grey values, a window for each slice and the same in all frames.
+
+    Args:
+        voxels: What is shown.
+        heart: Where the heart is, same shape, bool; None where nobody knows. A slice without any is shown as the
+            place where the others have it.
+        spacing_mm: Of rows and columns.
+    """
+    grey = np.empty(voxels.shape, np.uint8)
+    anywhere = None if heart is None else heart.any(axis=(0, 1))
+    rows, columns = (int(AROUND_MM / mm) for mm in spacing_mm)
+    for z in range(voxels.shape[1]):
+        region = None
+        if heart is not None and anywhere is not None:
+            here = heart[:, z].any(axis=0)
+            size = (2 * rows + 1, 2 * columns + 1)
+            region = ndimage.maximum_filter(here if here.any() else anywhere, size)
+        grey[:, z] = to_grey(voxels[:, z], None if region is None else np.broadcast_to(region, voxels[:, z].shape))
+    return grey
 
 
 def data_uri(grey: np.ndarray) -> str:
