@@ -14,7 +14,7 @@ from myoscope.errors import InputError
 from myoscope.lab.diagnosis import compare, confusion, read_predictions, results_page, with_other
 from myoscope.lab.diagnosis_fit import Judged, Table, deal, final, interval, judge_nested, wilson
 from myoscope.labels import Structure
-from myoscope.measure.results import Lge, Measurements
+from myoscope.measure.results import START, Lge, Measurements
 from myoscope.study import Case, Role
 
 
@@ -43,13 +43,15 @@ def test_each_series_is_judged_and_the_infarct_leads(measured: Measurements) -> 
 
 
 def test_evidence_adds_up_to_the_odds_against_the_runner_up(measured: Measurements) -> None:
-    """But for the odds of an average case, which the intercepts hold."""
     for name, one in measured.diagnosis.by_series.items():
         model = json.loads((Path(package.__file__).parent / f"{name}.json").read_text())
         odds = np.log(one.probabilities[one.prediction] / one.probabilities[one.runner_up])
         best, second = (model["intercepts"][model["classes"].index(c)] for c in (one.prediction, one.runner_up))
         beyond = max(1, one.distance / one.usual_distance) ** 2
-        assert odds - sum(item.weight for item in one.evidence) == pytest.approx((best - second) / beyond, abs=1e-6)
+        assert odds == pytest.approx(sum(item.weight for item in one.evidence), abs=1e-6)
+        start = one.evidence[0]
+        assert (start.measurement, start.value) == (START, None)
+        assert start.weight == pytest.approx((best - second) / beyond, abs=1e-6)
 
 
 def test_far_from_all_classes_is_uncertain_and_says_so(measured: Measurements) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from myoscope.measure.results import (
+    START,
     T2,
     Diagnosis,
     Evidence,
@@ -243,10 +244,18 @@ def test_nothing_measured_is_a_page_with_reasons():
     page = Page(render(study, labels, nothing_measured()))
     assert "Left ventricle not measured: no heart was found." in page.text
     assert "No diagnosis is proposed: no heart was found." in page.text
-    assert page.text.count("Not measured: no heart was found.") >= 3
-    plots = page.all("svg", **{"class": "bullseye"})
-    assert len(plots) == 3
-    assert len(page.all("path", fill="url(#hatch)")) == 17 * 3
+    assert "Scar (% of the segment): not measured: no heart was found." in page.text
+    assert not page.all("svg", **{"class": "bullseye"})
+    assert not [table for table in page.all("table") if table.get("class") != "provenance"]
+    assert "Petersen" not in page.text and "Sex unknown: both" not in page.text  # no footnote to a range not shown
+
+
+def test_without_body_surface_area_the_index_has_no_column():
+    study, labels = make_study(roles=(Role.LGE,))
+    quality = Quality(missing={f"lv.{name}": "height unknown" for name in ("edv_index_ml_m2", "mass_index_g_m2")})
+    html = render(study, labels, make_measurements(lv=LeftVentricle(edv_ml=100.0), rv=Ventricle(), quality=quality))
+    table = html.split('class="measures"')[1].split("</table>")[0]
+    assert "Per m" not in table and "height unknown" in Page(html).text
 
 
 def test_a_study_without_series_is_a_page():
@@ -310,8 +319,25 @@ def test_only_the_evidence_that_weighs_most_is_shown_and_a_lone_series_is_not_re
     study, labels = make_study(roles=(Role.LGE,))
     page = Page(render(study, labels, make_measurements(diagnosis=diagnosis)))
     assert "Thing 11 11.0 mm +5.8 for Thing 0 0.0 mm" in page.text
-    assert "Thing 5 " not in page.text and "5 more weigh less" in page.text
+    assert "Thing 5 5.0" not in page.text and "5 more, which weigh less \N{MINUS SIGN}1.0 against" in page.text
     assert "From cine alone" not in page.text
+
+
+def test_evidence_begins_with_the_average_patient_ends_with_the_sum_and_has_one_scale():
+    """A verdict against which every measurement speaks is explained by where it started."""
+    evidence = [
+        Evidence(measurement="thing (mm)", value=1, weight=-0.1),
+        Evidence(measurement=START, value=None, weight=2.4),
+        Evidence(measurement="other (mm)", value=2, weight=-50.0),
+    ]
+    one = SeriesDiagnosis(prediction="DCM", probabilities={"DCM": 1.0}, evidence=evidence)
+    study, labels = make_study(roles=(Role.LGE,))
+    html = render(study, labels, make_measurements(diagnosis=Diagnosis(**one.model_dump(), by_series={"cine": one})))
+    table = html.split('class="bars evidence"')[1].split("</table>")[0]
+    assert re.findall(r"width:([\d.]+)%", table) == ["24.0", "50.0", "1.0", "50.0"]
+    titles = re.findall(r'<th scope="row">(.*?)</th>', table)
+    assert titles == ["Starting point: an average patient of those learned from", "Other", "Thing", "All together"]
+    assert "\N{MINUS SIGN}47.7" in table.split("All together")[1]
 
 
 def test_evidence_names_the_class_it_is_weighed_against_and_what_is_assumed():
@@ -346,7 +372,7 @@ def test_wall_slice_by_slice_and_ratios():
     rows = [SliceWall(slice=3, wall_thickness_ed_mm=8.25, wall_thickness_ed_sd_mm=1.5, wall_thickening_percent=-4)]
     lv = LeftVentricle(edv_ml=100, edv_to_rv_ratio=0.5, myocardium_to_edv_ratio=0.7, myocardium_to_esv_ratio=1.5)
     html = render(study, labels, make_measurements(slices=rows, lv=lv))
-    assert "3 8.2 \N{EN DASH} 1.5 \N{EN DASH} \N{EN DASH} \N{EN DASH} \N{MINUS SIGN}4.0" in Page(html).text
+    assert "3 8.2 1.5 \N{MINUS SIGN}4.0" in Page(html).text  # columns without a value are left out
     assert cells_of(html, "LV to RV volume, end-diastole")[:1] == ["0.50 ▼ low"]
     assert cells_of(html, "Myocardium to LV volume, end-diastole")[0] == "0.70"
     assert cells_of(html, "Myocardium to LV volume, end-systole")[0] == "1.50"

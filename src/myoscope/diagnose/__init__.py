@@ -2,8 +2,8 @@
 
 A logistic regression for each kind of series, fitted by `myoscope.lab.diagnosis` and kept as plain numbers in
 `cine.json` and `lge.json`. Evidence is what each measurement adds to the log-odds of the predicted class against the
-runner-up, compared with an average case of the training data. Where clinical values are known, `clinical.py` takes
-the place of the LGE's.
+runner-up, compared with an average case of the training data; before it stand the log-odds of that case. Where
+clinical values are known, `clinical.py` takes the place of the LGE's.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from myoscope.diagnose.features import FEATURES, LOGARITHMIC, believable
-from myoscope.measure.results import Diagnosis, Evidence, Flag, Measurements, SeriesDiagnosis
+from myoscope.measure.results import START, Diagnosis, Evidence, Flag, Measurements, SeriesDiagnosis
 
 
 def diagnose(measurements: Measurements, lge_with_clinic: SeriesDiagnosis | None = None) -> Diagnosis:
@@ -78,7 +78,9 @@ def _of_series(name: str, features: dict[str, float]) -> SeriesDiagnosis | None:
     shares /= shares.sum()
     second, best = np.argsort(shares, kind="stable")[-2:]
     added = (weights[best] - weights[second]) * scaled / beyond**2
-    evidence = [
+    start = (model["intercepts"][best] - model["intercepts"][second]) / beyond**2
+    evidence = [Evidence(measurement=START, value=None, weight=float(start))]
+    evidence += [
         Evidence(measurement=model["features"][i], value=float(values[i]), weight=float(added[i]))
         for i in np.argsort(-np.abs(added))
     ]

@@ -3,9 +3,11 @@
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
+
 from myoscope.datasets.clinical import TITLES, of_patient
 from myoscope.errors import InputError
-from myoscope.measure.results import Evidence, Flag, SeriesDiagnosis
+from myoscope.measure.results import START, Evidence, Flag, SeriesDiagnosis
 from myoscope.study import Role, Study
 from myoscope.systems import full_name, system_module
 from myoscope.volume import Volume
@@ -35,7 +37,17 @@ def from_clinical_values(study: Study, labels: Volume) -> tuple[SeriesDiagnosis 
         return None, []
     found = _model(name).predict(study, labels)
     evidence = [Evidence(measurement=m, value=value, weight=weight) for m, value, weight in found.evidence]
-    diagnosis = SeriesDiagnosis(prediction=found.prediction, probabilities=dict(found.probabilities), evidence=evidence)
+    (rival,) = found.probabilities.keys() - {found.prediction}
+    if evidence:
+        odds = found.probabilities[found.prediction] / max(found.probabilities[rival], np.finfo(float).tiny)
+        start = float(np.log(odds)) - sum(one.weight for one in evidence)
+        evidence.insert(0, Evidence(measurement=START, value=None, weight=start))
+    diagnosis = SeriesDiagnosis(
+        prediction=found.prediction,
+        probabilities=dict(found.probabilities),
+        evidence=evidence,
+        runner_up=rival if evidence else None,
+    )
     flags = [_flag("warning" if "check" in note else "info", note[:1].upper() + note[1:] + ".") for note in found.notes]
     return diagnosis, flags
 

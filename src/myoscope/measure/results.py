@@ -10,6 +10,9 @@ from pydantic import BaseModel, ConfigDict
 NOTICE = "Research use only. Not a medical device."
 """Stands in every report and in `provenance`."""
 
+START = "starting point: an average patient of those learned from"
+"""Name of the evidence that is no measurement: the classifier's intercept."""
+
 Grade = Literal["0", "1-25", "26-50", "51-75", "76-100"]
 
 
@@ -140,10 +143,12 @@ class Evidence(_Part):
     """One measurement that speaks for (weight > 0) the predicted class or against it; weight in log-odds.
 
     The odds are those against the runner-up; the weight is what the measurement adds to them over an average case.
+    First stands `START`, without a value: the log-odds of that average case, which hold how frequent the class is.
+    All weights together are the logarithm of the odds.
     """
 
     measurement: str
-    value: float
+    value: float | None
     weight: float
 
 

@@ -4,7 +4,7 @@ Everything that comes from files is text to be shown, never markup: Jinja2 escap
 cannot be shown, and a content security policy forbids scripts and anything loaded from elsewhere.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -14,7 +14,12 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from myoscope.measure.results import NOTICE, Diagnosis, Measurements, Segment, SeriesDiagnosis
+from myoscope.measure.results import (
+    NOTICE,
+    Measurements,
+    Segment,
+    SliceWall,
+)
 from myoscope.report import bullseye
 from myoscope.report.charts import Curve, curve_key, volume_curve
 from myoscope.report.figures import ROLE_TITLES, SeriesFigure, series_figure
@@ -26,30 +31,40 @@ from myoscope.report.reference import (
     age_note,
     infarct_size,
 )
-from myoscope.report.tables import LGE_ROWS, T2_ROWS, Tables, by_reason, describe, in_unit, reason_of
+from myoscope.report.tables import LGE_ROWS, T2_ROWS, Tables, all_reasons, by_reason, describe, in_unit, reason_of
+from myoscope.report.verdict import FULL_BAR, diagnoses, series_title
 from myoscope.study import Role, Series, Study
 from myoscope.volume import Volume, onto_grid
 
 TEMPLATES = Path(__file__).parent / "templates"
-MAX_EVIDENCE = 7
-"""Measurements shown as evidence: those that weigh most."""
-
 MIN_CURVE_FRAMES = 5
 """Fewer frames than this are no curve."""
 
 WALL_MM = (4.0, 16.0)
 """Ends of the colour scale of wall thickness: the same in every report, so that reports can be compared."""
 
-DIAGNOSES = {
-    "NOR": "Normal heart",
-    "MINF": "Old infarct, reduced LV function",
-    "DCM": "Dilated cardiomyopathy",
-    "HCM": "Hypertrophic cardiomyopathy",
-    "RV": "Abnormal right ventricle",
-    "normal": "No infarct",
-    "pathological": "Infarct",
-}
-"""Classes in words."""
+SEGMENT_COLUMNS = (
+    ("Wall ED", "mm", "wall_thickness_ed_mm"),
+    ("Wall ES", "mm", "wall_thickness_es_mm"),
+    ("Thickening", "%", "wall_thickening_percent"),
+    ("Scar", "%", "scar_percent"),
+    ("Transmurality", "%", "transmurality_grade"),
+    ("Depth of scar", "%", "scar_depth_percent"),
+    ("Edema", "%", "edema_percent"),
+)
+SLICE_COLUMNS = (
+    *(
+        column
+        for phase in ("ED", "ES")
+        for column in (
+            (f"{phase}, mean", "mm", f"wall_thickness_{phase.lower()}_mm"),
+            (f"{phase}, largest", "mm", f"wall_thickness_{phase.lower()}_max_mm"),
+            (f"{phase}, SD", "mm", f"wall_thickness_{phase.lower()}_sd_mm"),
+        )
+    ),
+    ("Thickening", "%", "wall_thickening_percent"),
+)
+"""Columns of the tables by segment and by slice: title, unit, field."""
 
 LEVELS = {"error": "Error", "warning": "Warning", "info": "Note"}
 """Levels of flags in words, most serious first."""
@@ -81,20 +96,22 @@ def render(study: Study, labels: Mapping[Role, Volume], measurements: Measuremen
         "flags": _flags(measurements),
         "confidence": _confidence(measurements),
         "segmented": bool(labels),
-        "diagnoses": _diagnoses(measurements),
+        "diagnoses": diagnoses(measurements),
         "key_numbers": _key_numbers(study, tables),
         "groups": tables.groups(),
+        "no_index": tables.no_index(),
         "sources": tables.sources.listed(),
         "reasons": tables.reasons.listed(),
         "age_note": age_note(measurements.patient.age_years) if tables.sources.texts else None,
         "figures": _figures(study, labels, measurements),
         "plots": _plots(study, measurements),
-        "segments": measurements.segments,
-        "slices": measurements.slices,
+        "segments": _grid(measurements.segments, SEGMENT_COLUMNS),
+        "slices": _grid(measurements.slices, SLICE_COLUMNS),
         "curve": _curve(measurements),
         "lge": _lge(study, tables),
         "t2": _t2(study, tables),
         "not_measured": by_reason(measurements.quality.missing),
+        "full_bar": FULL_BAR,
         "definitions": bullseye.definitions(),
     }
     return _template().render(context)
@@ -149,14 +166,8 @@ def _flags(measurements: Measurements) -> list[tuple[str, str, str, str]]:
     order = list(LEVELS)
     shared: dict[tuple[str, str], list[str]] = {}
     for flag in sorted(measurements.quality.flags, key=lambda flag: order.index(flag.level)):
-        shared.setdefault((flag.level, flag.message), []).append(_series_title(flag.series))
+        shared.setdefault((flag.level, flag.message), []).append(series_title(flag.series))
     return [(level, LEVELS[level], ", ".join(where), message) for (level, message), where in shared.items()]
-
-
-def _series_title(series: str | None) -> str:
-    if series is None:
-        return "Study"
-    return {"cine": "Cine", "lge": "LGE", "t2": "T2", "bssfp": "bSSFP"}.get(series, series)
 
 
 def _confidence(measurements: Measurements) -> list[tuple[str, str]]:
@@ -164,71 +175,9 @@ def _confidence(measurements: Measurements) -> list[tuple[str, str]]:
     found = measurements.quality.confidence
     words = {"lv": "LV cavity", "rv": "RV cavity", "no_reflow": "no-reflow"}
     return [
-        (_series_title(series), ", ".join(f"{words.get(name, name)} {share:.0%}" for name, share in shares.items()))
+        (series_title(series), ", ".join(f"{words.get(name, name)} {share:.0%}" for name, share in shares.items()))
         for series, shares in found.items()
     ]
-
-
-@dataclass(frozen=True)
-class ShownDiagnosis:
-    """A proposed class with the probabilities of all and what weighed for and against it.
-
-    `rival` is the class that the evidence is weighed against, `frequency` what the probabilities assume.
-    """
-
-    title: str
-    prediction: str
-    uncertain: bool
-    rival: str | None
-    frequency: str | None
-    probabilities: tuple[tuple[str, str, float], ...]
-    evidence: tuple[tuple[str, str, float, float], ...]
-    left_out: int
-
-
-def _diagnoses(measurements: Measurements) -> list[ShownDiagnosis]:
-    """The overall proposal, then those of the series that say something else."""
-    overall = measurements.diagnosis
-    shown = []
-    if overall.prediction is not None:
-        shown.append(_shown("Proposed diagnosis", overall, overall.prediction))
-    for series, part in overall.by_series.items():
-        if (part.prediction, part.probabilities) != (overall.prediction, overall.probabilities):
-            title = f"From {_series_title(series).replace('Cine', 'cine')} alone"
-            shown.append(_shown(title, part, part.prediction))
-    return shown
-
-
-def _shown(title: str, found: Diagnosis | SeriesDiagnosis, code: str) -> ShownDiagnosis:
-    ranked = sorted(found.probabilities.items(), key=lambda pair: -pair[1])
-    weighed = sorted(found.evidence, key=lambda item: -abs(item.weight))
-    largest = max((abs(item.weight) for item in weighed), default=1.0) or 1.0
-    rows = []
-    for item in weighed[:MAX_EVIDENCE]:
-        name = describe(item.measurement)
-        text = _coded(item.value, name.unit) or f"{in_unit(item.value, name.unit)} {name.unit}".strip()
-        rows.append((name.title, text, item.weight, 50 * abs(item.weight) / largest))
-    named = tuple((DIAGNOSES.get(c, c), c if c in DIAGNOSES and c.isupper() else "", p) for c, p in ranked)
-    return ShownDiagnosis(
-        title,
-        DIAGNOSES.get(code, code),
-        found.unlike_training,
-        DIAGNOSES.get(found.runner_up, found.runner_up) if found.runner_up else None,
-        ", ".join(f"{name} {share:.0%}" for name, share in found.prevalence.items()) or None,
-        named,
-        tuple(rows),
-        len(weighed) - len(rows),
-    )
-
-
-def _coded(value: float, unit: str) -> str | None:
-    """The word of a coded value, where its unit lists the codes.
-
-    >>> _coded(1.0, "0 no, 1 yes"), _coded(46.0, "ml")
-    ('yes', None)
-    """
-    words = dict(part.split(" ", 1) for part in unit.split(", ") if part[:1].isdigit() and " " in part)
-    return words.get(f"{value:g}")
 
 
 def _key_numbers(study: Study, tables: Tables) -> list[tuple[str, Any]]:
@@ -280,12 +229,27 @@ def _carried_over(series: Series, labels: Mapping[Role, Volume]) -> tuple[Volume
     return drawn, f"Contours carried over by geometry from: {ROLE_TITLES[source]}."
 
 
+def _grid(rows: Sequence[Segment | SliceWall], columns: Sequence[tuple[str, str, str]]) -> dict[str, Any] | None:
+    """Header and cells of a table by segment or slice: without the columns that hold no value; None where all do."""
+    kept = [column for column in columns if any(getattr(row, column[2]) is not None for row in rows)]
+    if not kept:
+        return None
+    cells = [(row, [_cell(getattr(row, field)) for _, _, field in kept]) for row in rows]
+    return {"head": [(title, unit) for title, unit, _ in kept], "rows": cells}
+
+
+def _cell(value: float | str | None) -> str:
+    if isinstance(value, str):
+        return value.replace("-", EN_DASH)
+    return EN_DASH if value is None else f"{value:.1f}".replace("-", MINUS)
+
+
 @dataclass(frozen=True)
 class Plot:
-    """A bull's-eye with its scale or key, and why values are missing."""
+    """A bull's-eye with its scale or key, and why values are missing; without any value, the reason alone."""
 
     title: str
-    svg: Markup
+    svg: Markup | None
     scale: Markup
     key: tuple[tuple[str, str], ...]
     reason: str | None
@@ -324,6 +288,8 @@ def _plot(
         scale, key = bullseye.colour_bar(colours, low, high, "mm" if field.endswith("mm") else "%"), ()
     absent = [n for n in range(1, 18) if n not in found]
     reasons = {n: reason_of(missing, f"segments.{n}.{field}") for n in absent}
+    if not found:
+        return Plot(title, None, Markup(""), (), _why(reasons))
     details = {n: _segment_detail(row, values, reasons) for row in measurements.segments if (n := row.segment)}
     spoken = ", ".join(f"{n}: {text}" for n, (_, text) in sorted(values.items())) or "not measured"
     svg = bullseye.plot(f"{title}, by segment. {spoken}", values, details)
@@ -343,8 +309,8 @@ def _why(reasons: Mapping[int, str]) -> str | None:
         gathered.setdefault(reason, []).append(segment)
     if not gathered:
         return None
-    if len(gathered) == 1 and len(reasons) == 17:
-        return f"Not measured: {next(iter(gathered))}."
+    if len(reasons) == 17:
+        return f"Not measured: {'; '.join(gathered)}."
     parts = [f"{', '.join(map(str, numbers))} ({reason})" for reason, numbers in gathered.items()]
     return f"Not measured: {'; '.join(parts)}."
 
@@ -369,10 +335,17 @@ def _lge(study: Study, tables: Tables) -> dict[str, Any] | None:
     percent = tables.measurements.lge.infarct_percent
     size = None if percent is None else infarct_size(percent)
     note = INFARCT_SIZE + (f" {INFARCT_SIZE_UNCHECKED}" if size in ("medium", "large") else "")
-    return {"rows": tables.extents(LGE_ROWS), "size": size, "size_note": note}
+    rows = tables.extents(LGE_ROWS)
+    return {"rows": rows, "why": _nothing_in(tables, LGE_ROWS, rows), "size": size, "size_note": note}
 
 
 def _t2(study: Study, tables: Tables) -> dict[str, Any] | None:
     if not _has(study, tables, Role.T2, "t2"):
         return None
-    return {"rows": tables.extents(T2_ROWS), "salvage": tables.cell("t2.salvage_index_percent", with_notes=False)}
+    rows, salvage = tables.extents(T2_ROWS), tables.cell("t2.salvage_index_percent", with_notes=False)
+    return {"rows": rows, "why": _nothing_in(tables, T2_ROWS, rows), "salvage": salvage}
+
+
+def _nothing_in(tables: Tables, rows: tuple[tuple[str, tuple[str, ...]], ...], shown: list[Any]) -> str | None:
+    names = [name for _, names in rows for name in names]
+    return None if shown else all_reasons(tables.measurements.quality.missing, names)

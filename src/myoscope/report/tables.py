@@ -204,13 +204,13 @@ class Tables:
         value, unit = self.value(name), describe(name).unit
         sex: Sex | None = self.measurements.patient.sex
         ranges = ranges_for(name, sex)
+        if value is None:
+            reason = reason_of(self.measurements.quality.missing, name)
+            return Cell(unit, None, self.reasons.mark(reason) if with_notes else None, reason)
         shown = tuple(
             ShownRange("" if sex else SEX_WORDS[s], str(r), self._source(r.source) if with_notes else "")
             for s, r in ranges.items()
         )
-        if value is None:
-            reason = reason_of(self.measurements.quality.missing, name)
-            return Cell(unit, None, self.reasons.mark(reason) if with_notes else None, reason, ranges=shown)
         text = in_unit(value, unit)
         rounded = float(text.replace(MINUS, "-"))
         side, words = mark(rounded, ranges) or (None, None)
@@ -219,15 +219,26 @@ class Tables:
         return Cell(unit, text, side=side, mark=words, ranges=shown, strip=strip)
 
     def extents(self, rows: tuple[tuple[str, tuple[str, ...]], ...]) -> list[tuple[str, list[Cell]]]:
-        """Rows of volumes, masses and shares without ranges."""
+        """Rows of volumes, masses and shares without ranges; none where nothing was measured."""
+        if all(self.value(name) is None for _, names in rows for name in names):
+            return []
         return [(title, [self.cell(name, with_notes=False) for name in names]) for title, names in rows]
+
+    def no_index(self) -> str | None:
+        """Why no measurement has an index by body surface area; None where one has, or nothing was measured."""
+        tables = (("lv", LV_ROWS), ("rv", VENTRICLE_ROWS))
+        names = [f"{part}.{index}" for part, rows in tables for _, _, index in rows if index]
+        if any(self.value(name) is not None for name in names):
+            return None
+        return all_reasons(self.measurements.quality.missing, names)
 
     def _group(self, title: str, part: str, rows: tuple[tuple[str, str, str | None], ...]) -> Group:
         names = [f"{part}.{key}" for _, *keys in rows for key in keys if key]
         if all(self.value(name) is None for name in names):
             return Group(title, (), all_reasons(self.measurements.quality.missing, names))
+        indexed = self.no_index() is None
         made = [
-            TableRow(words, self.cell(f"{part}.{key}"), self.cell(f"{part}.{index}") if index else None)
+            TableRow(words, self.cell(f"{part}.{key}"), self.cell(f"{part}.{index}") if index and indexed else None)
             for words, key, index in rows
         ]
         return Group(title, tuple(made), None)

@@ -14,7 +14,7 @@ from myoscope.io.dicom import codes
 from myoscope.io.dicom.codes import AHA_SITES, GROUPS, SEGMENT_NAMES, Group, own, unit_of
 from myoscope.io.dicom.source import Planes, instances
 from myoscope.measure.results import Measurements, Segment, SeriesDiagnosis, SeriesProvenance
-from myoscope.report.page import DIAGNOSES
+from myoscope.report.verdict import DIAGNOSES
 from myoscope.study import Role
 
 
