@@ -1,6 +1,7 @@
 """Batched augmentation on the device: random parameters are drawn in one place and applied in another."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -119,23 +120,37 @@ def apply(draw: Draw, images: Tensor, labels: Tensor, crop: int, rng: torch.Gene
 def sampling_grid(draw: Draw, crop: int) -> Tensor:
     """Where the pixels of the crops come from, (B, crop, crop, 2), as `grid_sample` has it."""
     grid = F.affine_grid(draw.affine, [len(draw.affine), 1, crop, crop], align_corners=False)
-    return grid + F.interpolate(draw.elastic, (crop, crop), mode="bicubic", align_corners=True).movedim(1, -1)
+    return grid + smooth(draw.elastic, crop).movedim(1, -1)
+
+
+def smooth(points: Tensor, side: int) -> Tensor:
+    """Control points (B, C, n, n) interpolated to (B, C, side, side), bicubic: two small matrix products."""
+    rows = _bicubic(points.shape[-1], side).to(points.device)
+    return rows @ points @ rows.T
+
+
+@lru_cache
+def _bicubic(points: int, side: int) -> Tensor:
+    """Weights (side, points) of the control points along one axis, corners aligned."""
+    columns = torch.eye(points)[:, None, :, None]
+    return F.interpolate(columns, (side, 1), mode="bicubic", align_corners=True)[:, 0, :, 0].T.contiguous()
 
 
 def recolour(draw: Draw, pixels: Tensor, rng: torch.Generator) -> Tensor:
     """Change the brightness and sharpness of crops (B, C, crop, crop); `rng` as for `apply`."""
     crop = pixels.shape[-1]
     size = (crop, crop)
-    small = F.interpolate(F.avg_pool2d(pixels, 2), size, mode="bilinear", align_corners=False)
-    pixels = torch.lerp(pixels, small, draw.low_resolution)
-    pixels = torch.lerp(pixels, F.avg_pool2d(pixels, 3, 1, 1), draw.blur)
-    pixels = pixels.clamp(0, 1) ** draw.gamma * torch.exp(
-        F.interpolate(draw.shading, size, mode="bicubic", align_corners=True)
-    )
+    pixels = pixels.clone()
+    if (hit := draw.low_resolution.flatten() > 0).any():  # what few slices have is made for those few only
+        pixels[hit] = F.interpolate(F.avg_pool2d(pixels[hit], 2), size, mode="bilinear", align_corners=False)
+    if (hit := draw.blur.flatten() > 0).any():
+        pixels[hit] = torch.lerp(pixels[hit], F.avg_pool2d(pixels[hit], 3, 1, 1), draw.blur[hit])
+    pixels = pixels.clamp_(0, 1).pow_(draw.gamma).mul_(torch.exp(smooth(draw.shading, crop)))
     pixels = (pixels - 0.3) * draw.contrast + 0.3 + draw.brightness * (pixels > 0)
-    amplitude, *waves = draw.spike.T[..., None, None, None]
-    y, x = torch.meshgrid(*[torch.arange(crop, device=pixels.device)] * 2, indexing="ij")
-    pixels = pixels + amplitude * torch.cos(2 * torch.pi * (waves[0] * x + waves[1] * y))
+    if (hit := draw.spike[:, 0] > 0).any():
+        amplitude, *waves = draw.spike[hit].T[..., None, None, None]
+        y, x = torch.meshgrid(*[torch.arange(crop, device=pixels.device)] * 2, indexing="ij")
+        pixels[hit] += amplitude * torch.cos(2 * torch.pi * (waves[0] * x + waves[1] * y))
     noise = torch.randn(pixels.shape, generator=rng, device=pixels.device)
     return pixels + noise * draw.noise
 
@@ -159,7 +174,7 @@ def batch(
     near = slices.neighbours[chosen].cpu()
     near = torch.where(reverse, near.flip(1), near)
     near = torch.where(lone, near[:, 1:2], near).to(device)
-    images = slices.images[near].float() / 255
+    images = slices.images[near].float().div_(255)
     noise_rng = torch.Generator(device).manual_seed(seed)
     pixels, labels = apply(parameters, images, slices.labels[chosen], crop, noise_rng)
     return pixels, labels, slices.merges[chosen]

@@ -27,7 +27,7 @@ from torch.nn import functional as F
 from myoscope.datasets.acdc import CLASSES
 from myoscope.errors import InputError
 from myoscope.files import write_whole
-from myoscope.lab.loop import Budget, Optimisation
+from myoscope.lab.loop import Budget, Optimisation, mixed
 from myoscope.study import Case, Role, Series, Study
 from myoscope.systems import Classification, system_module
 from myoscope.systems.acdc_multitask.inputs import (
@@ -307,7 +307,7 @@ def _loss(recipe: Recipe, inputs: Inputs, folder: Path, device: str) -> Callable
         stacks, labels, chosen = batch(inputs, recipe.batch, recipe.crop, recipe.spacing_mm, recipe.augmentation, seed)
         images = channels(stacks).to(device)
         torch.manual_seed(seed)  # of the dropout: a resumed run goes on as if it had not been killed
-        with torch.autocast(images.device.type, torch.bfloat16):
+        with mixed(images.device.type):
             found = {key: value.float() for key, value in network(images).items()}
         terms: dict[str, Tensor] = {}
         if recipe.segmentation:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from myoscope.lab.loop import Budget
+from myoscope.lab.loop import Budget, mixed
 from myoscope.lab.slices import fit_canvas, normalise, resample_slices
 from myoscope.lab.stacks import StackSet, batch, starts_of
 from myoscope.labels import LV_WALL, Structure
@@ -301,7 +301,7 @@ def _loss(recipe: Recipe, stacks: StackSet) -> Callable[[nn.Module, int], Tensor
             recipe.spoil,
             seed,
         )
-        with torch.autocast(inputs.device.type, torch.bfloat16):
+        with mixed(inputs.device.type):
             heads = network(inputs.contiguous(memory_format=torch.channels_last), numbers)
         truth = F.one_hot(labels, len(recipe.classes)).movedim(-1, 1)
         weights = [0.5**i for i in range(len(heads))]

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from myoscope.errors import InputError
 from myoscope.lab.augment import Strength
-from myoscope.lab.loop import Budget, Optimisation
+from myoscope.lab.loop import Budget, Optimisation, mixed
 from myoscope.lab.slices import normalise, resample_slices
 from myoscope.lab.unet import UNet
 from myoscope.labels import Structure
@@ -210,7 +210,7 @@ def _loss(recipe: Recipe, stage: _Stage, cases: Sequence[Case], device: str) -> 
     def loss_of(network: nn.Module, step: int) -> Tensor:
         seed = recipe.seed * 1_000_003 + step
         images, labels, _ = batch(slices, recipe.batch, stage.crop, stage.spacing_mm, stage.strength, seed)
-        with torch.autocast(images.device.type, torch.bfloat16):
+        with mixed(images.device.type):
             logits = network(images[:, 1:2].contiguous(memory_format=torch.channels_last))
         return stage.loss(logits.float(), F.one_hot(labels, len(stage.classes)).movedim(-1, 1))
 

@@ -36,7 +36,7 @@ from torch.nn import functional as F
 
 from myoscope.errors import InputError
 from myoscope.lab.augment import Strength
-from myoscope.lab.loop import Budget, Optimisation
+from myoscope.lab.loop import Budget, Optimisation, mixed
 from myoscope.lab.slices import SliceSet, normalise, resample_slices
 from myoscope.lab.unet import UNet
 from myoscope.labels import Structure
@@ -322,7 +322,7 @@ def _loss(recipe: Recipe, slices: SliceSet) -> Callable[[nn.Module, int], Tensor
         images, labels, _ = batch(slices, recipe.batch, recipe.crop, recipe.spacing_mm, recipe.strength, seed)
         drawn, diseased = ((labels >= k)[:, None].float() for k in (1, 2))  # infarct is part of the wall
         torch.manual_seed(seed)  # dropout draws from torch's own generator
-        with torch.autocast(images.device.type, torch.bfloat16):
+        with mixed(images.device.type):
             wall, scar = network(images.contiguous(memory_format=torch.channels_last), drawn)
         loss = mask_loss(scar.float(), diseased, recipe.dice_weight)
         return loss if wall is None else recipe.wall_weight * mask_loss(wall.float(), drawn, recipe.dice_weight) + loss

@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from myoscope.errors import InputError
-from myoscope.lab.loop import Budget, Optimisation, progress_of
+from myoscope.lab.loop import Budget, Optimisation, mixed, progress_of
 from myoscope.lab.slices import resample_labels, resample_slices
 from myoscope.study import Case, Role, Study
 from myoscope.systems.compact.myops.model import joint_channels
@@ -313,7 +313,7 @@ def _loss(
         pixels, drawn = augmented(images[chosen][:, _channels(block)], codes[chosen], recipe, rng)
         masks = torch.from_numpy(masks_of(drawn.numpy(force=True), block.targets)).movedim(0, 1).to(images.device)
         if kind != "maskrcnn":
-            with torch.autocast(images.device.type, torch.bfloat16):
+            with mixed(images.device.type):
                 logits = network(pixels.contiguous(memory_format=torch.channels_last))
             return dice_loss(logits.float(), masks.float())
         torch.manual_seed(seed)  # it samples proposals with torch's own generator

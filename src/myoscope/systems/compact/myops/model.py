@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from myoscope.errors import InputError
 from myoscope.lab.augment import Strength
 from myoscope.lab.augment_sequences import Sequences, sequence_batch
-from myoscope.lab.loop import Budget, Optimisation
+from myoscope.lab.loop import Budget, Optimisation, mixed
 from myoscope.lab.slices import CANVAS, SliceSet, merge_matrix, normalise, one_frame, resample_slices
 from myoscope.lab.unet import UNet
 from myoscope.labels import SCAR, Structure
@@ -365,7 +365,7 @@ def _loss(recipe: Recipe, slices: SliceSet) -> Callable[[torch.nn.Module, int], 
             slices, recipe.batch, recipe.crop, recipe.spacing_mm, recipe.strength, recipe.sequences,
             recipe.seed * 1_000_003 + step,
         )  # fmt: skip
-        with torch.autocast(images.device.type, torch.bfloat16):
+        with mixed(images.device.type):
             logits = network(images.contiguous(memory_format=torch.channels_last))
         shares = torch.einsum("bij,bjhw->bihw", merges, logits.float().softmax(1))
         truth = F.one_hot(labels, len(recipe.classes)).movedim(-1, 1).float()
