@@ -8,13 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from monai.losses import TverskyLoss
 
 from myoscope.errors import InputError
-from myoscope.lab.augment import Strength, batch
-from myoscope.lab.loop import Budget, Optimisation, train
+from myoscope.lab.augment import Strength, batch, smooth
+from myoscope.lab.loop import Budget, Optimisation, progress_of, train
 from myoscope.lab.slices import CANVAS, collect, normalise, resample_labels
 from myoscope.labels import Structure
 from myoscope.study import Case, Patient, Role, Series, Study
+from myoscope.systems.compact.model import _tversky
 from myoscope.volume import Volume, plain_affine
 
 CLASSES = (Structure.BACKGROUND, Structure.LV, Structure.MYOCARDIUM, Structure.RV)
@@ -115,6 +117,35 @@ _KILLED = """
 import runpy, pathlib
 runpy.run_path({file!r})["_run"](pathlib.Path({folder!r}), kill_at=77)
 """
+
+
+def test_longer_budget_goes_on_from_where_the_rate_was_held(tmp_path: Path) -> None:
+    def loss_of(network: torch.nn.Module, step: int) -> torch.Tensor:
+        return (network(torch.full((1, 3), step / 100)) - 1).square().mean()
+
+    for steps in (100, 200):
+        train(torch.nn.Linear(3, 1), loss_of, Budget(steps=steps), tmp_path, Optimisation(hold=0.6), "held")
+        assert progress_of(tmp_path, "held.safetensors")[0] == 0.6 * steps
+    rows = [row.split(",") for row in (tmp_path / "curve.csv").read_text().splitlines()[1:]]
+    assert [row[0] for row in rows] == ["50", "100", "150", "200"]
+    assert [float(row[3]) for row in rows[:2]] == [0.002, 0.002]  # step 100 was made anew, at the full rate
+    assert float(rows[3][3]) < 1e-5
+
+
+def test_control_points_are_interpolated_as_pytorch_does() -> None:
+    points = torch.randn((2, 3, 5, 5), generator=torch.Generator().manual_seed(0))
+    expected = torch.nn.functional.interpolate(points, (40, 40), mode="bicubic", align_corners=True)
+    assert torch.allclose(smooth(points, 40), expected, atol=1e-5)
+
+
+def test_tversky_is_monais() -> None:
+    rng = torch.Generator().manual_seed(0)
+    shares = torch.randn((2, 4, 9, 9), generator=rng).softmax(1)
+    labels = torch.randint(4, (2, 9, 9), generator=rng)
+    truth = torch.nn.functional.one_hot(labels, 4).movedim(-1, 1)
+    for missed in (0.5, 0.7):
+        monais = TverskyLoss(include_background=False, batch=True, alpha=1 - missed, beta=missed)(shares, truth)
+        assert torch.allclose(_tversky(shares, labels, missed), monais, atol=1e-6)
 
 
 def test_a_run_that_is_spoiled_stops(tmp_path: Path) -> None:

@@ -99,13 +99,15 @@ def fold_models(system: str, cases: Sequence[Case], runs: Path) -> dict[str, Pat
 def train_fold(system: str, cases: Sequence[Case], fold: int | None, budget: Budget, runs: Path, device: str) -> Path:
     """Train on all folds but one (on all cases where fold is None); nothing to do where that was finished.
 
+    One that had fewer minutes goes on.
+
     Returns:
         The weights, see `weights_path`.
     """
     module = system_module(system)
     path = weights_path(system, fold, runs)
     folder = path.parent
-    if path.exists():
+    if path.exists() and (json.loads(path.with_suffix(".json").read_text())["minutes"] or 0) >= (budget.minutes or 0):
         return path
     check_folds(system, cases, [fold])
     chosen = [case for case, k in zip(cases, fold_of(cases), strict=True) if k != fold]

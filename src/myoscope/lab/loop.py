@@ -29,12 +29,13 @@ LOG_STEPS = 50
 class Budget:
     """How long to train: minutes on a clock, or steps where a run must be the same everywhere.
 
-    `clock` gives seconds; `time.process_time` makes runs comparable that share their cores with others.
+    `clock` gives seconds. The training thread's own are minutes as an idle machine has them: neither a pause nor what
+    else runs counts; `time.process_time` adds up all threads.
     """
 
     minutes: float | None = None
     steps: int | None = None
-    clock: Callable[[], float] = time.monotonic
+    clock: Callable[[], float] = time.thread_time
 
     def __post_init__(self) -> None:
         if (self.minutes is None) == (self.steps is None):
@@ -49,24 +50,30 @@ class Budget:
 
 @dataclass(frozen=True)
 class Optimisation:
-    """AdamW with a warm-up and a cosine schedule over the budget; an exponential moving average is what is kept."""
+    """AdamW with a warm-up and a cosine schedule over the budget; an exponential moving average is what is kept.
+
+    A rate that is held for a share of the budget before the cosine begins lets a longer budget go on from there, as if
+    it had been meant from the start: `held.safetensors` keeps the state.
+    """
 
     learning_rate: float = 2e-3
+    hold: float = 0.0
     weight_decay: float = 0.02
     ema_decay: float = 0.995
     clip_norm: float = 3.0
     checkpoint_seconds: float = 60.0
 
 
-def learning_rate_factor(spent: float) -> float:
-    """Factor on the learning rate after a share of the budget.
+def learning_rate_factor(spent: float, hold: float = 0.0) -> float:
+    """Factor on the learning rate after a share of the budget, of which a share is held at its height.
 
-    >>> learning_rate_factor(WARM_UP), round(learning_rate_factor(1.0), 6)
-    (1.0, 0.001)
+    >>> learning_rate_factor(WARM_UP), round(learning_rate_factor(1.0), 6), learning_rate_factor(0.5, hold=0.6)
+    (1.0, 0.001, 1.0)
     """
     if spent < WARM_UP:
         return max(spent / WARM_UP, 1e-3)
-    angle = torch.pi * (spent - WARM_UP) / (1 - WARM_UP)
+    begin = max(WARM_UP, hold)
+    angle = torch.pi * max(0.0, spent - begin) / (1 - begin)
     return max(0.5 * (1 + float(torch.cos(torch.tensor(angle)))), 1e-3)
 
 
@@ -111,6 +118,7 @@ def train(
     average = torch.optim.swa_utils.AveragedModel(
         network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(optimisation.ema_decay), use_buffers=True
     )
+    _back_to_held(folder, budget, optimisation.hold)
     step, seconds = load_state(folder, network, average, optimiser)
     _forget_after(folder / "curve.csv", step)
     last_saved, begun = time.monotonic(), budget.clock() - seconds
@@ -119,11 +127,13 @@ def train(
     with Progress(*columns, TimeRemainingColumn()) as progress:
         task = progress.add_task(title, total=1.0, loss=float("nan"))
         while (spent := budget.spent(step, seconds)) < 1:
-            rate = optimisation.learning_rate * learning_rate_factor(spent)
+            rate = optimisation.learning_rate * learning_rate_factor(spent, optimisation.hold)
             losses.append(_step(network, average, optimiser, loss_of, step, rate, optimisation.clip_norm))
             if not math.isfinite(losses[-1]):
                 raise InputError(f"{title}: expected a finite loss, found {losses[-1]} at step {step}; train anew")
             step, seconds = step + 1, budget.clock() - begun
+            if spent < optimisation.hold <= budget.spent(step, seconds):
+                save_state(folder, network, average, optimiser, step, seconds, "held.safetensors")
             progress.update(task, completed=spent, loss=losses[-1])
             if step % LOG_STEPS == 0:
                 _log(folder / "curve.csv", step, seconds, sum(losses) / len(losses), rate)
@@ -164,6 +174,7 @@ def save_state(
     optimiser: torch.optim.Optimizer,
     step: int,
     seconds: float,
+    name: str = "state.safetensors",
 ) -> None:
     """Write everything that the next step depends on, as plain tensors; rename when whole."""
     tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
@@ -172,7 +183,14 @@ def save_state(
         tensors |= {f"optimiser.{i}.{k}": torch.as_tensor(v) for k, v in state.items()}
     tensors = {k: v.detach().clone().contiguous() for k, v in tensors.items()}
     progress = {"progress": json.dumps({"step": step, "seconds": seconds})}
-    write_whole(folder / "state.safetensors", save(tensors, progress))
+    write_whole(folder / name, save(tensors, progress))
+
+
+def _back_to_held(folder: Path, budget: Budget, hold: float) -> None:
+    """Under a longer budget than before, take back the steps whose rate fell towards the end of the shorter one."""
+    held = folder / "held.safetensors"
+    if held.exists() and budget.spent(*progress_of(folder, held.name)) < hold:
+        held.replace(folder / "state.safetensors")
 
 
 def load_state(
@@ -197,9 +215,9 @@ def load_state(
     return progress_of(folder)
 
 
-def progress_of(folder: Path) -> tuple[int, float]:
+def progress_of(folder: Path, name: str = "state.safetensors") -> tuple[int, float]:
     """Steps and seconds that the run in a folder has made, as of its last checkpoint."""
-    with safe_open(folder / "state.safetensors", "pt") as file:
+    with safe_open(folder / name, "pt") as file:
         progress = json.loads(file.metadata()["progress"])
     return progress["step"], progress["seconds"]
 

@@ -91,6 +91,7 @@ RECIPES = {
         phantoms=100,
         phantom_share=0.2,
         strength=MILD,
+        optimisation=Optimisation(hold=0.6),
     ),
     "compact-lge": Recipe(
         "compact-lge",
@@ -103,6 +104,7 @@ RECIPES = {
         strength=MILD,
         smallest_ml={Structure.NO_REFLOW: 1.0, Structure.INFARCT: 3.0},
         start_from="compact-cine",
+        optimisation=Optimisation(hold=0.6),
     ),
 }
 
