@@ -1,6 +1,6 @@
 """The main job, whole: a study in; labels, measurements, diagnosis and report out."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -52,14 +52,17 @@ class Result:
     measurements: Measurements
     automatic: Mapping[Role, Volume] = field(default_factory=dict)
 
-    def save(self, out: Path | str) -> Path:
+    def save(self, out: Path | str, replaces: Collection[Role] = ()) -> Path:
         """Write report, measurements and segmentations into a folder, whole or not at all; gives the report's path.
 
+        What an earlier run wrote there goes. Label maps that a person made or changed stop it, except where these
+        labels are the same, or the role is one of `replaces`: the person has seen both.
+
         Raises:
-            InputError: the folder cannot be written.
+            InputError: the folder cannot be written, or label maps there were made by hand and would be lost.
         """
         report = render(self.study, self.labels, self.measurements)
-        return save_outputs(Path(out), self.study, self.labels, self.measurements, report, self.automatic)
+        return save_outputs(Path(out), self.study, self.labels, self.measurements, report, self.automatic, replaces)
 
 
 def analyze(study: Study, device: str = "cpu", progress: Callable[[str], None] = lambda _: None) -> Result:

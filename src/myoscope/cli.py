@@ -63,11 +63,13 @@ def demo(
 def analyze(study: Path, out: Out, role: RoleName = None, series: SeriesRole = None, device: Device = "cpu") -> None:
     """Segment, measure and judge a study: DICOM (folder, zip), a NIfTI file, a folder of them, or a data set's case."""
     from myoscope.io.read import read_study
+    from myoscope.io.record import refuse_handwork
     from myoscope.io.save import check_out
 
     found = read_study(study, role, _chosen(series))
     device = _device(device)
     check_out(out)
+    refuse_handwork(out)
     with _progress() as say:
         say("loading the models")
         from myoscope import analysis

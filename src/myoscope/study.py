@@ -1,6 +1,6 @@
 """Patient, Series, Study, Case: what is read, before anything is measured."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -133,16 +133,27 @@ class Note:
 
 
 @dataclass(frozen=True)
+class Opened:
+    """How a study was opened: with these arguments `read_study` gives it again."""
+
+    path: Path
+    role: Role | None = None
+    series: Mapping[Role, Sequence[int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Study:
     """What `analyze` takes: a patient and the series that were found, at most one a role.
 
-    `notes` say in whole sentences what a reader should know of how the series were put together.
+    `notes` say in whole sentences what a reader should know of how the series were put together. `opened` is None for
+    a study that came from no file.
     """
 
     id: str
     patient: Patient
     series: tuple[Series, ...]
     notes: tuple[Note, ...] = ()
+    opened: Opened | None = None
 
     def get(self, role: Role) -> Series | None:
         """The series of a role, or None."""

@@ -255,7 +255,7 @@ def check_call(out: Path, code: int, said: str) -> None:
     written = sorted(path.name for path in out.rglob("*") if path.is_file()) if out.exists() else []
     if code == 0:
         assert said == ""
-        assert written[1:] == ["measurements.csv", "measurements.json", "report.html"]
+        assert written[1:] == ["measurements.csv", "measurements.json", "report.html", "study.json"]
         assert written[0].endswith("_seg.nii.gz")
         nib.load(next(out.rglob("*_seg.nii.gz"))).get_fdata()
     else:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from myoscope.datasets import acdc, emidec, layout_of, own
 from myoscope.errors import InputError
 from myoscope.io.nifti import is_nifti, read_nifti, shown
 from myoscope.io.patient import read_patient
-from myoscope.study import Role, Series, Study
+from myoscope.study import Opened, Role, Series, Study
 
 if TYPE_CHECKING:
     from myoscope.io.dicom.read import Sorted
@@ -41,6 +42,10 @@ def read_study(
     """
     path = Path(path)
     role = None if role is None else parse_role(role)
+    return replace(_read(path, role, series), opened=Opened(path, role, series or {}))
+
+
+def _read(path: Path, role: Role | None, series: Mapping[Role, Sequence[int]] | None) -> Study:
     if own.is_case(path):
         return own.read_study(path)
     if not path.exists():

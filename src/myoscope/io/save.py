@@ -4,7 +4,7 @@ import csv
 import io
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,25 @@ from myoscope.errors import InputError
 from myoscope.files import write_whole
 from myoscope.io.nifti import shown, write_labels
 from myoscope.io.patient import write_patient
+from myoscope.io.record import (
+    AUTOMATIC,
+    FOLDER,
+    NAME,
+    LabelRecord,
+    alone,
+    record_of,
+    refuse_handwork,
+    remove_result,
+    sha256_of,
+    write_record,
+)
 from myoscope.measure.results import Measurements
 from myoscope.study import Role, Series, Study
 from myoscope.systems import Classification
 from myoscope.volume import Volume
 
-DICOM_FILES = (*(f"{role}_seg.dcm" for role in Role), "report_sr.dcm")
-"""What `dicom/` may hold."""
+_PART = ".myoscope-"
+"""How the folder begins in which a result is put together, inside OUT."""
 
 
 def check_out(out: Path) -> None:
@@ -47,46 +59,76 @@ def save_outputs(
     measurements: Measurements,
     report: str,
     automatic: Mapping[Role, Volume] | None = None,
+    replaces: Collection[Role] = (),
 ) -> Path:
-    """Write `report.html`, `measurements.json`, `measurements.csv` and `segmentations/`; gives the report's path.
+    """Write report, measurements, `segmentations/` and `study.json` (`io.record`); gives the report's path.
 
     Where the study came from DICOM, `dicom/` holds the result for an archive; only there does the patient's name stand.
-    `segmentations/automatic/` keeps the `automatic` maps, of roles that a person changed; it is in place before they
-    are overwritten. Everything is written beside its place first and renamed when whole.
+    `segmentations/automatic/` keeps the `automatic` maps, of roles that a person changed. Everything is written beside
+    its place first and renamed when whole. An earlier result in the folder goes.
+
+    Raises:
+        InputError: the folder cannot be written, or holds label maps that a person made and that would be lost.
     """
     check_out(out)
-    part = Path(tempfile.mkdtemp(prefix=".myoscope-", dir=out))
     try:
-        (part / "segmentations" / "automatic").mkdir(parents=True)
-        (part / "report.html").write_text(report, encoding="utf-8")
-        (part / "measurements.json").write_text(measurements.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        (part / "measurements.csv").write_text(as_csv(measurements), encoding="utf-8")
-        for series in study.series:
-            if series.role in labels:
-                write_series(series, labels[series.role], part / "segmentations")
-            if automatic and series.role in automatic:
-                write_series(series, automatic[series.role], part / "segmentations" / "automatic")
-        if any(series.source for series in study.series):
-            from myoscope.io.dicom.write import write_dicom
+        with alone(out):
+            for left in out.glob(f"{_PART}*"):  # by a run that was killed
+                shutil.rmtree(left, ignore_errors=True)
+            part = Path(tempfile.mkdtemp(prefix=_PART, dir=out))
+            try:
+                (part / "report.html").write_text(report, encoding="utf-8")
+                (part / "measurements.json").write_text(measurements.model_dump_json(indent=2) + "\n", encoding="utf-8")
+                (part / "measurements.csv").write_text(as_csv(measurements), encoding="utf-8")
+                kept = _write_labels(part, out, study, labels, automatic or {}, replaces)
+                if any(series.source for series in study.series):
+                    from myoscope.io.dicom.write import write_dicom
 
-            write_dicom(part / "dicom", study, labels, measurements)
-        for name in DICOM_FILES:  # of an earlier result, perhaps of another patient
-            (out / "dicom" / name).unlink(missing_ok=True)
-        kept = {path.name for path in (part / "segmentations" / "automatic").iterdir()}
-        for path in sorted(
-            (p for p in part.rglob("*") if p.is_file()), key=lambda p: (p.parent.name != "automatic", p)
-        ):
-            place = out / path.relative_to(part)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            path.replace(place)
-        for path in (out / "segmentations" / "automatic").glob("*"):  # of an earlier result
-            if path.name not in kept:
-                path.unlink()
+                    write_dicom(part / "dicom", study, labels, measurements)
+                _move(part, out, kept)
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
     except OSError as error:
         raise InputError(f"{shown(out)}: cannot write there ({error.strerror}); free space or choose another") from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return out / "report.html"
+
+
+def _write_labels(
+    part: Path,
+    out: Path,
+    study: Study,
+    labels: Mapping[Role, Volume],
+    automatic: Mapping[Role, Volume],
+    replaces: Collection[Role],
+) -> set[str]:
+    """Write label maps and `study.json` into `part`, unless handwork in `out` would be lost; gives what replaces it."""
+    (part / AUTOMATIC).mkdir(parents=True)
+    roles: dict[str, Role] = {}
+    for series in study.series:
+        if series.role in labels:
+            written = write_series(series, labels[series.role], part / FOLDER)
+            roles |= dict.fromkeys((f"{FOLDER}/{path.name}" for path in written), series.role)
+        if series.role in automatic:
+            write_series(series, automatic[series.role], part / AUTOMATIC)
+    kept = refuse_handwork(out, part, [name for name, role in roles.items() if role in replaces])
+    records = [
+        LabelRecord(
+            role=role, file=name, sha256=sha256_of(part / name), by_hand=role in automatic or kept.get(name, False)
+        )
+        for name, role in roles.items()
+    ]
+    write_record(record_of(study, records), part)
+    return set(kept)
+
+
+def _move(part: Path, out: Path, kept: Collection[str]) -> None:
+    """Put a result in the place of an earlier one; whenever this is stopped, no handwork (`kept`) is lost."""
+    new = sorted(path.relative_to(part).as_posix() for path in part.rglob("*") if path.is_file())
+    new.sort(key=lambda name: (not name.startswith(AUTOMATIC), name != NAME))
+    remove_result(out, [*kept, *(name for name in new if name.startswith(AUTOMATIC))])
+    for name in new:
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (part / name).replace(out / name)
 
 
 def write_series(series: Series, labels: Volume, folder: Path, stem: str | None = None) -> list[Path]:
