@@ -23,7 +23,9 @@ from myoscope.lab.folds import fold_of
 from myoscope.lab.loop import Budget, Optimisation
 from myoscope.lab.metrics import region_scores
 from myoscope.systems.cascade.model import MIRRORS
-from myoscope.systems.compact.model import MILD, RECIPES, Model, train
+from myoscope.systems.compact.model import Model
+from myoscope.systems.compact.recipe import MILD, RECIPES
+from myoscope.systems.compact.training import train
 
 MINUTES = 4.0
 UNTOUCHED, SCORED = 0, 1

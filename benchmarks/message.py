@@ -34,11 +34,10 @@ from myoscope.lab.loop import Budget, progress_of, train
 from myoscope.lab.metrics import LGE_REGIONS, region_scores
 from myoscope.labels import Structure
 from myoscope.study import Case, Role
-from myoscope.systems.cascade import model as cascade
-from myoscope.systems.cascade.model import prior_on_canvas
+from myoscope.systems import cascade, jdl
 from myoscope.systems.cascade.recipe import RECIPES, build
 from myoscope.systems.cascade.stack_unet import StackUNet
-from myoscope.systems.jdl import model as jdl
+from myoscope.systems.cascade.training import prior_on_canvas
 from myoscope.systems.jdl.page import bootstrap, wilcoxon_p
 from myoscope.volume import Volume
 
@@ -104,9 +103,9 @@ def run_fold(way: str, fold: int, roots: Sequence[Path], firsts: Path, runs: Pat
     folds = fold_of(cases)
     with np.load(runs / "priors.npz") as kept:
         priors = {name: torch.from_numpy(kept[name]) for name in kept.files}
-    stacks = cascade._stacks(RECIPE, [c for c, k in zip(cases, folds, strict=True) if k != fold], None, priors)
+    stacks = cascade.training._stacks(RECIPE, [c for c, k in zip(cases, folds, strict=True) if k != fold], None, priors)
     budget = Budget(minutes=minutes, clock=time.process_time)
-    average = train(network, cascade._loss(RECIPE, stacks), budget, folder, RECIPE.optimisation, way)
+    average = train(network, cascade.training._loss(RECIPE, stacks), budget, folder, RECIPE.optimisation, way)
     model = cascade.Model(RECIPE, average, First.load(weights_path(SYSTEM, fold, firsts)))
     facts = {"way": way, "minutes": minutes, "steps": progress_of(folder)[0]}
     rows = scores(model, [c for c, k in zip(cases, folds, strict=True) if k == fold])

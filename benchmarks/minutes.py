@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from ablation import run
 from myoscope.lab.crossval import REGIONS, read_cases
-from myoscope.systems.compact.model import RECIPES
+from myoscope.systems.compact.recipe import RECIPES
 
 MINUTES = (1.0, 2.0, 4.0, 8.0, 16.0)
 

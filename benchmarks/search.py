@@ -29,7 +29,8 @@ from myoscope.lab.metrics import dice
 from myoscope.labels import SCAR
 from myoscope.study import Case, Role
 from myoscope.systems import full_name
-from myoscope.systems.jdl.model import RECIPES, Recipe, train
+from myoscope.systems.jdl.recipe import RECIPES, Recipe
+from myoscope.systems.jdl.training import train
 
 UNTOUCHED, SCORED = 0, 1
 RANGES = {

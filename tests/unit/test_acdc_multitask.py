@@ -37,8 +37,10 @@ from myoscope.systems.acdc_multitask.inputs import (
     read_labels,
     read_stack,
 )
-from myoscope.systems.acdc_multitask.model import RECIPES, Model, build, combined, dice_loss, train
+from myoscope.systems.acdc_multitask.model import Model, build
 from myoscope.systems.acdc_multitask.page import difference, mean_curve, summarise
+from myoscope.systems.acdc_multitask.recipe import RECIPES
+from myoscope.systems.acdc_multitask.training import combined, dice_loss, train
 from myoscope.volume import Volume, plain_affine
 
 HALF = RECIPES["acdc-multitask.half-double"]
@@ -246,7 +248,7 @@ def test_few_slices_and_no_heart_are_said(cases: list[Case]) -> None:
 
 
 def _run(folder: Path, kill_at: int | None = None) -> Model:
-    import myoscope.systems.acdc_multitask.model as module
+    import myoscope.systems.acdc_multitask.training as module
 
     torch.set_num_threads(1)
     optimisation = Optimisation(checkpoint_seconds=0)
@@ -320,6 +322,7 @@ def test_curves_are_means_over_the_folds_that_have_them() -> None:
 def test_evaluation_end_to_end(cases: list[Case], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two variants, two folds of drawn hearts: trained, scored, drawn, and used again without training."""
     small = {n: replace(RECIPES[n], **SMALL, snapshot_steps=1) for n in list(RECIPES)[:2] + list(RECIPES)[4:5]}
+    monkeypatch.setattr("myoscope.systems.acdc_multitask.RECIPES", small)
     monkeypatch.setattr("myoscope.systems.acdc_multitask.model.RECIPES", small)
     monkeypatch.setattr(own, "RECIPES", small)
     monkeypatch.setattr(own, "TRAINED_HERE", list(small)[:2])

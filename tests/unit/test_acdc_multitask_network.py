@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from myoscope.systems.acdc_multitask.model import RECIPES, build
+from myoscope.systems.acdc_multitask.model import build
 from myoscope.systems.acdc_multitask.network import DenseBlock, WideConv3d
+from myoscope.systems.acdc_multitask.recipe import RECIPES
 
 
 def _sizes(network: nn.Module) -> list[tuple[str, tuple[int, ...], int]]:

@@ -13,7 +13,7 @@ from myoscope.lab.crossval import read_cases, side_by_side, train_folds, weights
 from myoscope.lab.loop import Budget
 from myoscope.labels import Structure
 from myoscope.study import Case, Role
-from myoscope.systems.compact import model as compact
+from myoscope.systems import compact
 
 
 @pytest.fixture(scope="module")

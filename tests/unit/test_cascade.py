@@ -19,13 +19,13 @@ from myoscope.lab.slices import CANVAS
 from myoscope.lab.stacks import Spoil, batch, spoilt, with_background
 from myoscope.labels import Structure
 from myoscope.study import Case, Role
+from myoscope.systems import cascade, compact
 from myoscope.systems.cascade import evaluation
 from myoscope.systems.cascade import folds as cascade_train
-from myoscope.systems.cascade import model as cascade
-from myoscope.systems.cascade.model import RECIPES, Model, one_wall, prior_of, spread
+from myoscope.systems.cascade.model import Model, one_wall, prior_of, spread
 from myoscope.systems.cascade.page import results_page
+from myoscope.systems.cascade.recipe import RECIPES
 from myoscope.systems.cascade.stack_unet import LEAST_PRIOR, StackUNet
-from myoscope.systems.compact import model as compact
 from myoscope.volume import Volume
 
 TINY = dataclasses.replace(RECIPES["cascade.small"], widths=(4, 8), crop=32, view=64, batch=2)
@@ -53,8 +53,8 @@ def first() -> compact.Model:
 
 
 @pytest.fixture(scope="module")
-def stacks(cases: list[Case], first: compact.Model) -> cascade.StackSet:
-    return cascade._stacks(TINY, cases[:2], first, None)
+def stacks(cases: list[Case], first: compact.Model) -> cascade.training.StackSet:
+    return cascade.training._stacks(TINY, cases[:2], first, None)
 
 
 def test_an_untrained_second_stage_says_what_the_first_said() -> None:
@@ -92,7 +92,7 @@ def test_published_network_keeps_slices_in_place(along_stack: bool) -> None:
         assert torch.allclose(found[:, 3], network(x[3:4], stacks[:1])[:, 0], atol=1e-4)
 
 
-def test_a_batch_fits_together(stacks: cascade.StackSet) -> None:
+def test_a_batch_fits_together(stacks: cascade.training.StackSet) -> None:
     assert stacks.priors is not None
     assert len(stacks.starts) == 3
     assert stacks.priors.shape == (len(stacks.slices.images), 4, CANVAS, CANVAS)
@@ -136,12 +136,12 @@ def test_scar_away_from_the_wall_is_ruled_out() -> None:
 
 
 def test_untrained_cascade_draws_as_its_first_stage(first: compact.Model, cases: list[Case]) -> None:
-    model = Model(TINY, cascade.build(TINY, TINY.widths), first)
+    model = Model(TINY, cascade.recipe.build(TINY, TINY.widths), first)
     image = cases[0].study.series[0].image
     one, two, _ = model.stages(image.frames[0], image)
     assert two.sum(1).allclose(torch.ones(()), atol=1e-3)
     assert (one.argmax(1) == two.argmax(1)).float().mean() > 0.99
-    mirrored = model.stages(image.frames[0], image, cascade.MIRRORS)[1]
+    mirrored = model.stages(image.frames[0], image, cascade.model.MIRRORS)[1]
     assert mirrored.allclose(two, atol=1e-3)
 
 
@@ -150,7 +150,7 @@ def test_predict_and_analyze_take_one_path(
 ) -> None:
     from myoscope import analysis
 
-    network = cascade.build(TINY, TINY.widths)
+    network = cascade.recipe.build(TINY, TINY.widths)
     torch.nn.init.normal_(network.head.weight, std=0.2)
     model = Model(TINY, network, first, {"licence": "none"}, "0")
     monkeypatch.setitem(analysis.SYSTEM_FOR, Role.LGE, "cascade.small")
@@ -161,7 +161,7 @@ def test_predict_and_analyze_take_one_path(
 
 
 def test_chosen_shares_come_with_the_card(first: compact.Model, tmp_path: Path) -> None:
-    model = Model(TINY, cascade.build(TINY, TINY.widths), first)
+    model = Model(TINY, cascade.recipe.build(TINY, TINY.widths), first)
     chosen = {"shares": "mean", "smallest_ml": {"infarct": 2.5, "no_reflow": 0.75}}
     model.save(tmp_path / "w.safetensors", {"chosen": chosen})
     loaded = Model.load(tmp_path / "w.safetensors")
@@ -171,7 +171,7 @@ def test_chosen_shares_come_with_the_card(first: compact.Model, tmp_path: Path) 
 
 
 def test_loading_needs_no_training_package(first: compact.Model, tmp_path: Path) -> None:
-    Model(TINY, cascade.build(TINY, TINY.widths), first).save(tmp_path / "w.safetensors", {})
+    Model(TINY, cascade.recipe.build(TINY, TINY.widths), first).save(tmp_path / "w.safetensors", {})
     code = (
         "import sys; from pathlib import Path; from myoscope.systems.cascade.model import Model; "
         "Model.load(Path(sys.argv[1])); "
@@ -190,7 +190,7 @@ def test_a_killed_run_goes_on_where_it_was(
 ) -> None:
     recipe = dataclasses.replace(TINY, optimisation=dataclasses.replace(TINY.optimisation, checkpoint_seconds=0.0))
     whole = cascade.train(recipe, cases[:2], Budget(steps=4), tmp_path / "whole", first=first)
-    plain, steps = cascade._loss, []
+    plain, steps = cascade.training._loss, []
 
     def dying(*args: object) -> object:
         loss_of = plain(*args)
@@ -203,7 +203,7 @@ def test_a_killed_run_goes_on_where_it_was(
 
         return die
 
-    monkeypatch.setattr(cascade, "_loss", dying)
+    monkeypatch.setattr(cascade.training, "_loss", dying)
     with pytest.raises(_KilledError):
         cascade.train(recipe, cases[:2], Budget(steps=4), tmp_path / "killed", first=first)
     steps.append(-1)

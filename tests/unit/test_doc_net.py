@@ -24,10 +24,12 @@ from myoscope.labels import Structure
 from myoscope.study import Case, Patient, Role, Series, Study
 from myoscope.systems import MODULES, Classification, full_name
 from myoscope.systems.doc_net import evaluation as own
-from myoscope.systems.doc_net.inputs import MANUAL, Inputs, collect, read_stack, read_values, value_names
-from myoscope.systems.doc_net.model import CLASSES, RECIPES, Model, build, fit, retuned, train
+from myoscope.systems.doc_net.inputs import Inputs, collect, read_stack, read_values, value_names
+from myoscope.systems.doc_net.model import CLASSES, Model, build
 from myoscope.systems.doc_net.network import DocNet, ImageBranch
 from myoscope.systems.doc_net.page import results_page, summarise
+from myoscope.systems.doc_net.recipe import MANUAL, RECIPES, retuned
+from myoscope.systems.doc_net.training import fit, train
 from myoscope.volume import Volume, plain_affine
 
 LINEAR = RECIPES["doc-net.linear+"]

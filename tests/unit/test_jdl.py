@@ -19,12 +19,13 @@ from myoscope.lab.torchvision_shim import torchvision_ready
 from myoscope.lab.unet import UNet
 from myoscope.labels import SCAR, Structure
 from myoscope.study import Case, Role
-from myoscope.systems import full_name
+from myoscope.systems import full_name, jdl
 from myoscope.systems.jdl import evaluation
-from myoscope.systems.jdl import model as jdl
-from myoscope.systems.jdl.model import RECIPES, in_squares, labels_of, mask_loss
+from myoscope.systems.jdl.model import in_squares, labels_of
 from myoscope.systems.jdl.network import METHODS, Method, WallAndScar
 from myoscope.systems.jdl.page import bootstrap, paired, slice_values, wilcoxon_p, write_phantom
+from myoscope.systems.jdl.recipe import RECIPES
+from myoscope.systems.jdl.training import mask_loss
 from myoscope.systems.jdl.transunet import SmallTransUNet
 from myoscope.volume import Volume, plain_affine
 
@@ -117,18 +118,18 @@ def test_an_untrained_transformer_leaves_the_unet_as_it_is() -> None:
 
 
 def test_features_of_the_installed_network_are_a_start() -> None:
-    from myoscope.systems.compact import model as compact
+    from myoscope.systems import compact
     from myoscope.weights import weights_of
 
     start = compact.Model.load(weights_of("compact-cine")).network.state_dict()
     for name in ("jdl.small-multitask", "jdl.unet-direct"):
-        networks = jdl.build(RECIPES[name])
+        networks = jdl.model.build(RECIPES[name])
         own = (networks.wall or networks.scar).state_dict()
         assert all(torch.equal(own[key], start[key]) for key in start if not key.startswith("head."))
 
 
 def test_the_wall_network_begins_with_the_myocardium_of_the_installed_one() -> None:
-    from myoscope.systems.compact import model as compact
+    from myoscope.systems import compact
     from myoscope.weights import weights_of
 
     start = compact.Model.load(weights_of("compact-cine"))
@@ -138,7 +139,7 @@ def test_the_wall_network_begins_with_the_myocardium_of_the_installed_one() -> N
         logits = start.network(x)
         rest = torch.cat([logits[:, :at], logits[:, at + 1 :]], 1).mean(1)
         for method in ("joint", "multitask"):
-            wall = jdl.build(RECIPES[f"jdl.unet-{method}"]).eval().wall(x)[:, 0]
+            wall = jdl.model.build(RECIPES[f"jdl.unet-{method}"]).eval().wall(x)[:, 0]
             assert torch.allclose(wall, logits[:, at] - rest, atol=1e-3)
 
 
@@ -175,7 +176,7 @@ def test_less_is_asked_of_the_wall_where_there_is_scar(
 @pytest.mark.parametrize("method", METHODS)
 def test_odd_images_are_segmented_on_their_grid(method: Method, shape: tuple[int, ...], cases: list[Case]) -> None:
     recipe = dataclasses.replace(RECIPES[f"jdl.small-{method}"], **TINY)
-    model = jdl.Model(recipe, jdl.build(recipe))
+    model = jdl.Model(recipe, jdl.model.build(recipe))
     for voxels in (np.zeros(shape, np.float32), np.random.default_rng(0).normal(0, 9, shape).astype(np.float32)):
         image = Volume(voxels, plain_affine((9.0, 1.2, 0.9)))
         study = dataclasses.replace(
@@ -209,7 +210,7 @@ def test_what_the_hub_does_not_give_is_one_line(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(timm, "create_model", refuse)
     with pytest.raises(InputError, match=r"out of reach \(we could not connect\); choose"):
-        jdl.build(RECIPES["jdl.pretrained-direct"])
+        jdl.model.build(RECIPES["jdl.pretrained-direct"])
 
 
 def test_folds_page_and_figures(cases: list[Case], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,19 +17,12 @@ from myoscope.labels import Structure
 from myoscope.measure.scar import t2_extent
 from myoscope.measure.segments import NAMES, segment_map, segment_share
 from myoscope.study import Case, Patient, Role, Series, Study
-from myoscope.systems.compact import model as compact
+from myoscope.systems import compact
+from myoscope.systems.compact import myops as compact_myops
 from myoscope.systems.compact.alignment import LARGEST_SHIFT_MM, alignment_notes, shift_mm
-from myoscope.systems.compact.myops import model as compact_myops
-from myoscope.systems.compact.myops.model import (
-    ROLES,
-    codes_of,
-    collect_sequences,
-    joint_channels,
-    region_loss,
-    scar_from_lge,
-    train,
-    without_scar,
-)
+from myoscope.systems.compact.myops.model import codes_of, joint_channels, scar_from_lge, without_scar
+from myoscope.systems.compact.myops.recipe import ROLES
+from myoscope.systems.compact.myops.training import collect_sequences, region_loss, train
 from myoscope.volume import Volume, onto_grid, plain_affine
 
 RECIPE = dataclasses.replace(
@@ -145,7 +138,7 @@ def test_region_loss_counts_only_what_is_drawn() -> None:
 
 def _model() -> compact_myops.Model:
     torch.manual_seed(0)
-    return compact_myops.Model(RECIPE, compact_myops.UNet(3, 6, RECIPE.widths))
+    return compact_myops.Model(RECIPE, compact_myops.model.UNet(3, 6, RECIPE.widths))
 
 
 def test_every_subset_of_sequences_runs(tmp_path: Path) -> None:
@@ -233,7 +226,7 @@ def test_scar_is_what_the_lge_shows_of_the_wall() -> None:
     lge[Structure.MYOCARDIUM], lge[Structure.INFARCT] = torch.where(left, 0.1, 0.9), torch.where(left, 0.9, 0.1)
     both = scar_from_lge(ours, lge)
     assert torch.allclose(sum(both.values()), sum(ours.values()))
-    found, wall = codes_of(both), np.isin(codes, compact_myops._WALL)
+    found, wall = codes_of(both), np.isin(codes, compact_myops.recipe._WALL)
     assert np.array_equal(found == Structure.INFARCT, wall & left.numpy())
     kept = ~np.isin(codes, (Structure.INFARCT,)) & ~(wall & left.numpy())
     assert np.array_equal(found[kept], codes[kept])
@@ -247,7 +240,7 @@ def test_without_scar_on_lge_little_edema_is_a_mistake() -> None:
 
 
 def test_phantoms_draw_edema_on_the_lge() -> None:
-    infarct, normal = compact_myops._phantoms(2)
+    infarct, normal = compact_myops.training._phantoms(2)
     for case in (infarct, normal):
         lge, t2 = (case.study.get(role).image for role in (Role.LGE, Role.T2))
         assert lge.same_grid(t2)
@@ -271,7 +264,7 @@ def test_a_study_with_t2_gets_one_joint_map(monkeypatch: pytest.MonkeyPatch, tmp
     assert set(result.labels) == {Role.LGE}
     m = result.measurements
     volume = result.labels[Role.LGE].voxel_ml
-    scar = np.isin(heart(), compact_myops._WALL)  # the LGE's network has no doubt
+    scar = np.isin(heart(), compact_myops.recipe._WALL)  # the LGE's network has no doubt
     assert m.lge.infarct_ml == pytest.approx(scar.sum() * volume)
     core = scar & (np.indices(heart().shape)[1] < 40)
     assert m.lge.no_reflow_ml == pytest.approx(core.sum() * volume) and core.any()

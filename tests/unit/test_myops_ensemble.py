@@ -19,17 +19,9 @@ from myoscope.labels import Structure
 from myoscope.study import Case, Patient, Role, Series, Study
 from myoscope.systems import full_name, system_module
 from myoscope.systems.myops_ensemble.blocks import PLAIN, decode, decode_plain, encode, masks_of, tidy
-from myoscope.systems.myops_ensemble.model import (
-    RECIPES,
-    Model,
-    augmented,
-    back,
-    centred,
-    members,
-    percentile_normalise,
-    prepare,
-    train,
-)
+from myoscope.systems.myops_ensemble.model import Model, back, centred, percentile_normalise, prepare
+from myoscope.systems.myops_ensemble.recipe import RECIPES, members
+from myoscope.systems.myops_ensemble.training import augmented, train
 from myoscope.volume import Volume, plain_affine
 
 CODES = (0, 1, 2, 3, 5, 6)

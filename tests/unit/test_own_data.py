@@ -22,7 +22,7 @@ from myoscope.lab.crossval import check_folds, read_cases, score_fold, summarise
 from myoscope.lab.folds import fold_of
 from myoscope.labels import Structure
 from myoscope.study import Case, Patient, Role, Series, Study
-from myoscope.systems.compact import model as compact
+from myoscope.systems import compact
 from myoscope.volume import Volume, plain_affine
 
 DOCS = Path(__file__).parents[2] / "docs" / "own-data.md"

@@ -20,8 +20,8 @@ def case() -> Case:
 
 
 SMALL = {
-    "myoscope.systems.cascade.model": {"widths": (4, 8), "crop": 32, "batch": 2},
-    "myoscope.systems.compact.model": {
+    "myoscope.systems.cascade": {"widths": (4, 8), "crop": 32, "batch": 2},
+    "myoscope.systems.compact": {
         "widths": (4, 8),
         "spacing_mm": 2.0,
         "crop": 32,
@@ -29,9 +29,9 @@ SMALL = {
         "phantoms": 0,
         "start_from": None,
     },
-    "myoscope.systems.compact.myops.model": {"widths": (4, 8), "crop": 32, "batch": 2, "phantoms": 0},
+    "myoscope.systems.compact.myops": {"widths": (4, 8), "crop": 32, "batch": 2, "phantoms": 0},
     "myoscope.systems.doc_net.segmentation": {"widths": (4, 8), "crop": 32, "locator_crop": 32, "batch": 2},
-    "myoscope.systems.jdl.model": {"widths": (4, 8), "crop": 32, "batch": 2, "start_from": None},
+    "myoscope.systems.jdl": {"widths": (4, 8), "crop": 32, "batch": 2, "start_from": None},
 }
 CLASSIFYING = ("acdc-multitask", "doc-net")
 WITH_ALL_SEQUENCES = ("myops-ensemble",)  # has the same test, with a case that shows them

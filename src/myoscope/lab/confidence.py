@@ -23,8 +23,7 @@ from myoscope.lab.folds import FOLDS, fold_of
 from myoscope.labels import Structure
 from myoscope.prediction import Prediction
 from myoscope.study import Case, Role, Series
-from myoscope.systems import system_module
-from myoscope.systems.compact import model as compact
+from myoscope.systems import compact, system_module
 from myoscope.systems.compact.confidence import calibrate
 
 USUAL_PERCENT = 99.0

@@ -10,15 +10,15 @@ from myoscope.study import Role
 from myoscope.volume import Volume
 
 MODULES = {
-    "acdc-multitask": "myoscope.systems.acdc_multitask.model",
-    "cascade": "myoscope.systems.cascade.model",
-    "compact-cine": "myoscope.systems.compact.model",
-    "compact-lge": "myoscope.systems.compact.model",
-    "compact-myops": "myoscope.systems.compact.myops.model",
-    "doc-net": "myoscope.systems.doc_net.model",
+    "acdc-multitask": "myoscope.systems.acdc_multitask",
+    "cascade": "myoscope.systems.cascade",
+    "compact-cine": "myoscope.systems.compact",
+    "compact-lge": "myoscope.systems.compact",
+    "compact-myops": "myoscope.systems.compact.myops",
+    "doc-net": "myoscope.systems.doc_net",
     "doc-net-segmentation": "myoscope.systems.doc_net.segmentation",
-    "jdl": "myoscope.systems.jdl.model",
-    "myops-ensemble": "myoscope.systems.myops_ensemble.model",
+    "jdl": "myoscope.systems.jdl",
+    "myops-ensemble": "myoscope.systems.myops_ensemble",
 }
 
 

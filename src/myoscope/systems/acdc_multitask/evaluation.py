@@ -27,9 +27,10 @@ from myoscope.lab.metrics import CINE_REGIONS, dice, hausdorff_mm
 from myoscope.study import Case, Role
 from myoscope.systems import Classification, system_module
 from myoscope.systems.acdc_multitask.inputs import STRUCTURES, Heart, cardiac_features, find_heart, read_labels
-from myoscope.systems.acdc_multitask.model import LOCATOR, RECIPES, Model, Seen, build
+from myoscope.systems.acdc_multitask.model import Model, Seen, build
 from myoscope.systems.acdc_multitask.network import PHASES, SLICES
 from myoscope.systems.acdc_multitask.page import KEPT_ON_CARD, draw_confusions, draw_curves, results_page, summarise
+from myoscope.systems.acdc_multitask.recipe import LOCATOR, RECIPES
 from myoscope.weights import load_into, weights_of
 
 TRAINED_HERE = [name for name in RECIPES if ".half-" in name]

@@ -10,7 +10,7 @@ import numpy as np
 from myoscope.datasets.acdc import CLASSES
 from myoscope.lab.diagnosis_fit import interval, wilson
 from myoscope.systems.acdc_multitask.inputs import FEATURES
-from myoscope.systems.acdc_multitask.model import RECIPES
+from myoscope.systems.acdc_multitask.recipe import RECIPES
 
 PAPER = json.loads(Path(__file__).with_name("paper.json").read_text())
 AIM_PERCENT = 88

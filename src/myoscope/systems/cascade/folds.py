@@ -16,7 +16,8 @@ from myoscope.lab.folds import FOLDS, fold_of
 from myoscope.lab.loop import Budget
 from myoscope.study import Case
 from myoscope.systems import system_module
-from myoscope.systems.cascade.model import RECIPES, Recipe, prior_on_canvas, train
+from myoscope.systems.cascade.recipe import RECIPES, Recipe
+from myoscope.systems.cascade.training import prior_on_canvas, train
 
 
 def train_folds(

@@ -24,9 +24,11 @@ from myoscope.lab.diagnosis import label_maps
 from myoscope.lab.folds import FOLDS, fold_of
 from myoscope.lab.loop import Budget
 from myoscope.study import Case, Role
-from myoscope.systems.doc_net.inputs import MANUAL, Inputs, Recipe, collect, value_names
-from myoscope.systems.doc_net.model import BETTER, OWN_SEGMENTATION, RECIPES, Model, fit, retuned, train
+from myoscope.systems.doc_net.inputs import Inputs, collect, value_names
+from myoscope.systems.doc_net.model import Model
 from myoscope.systems.doc_net.page import results_page, summarise
+from myoscope.systems.doc_net.recipe import BETTER, MANUAL, OWN_SEGMENTATION, RECIPES, Recipe, retuned
+from myoscope.systems.doc_net.training import fit, train
 
 TEST_SHARE = 0.2
 SEEDS = {"values": 20, "images": 5}

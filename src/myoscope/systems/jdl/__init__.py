@@ -1,0 +1,28 @@
+"""jdl: myocardium and scar on LGE, learned together; the scar network sees image x probability of myocardium.
+
+After Xing et al. 2022, Joint deep learning for improved myocardial scar detection from cardiac MRI, arXiv:2211.06247,
+with the three methods that it is compared with (`network`), each on one of four backbones; a variant is
+BACKBONE-METHOD:
+
+- `unet`: the compact U-Net. `small`: with a transformer on its deepest level. Both start from compact-cine, which has
+  seen no LGE, as the paper starts from ImageNet (the wall's network with the output for myocardium, the scar's without
+  any), and see 96x96 pixels of 1.4 mm and the neighbouring slices.
+- `published`: TransUNet on 224x224 pixels with the paper's numbers, from scratch; wants a GPU.
+- `pretrained`: the same, from timm's ImageNet-21k weights, where its hub can be reached.
+
+Where this departs from the paper, also in `published`: weight decay is AdamW's, the learning rate follows a cosine over
+the budget, a moving average is kept; augmentation stretches along a turned axis instead of shearing, and changes
+brightness and sharpness a little. Dice is taken over the batch, so that slices without scar teach too. The weight of
+the Dice term and pixel size are not given there: 1 and 1.5 mm.
+
+Slices are read whole, in overlapping squares of the training size. Scar is what the scar network finds inside the
+myocardium found; `direct` has none, so there scar is all that is found. Both are asked for less than a half where there
+may be scar (`SCAR_ABOVE`, chosen on an inner split). The LV's blood pool is not segmented, and no-reflow counts as
+infarct.
+"""
+
+from myoscope.systems.jdl.model import Model
+from myoscope.systems.jdl.recipe import RECIPES, Recipe
+from myoscope.systems.jdl.training import train
+
+__all__ = ["RECIPES", "Model", "Recipe", "train"]

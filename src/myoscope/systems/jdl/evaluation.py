@@ -25,9 +25,10 @@ from myoscope.lab.metrics import LGE_REGIONS, dice, region_scores
 from myoscope.labels import LV_WALL, SCAR
 from myoscope.study import Case, Role
 from myoscope.systems import full_name
-from myoscope.systems.jdl.model import LIMITS, RECIPES, Model, labels_of
+from myoscope.systems.jdl.model import Model, labels_of
 from myoscope.systems.jdl.network import METHODS
 from myoscope.systems.jdl.page import results_page, write_boxes, write_patients, write_phantom
+from myoscope.systems.jdl.recipe import LIMITS, RECIPES
 
 SHIPS = full_name("jdl", None)
 LIMITS_KEY = "kept/limits"

@@ -12,8 +12,8 @@ from myoscope.labels import LV_WALL, SCAR, Structure
 from myoscope.report.figures import crop, to_grey
 from myoscope.study import Case, Role
 from myoscope.systems import full_name
-from myoscope.systems.jdl.model import SCAR_ABOVE, SMALLEST_ML, WALL_IN_SCAR_ABOVE
 from myoscope.systems.jdl.network import METHODS
+from myoscope.systems.jdl.recipe import SCAR_ABOVE, SMALLEST_ML, WALL_IN_SCAR_ABOVE
 
 PAPER = json.loads(Path(__file__).with_name("paper.json").read_text())
 SHIPS = full_name("jdl", None).partition(".")[2]

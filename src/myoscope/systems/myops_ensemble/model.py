@@ -1,23 +1,6 @@
-"""myops-ensemble: scar and edema from bSSFP, LGE and T2 by three networks, between a linear encoder and decoder.
+"""A trained network: from images to labels, to and from its file."""
 
-Five blocks each have one input image and a nested target. A shallow U-Net is trained on all five, Mask R-CNN and a
-U-Net++ on the two of the pathology; their mean is cut at 0.5. `published` has the paper's sizes; it weighs about
-250 MB and wants a GPU. `small` is for CPUs: 96x96 pixels of 2 mm, a Mask R-CNN of 1.9 and a U-Net++ of 0.15 million
-weights, learning rate and averaging retuned for few steps. Both as the ablation has them (`-unet`: U-Net alone,
-`-direct`: without encoder and decoder), and `small` in two ways of our own: `-swapped` (LGE for scar and T2 for edema;
-the paper feeds them the other way round), `-both` (both sequences to both; the best of the wholes, it ships).
-
-Where this departs from the paper: warps and rotations are drawn for every batch and not 40 times beforehand; the
-learning rate falls along a cosine over the budget, and a moving average of the weights is kept instead of the best on
-warped copies of training slices; Mask R-CNN has GroupNorm. Where the paper is silent: the U-Net has two convolutions
-a level with BatchNorm; Mask R-CNN's objects are connected pieces, and those with a score of 0.5 or more count.
-
-Source: papers/systems.md, `myops-ensemble` (MyoPS 2020 challenge, STACOM).
-"""
-
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,84 +10,20 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from myoscope.errors import InputError
-from myoscope.lab.loop import Budget, Optimisation, mixed, progress_of
-from myoscope.lab.slices import resample_labels, resample_slices
-from myoscope.study import Case, Role, Study
+from myoscope.lab.slices import resample_slices
+from myoscope.study import Role, Study
 from myoscope.systems.compact.myops.model import joint_channels
 from myoscope.systems.myops_ensemble.blocks import (
     DIRECT_BLOCKS,
     Block,
     decode,
     decode_plain,
-    encoded_blocks,
-    masks_of,
     tidy,
 )
-from myoscope.systems.myops_ensemble.network import build, instances, probabilities
+from myoscope.systems.myops_ensemble.network import build, probabilities
+from myoscope.systems.myops_ensemble.recipe import RECIPES, ROLES, Recipe, members
 from myoscope.volume import Volume
 from myoscope.weights import half, load_into, read_weights, refusing, write_weights
-
-ROLES = (Role.BSSFP, Role.LGE, Role.T2)
-KINDS = ("unet", "unetpp", "maskrcnn")
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that decides what the networks become, given the cases."""
-
-    name: str
-    blocks: tuple[Block, ...] = field(default_factory=lambda: encoded_blocks((Role.LGE,), (Role.T2,)))
-    kinds: tuple[str, ...] = KINDS
-    roles: tuple[Role, ...] = ROLES
-    small: bool = False
-    side: int = 256
-    spacing_mm: float | None = None
-    """Pixels are resampled to this; None leaves them as they are."""
-    warp_pixels: float = 5.0
-    """Largest displacement of a point of the 8x8 grid."""
-    rotated: float = 0.5
-    """Share of slices turned by 90, 180 or 270 degrees."""
-    batch: Mapping[str, int] = field(default_factory=lambda: {"unet": 8, "unetpp": 8, "maskrcnn": 2})
-    learning_rate: Mapping[str, float] = field(default_factory=lambda: {"unet": 1e-5, "unetpp": 1e-5, "maskrcnn": 1e-3})
-    time_share: Mapping[str, float] = field(default_factory=lambda: {"unet": 1.0, "unetpp": 2.0, "maskrcnn": 3.0})
-    """How the minutes are divided between the networks."""
-    ema_decay: float = Optimisation.ema_decay
-    seed: int = 0
-
-
-_PUBLISHED = Recipe("myops-ensemble.published")
-_SMALL = Recipe(
-    "myops-ensemble.small",
-    small=True,
-    side=96,
-    spacing_mm=2.0,
-    warp_pixels=2.0,
-    learning_rate={"unet": 3e-3, "unetpp": 3e-3, "maskrcnn": 1e-3},
-    time_share={"unet": 1.0, "unetpp": 1.5, "maskrcnn": 1.5},
-    ema_decay=0.98,
-)
-
-
-def _variants() -> dict[str, Recipe]:
-    both = (Role.LGE, Role.T2)
-    found = [replace(_SMALL, name=f"{_SMALL.name}-both", blocks=encoded_blocks(both, both))]  # the first one ships
-    for whole in (_SMALL, _PUBLISHED):
-        direct = replace(whole, name=f"{whole.name}-direct", blocks=DIRECT_BLOCKS)
-        found += [whole, replace(direct, name=f"{whole.name}-unet", kinds=("unet",)), direct]
-    found.append(replace(_SMALL, name=f"{_SMALL.name}-swapped", blocks=encoded_blocks((Role.T2,), (Role.LGE,))))
-    return {recipe.name: recipe for recipe in found}
-
-
-RECIPES = _variants()
-
-
-def members(recipe: Recipe) -> list[tuple[str, str, Block]]:
-    """Name, kind and block of every network."""
-    return [
-        (f"{kind}-{block.name}", kind, block)
-        for block in recipe.blocks
-        for kind in (recipe.kinds if block.pathology else ("unet",))
-    ]
 
 
 class Model:
@@ -223,101 +142,3 @@ def back(shares: Tensor, grid: Volume, recipe: Recipe) -> Tensor:
     resampled = [max(1, round(n * mm / recipe.spacing_mm)) for n, mm in zip(size, grid.spacing_mm[1:], strict=True)]
     whole = centred(shares, (resampled[0], resampled[1]))
     return F.interpolate(whole, size, mode="bilinear", align_corners=False)
-
-
-def train(recipe: Recipe, cases: Sequence[Case], budget: Budget, folder: Path, device: str = "cpu") -> Model:
-    """Train every network on the cases that have all three sequences, one after the other; minutes are shared out.
-
-    Args:
-        recipe: What to train.
-        cases: Training cases only; a budget in steps is each network's.
-        budget: When to stop.
-        folder: Where recipe, names of the cases and a folder a network are kept; a killed run goes on from there.
-        device: "cpu" or "cuda".
-
-    Raises:
-        InputError: no case has all three sequences, labelled.
-    """
-    from myoscope.lab.loop import train as run
-
-    cases = [case for case in cases if set(ROLES) <= set(case.labels)]
-    if not cases:
-        raise InputError(f"expected cases with labelled bSSFP, LGE and T2 for {recipe.name}, found none")
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=2))
-    (folder / "cases.json").write_text(json.dumps([case.id for case in cases]))
-    where = torch.device(device)
-    images, codes = (x.to(where) for x in collect(recipe, cases))
-    todo = members(recipe)
-    whole = sum(recipe.time_share[kind] for _, kind, _ in todo)
-    networks, trained = {}, {}
-    for name, kind, block in todo:
-        share = recipe.time_share[kind] / whole
-        part = replace(budget, minutes=budget.minutes * share) if budget.minutes else budget
-        torch.manual_seed(recipe.seed)
-        network = _build(recipe, kind, block).to(where).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        rate = recipe.learning_rate[kind]
-        optimisation = Optimisation(learning_rate=rate, weight_decay=0.0, ema_decay=recipe.ema_decay)
-        loss = _loss(recipe, kind, block, images, codes)
-        networks[name] = run(network, loss, part, folder / name, optimisation, f"{recipe.name} {name}")
-        trained[name] = {"steps": progress_of(folder / name)[0], "learning_rate": rate, "batch": recipe.batch[kind]}
-    return Model(recipe, networks, trained)
-
-
-def collect(recipe: Recipe, cases: Sequence[Case]) -> tuple[Tensor, Tensor]:
-    """All slices: images (N, 3, side, side) and `Structure` codes (N, side, side), uint8."""
-    images, codes = [], []
-    for case in cases:
-        first, channels = joint_channels(case.study)
-        labels = case.labels[first.role]
-        images.append(prepare([channels[role] for role in ROLES], labels, recipe))
-        drawn = torch.from_numpy(labels.frames[0])
-        if recipe.spacing_mm:
-            drawn = resample_labels(labels.frames[0], labels.spacing_mm[1:], recipe.spacing_mm)
-        codes.append(centred(drawn, (recipe.side, recipe.side)))
-    return torch.cat(images), torch.cat(codes)
-
-
-def augmented(images: Tensor, codes: Tensor, recipe: Recipe, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Warped, and half of them rotated, copies of slices: images (B, C, S, S) linear, codes (B, S, S) nearest.
-
-    An 8x8x2 grid, uniform in +-`warp_pixels`, is resized to the image: where each pixel comes from.
-    """
-    n, _, side, _ = images.shape
-    points = (torch.rand((n, 2, 8, 8), generator=rng) * 2 - 1) * recipe.warp_pixels * 2 / side
-    turned = torch.rand(n, generator=rng) < recipe.rotated
-    quarters = turned * torch.randint(1, 4, (n,), generator=rng)
-    bend = F.interpolate(points.to(images.device), (side, side), mode="bilinear", align_corners=True).movedim(1, -1)
-    grid = F.affine_grid(torch.eye(2, 3, device=images.device).expand(n, 2, 3), [n, 1, side, side], align_corners=False)
-    warped = F.grid_sample(images, grid + bend, align_corners=False)
-    drawn = F.grid_sample(codes[:, None].float(), grid + bend, mode="nearest", align_corners=False)[:, 0]
-    warped = torch.stack([torch.rot90(x, int(q), (1, 2)) for x, q in zip(warped, quarters, strict=True)])
-    drawn = torch.stack([torch.rot90(x, int(q), (0, 1)) for x, q in zip(drawn, quarters, strict=True)])
-    return warped, drawn.to(torch.uint8)
-
-
-def dice_loss(logits: Tensor, truth: Tensor) -> Tensor:
-    """1 - Dice of the batch, mean over targets; logits and truth (B, K, H, W)."""
-    shares = logits.sigmoid()
-    both, each = (x.sum((0, 2, 3)) for x in (shares * truth, shares + truth))
-    return (1 - (2 * both + 1) / (each + 1)).mean()
-
-
-def _loss(
-    recipe: Recipe, kind: str, block: Block, images: Tensor, codes: Tensor
-) -> Callable[[torch.nn.Module, int], Tensor]:
-    def loss_of(network: torch.nn.Module, step: int) -> Tensor:
-        seed = recipe.seed * 1_000_003 + step
-        rng = torch.Generator().manual_seed(seed)
-        chosen = torch.randint(len(images), (recipe.batch[kind],), generator=rng).to(images.device)
-        pixels, drawn = augmented(images[chosen][:, _channels(block)], codes[chosen], recipe, rng)
-        masks = torch.from_numpy(masks_of(drawn.numpy(force=True), block.targets)).movedim(0, 1).to(images.device)
-        if kind != "maskrcnn":
-            with mixed(images.device.type):
-                logits = network(pixels.contiguous(memory_format=torch.channels_last))
-            return dice_loss(logits.float(), masks.float())
-        torch.manual_seed(seed)  # it samples proposals with torch's own generator
-        losses = network(list(pixels), [instances(m) for m in masks])
-        return torch.stack(list(losses.values())).sum()
-
-    return loss_of

@@ -26,8 +26,7 @@ from myoscope.lab.metrics import dice
 from myoscope.labels import SCAR, Structure
 from myoscope.measure.scar import EDEMA
 from myoscope.study import Case, Role
-from myoscope.systems import full_name, system_module
-from myoscope.systems.compact import model as compact
+from myoscope.systems import compact, full_name, system_module
 from myoscope.systems.compact.myops.page import results_page, write_boxes
 from myoscope.volume import Volume
 

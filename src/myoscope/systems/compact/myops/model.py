@@ -1,91 +1,25 @@
-"""compact-myops: scar and edema from any of LGE, T2 and bSSFP, by one 2-D U-Net with a channel for each.
+"""A trained network: from images to labels, to and from its file."""
 
-In training sequences are left out at random and shifted a little against each other, so that any that are there will
-do. EMIDEC (LGE alone), ACDC (cine alone) and phantoms (LGE and T2 on one grid) help: what a case does not draw (edema
-without T2, scar without LGE) is added to the normal myocardium before the loss is taken. The Dice part of the loss is
-taken over the regions that the MyoPS challenge scores: scar, and scar with edema. Not from a paper; trained from
-scratch, so that what a fold is tested on was never seen.
-
-Where there is LGE, a network of LGE alone (compact-lge, trained on more of it for longer) may say what of the wall is
-scar and no-reflow, and whether there is any: `scar_from_lge`, `without_scar`.
-"""
-
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from myoscope.errors import InputError
-from myoscope.lab.augment import Strength
-from myoscope.lab.augment_sequences import Sequences, sequence_batch
-from myoscope.lab.loop import Budget, Optimisation, mixed
-from myoscope.lab.slices import CANVAS, SliceSet, merge_matrix, normalise, one_frame, resample_slices
+from myoscope.lab.slices import normalise, resample_slices
 from myoscope.lab.unet import UNet
 from myoscope.labels import SCAR, Structure
 from myoscope.prediction import Prediction
-from myoscope.study import Case, Note, Role, Series, Study
-from myoscope.systems.compact import model as compact
+from myoscope.study import Note, Role, Series, Study
+from myoscope.systems import compact
 from myoscope.systems.compact.alignment import alignment_notes
 from myoscope.systems.compact.confidence import calibrate_all, heart_features
 from myoscope.systems.compact.model import drop_traces, keep_heart, shares_of
+from myoscope.systems.compact.myops.recipe import _WALL, RECIPES, ROLES, Recipe
 from myoscope.volume import Volume, onto_grid
 from myoscope.weights import half, load_into, read_weights, refusing, write_weights
-
-ROLES = (Role.LGE, Role.T2, Role.BSSFP)
-"""The network's channels. Of those that a study has, the joint map lies on the grid of the first."""
-
-PHANTOM = "phantom"
-_WALL = (Structure.MYOCARDIUM, Structure.INFARCT, Structure.EDEMA)
-_LESION = (Structure.INFARCT, Structure.EDEMA)
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that decides what the model becomes, given the cases."""
-
-    name: str = "compact-myops"
-    roles: tuple[Role, ...] = ROLES
-    classes: tuple[Structure, ...] = (Structure.BACKGROUND, Structure.LV, *_WALL, Structure.RV)
-    regions: tuple[tuple[Structure, ...], ...] = (
-        (Structure.LV,),
-        (Structure.RV,),
-        _WALL,
-        (Structure.INFARCT,),
-        _LESION,
-    )
-    """What the Dice part of the loss is taken over."""
-    spacing_mm: float = 1.4
-    crop: int = 96
-    batch: int = 12
-    widths: tuple[int, ...] = (32, 64, 128, 256)
-    t2_share: float = 0.6
-    """Share of the slices drawn that come from cases with T2..."""
-    lge_share: float = 0.28
-    """... from those with LGE but no T2; the rest are bSSFP (or cine) alone."""
-    phantoms: int = 60
-    phantom_share: float = 0.15
-    """Share of all slices drawn that come from phantoms."""
-    strength: Strength = field(
-        default_factory=lambda: Strength(
-            shift_mm=32, anywhere=0.2, rotation_degrees=25, mirror=0.1, scale=(0.85, 1.2), gamma=0.3, contrast=0.2,
-            noise=0.04, shading=0.3, spike=0.06,
-        )
-    )  # fmt: skip
-    sequences: Sequences = field(default_factory=Sequences)
-    smallest_ml: dict[Structure, float] = field(
-        default_factory=lambda: {Structure.INFARCT: 1.0, Structure.NO_REFLOW: 1.0, Structure.EDEMA: 20.0}
-    )
-    """Less is taken for a mistake; of edema only where a network of LGE alone finds no scar."""
-    optimisation: Optimisation = field(default_factory=Optimisation)
-    seed: int = 0
-
-
-RECIPES = {"compact-myops": Recipe()}
 
 
 class Model:
@@ -258,132 +192,3 @@ def joint_channels(study: Study) -> tuple[Series, dict[Role, np.ndarray]]:
     first = there[0]
     images = {series.role: onto_grid(series.image, first.image) for series in there}
     return first, {role: image for role, image in images.items() if role is first.role or image.any()}
-
-
-def train(recipe: Recipe, cases: Sequence[Case], budget: Budget, folder: Path, device: str = "cpu") -> Model:
-    """Train on labelled cases until the budget is spent.
-
-    Args:
-        recipe: What to train.
-        cases: Training cases only: any with LGE, T2 or bSSFP; of others the cine serves as bSSFP.
-        budget: When to stop.
-        folder: Where checkpoint, curve, recipe and the names of the cases are kept; a killed run goes on from there.
-        device: "cpu" or "cuda".
-    """
-    from myoscope.lab.loop import train as run
-
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=2))
-    (folder / "cases.json").write_text(json.dumps([case.id for case in cases]))
-    torch.manual_seed(recipe.seed)
-    network = UNet(len(recipe.roles), len(recipe.classes), recipe.widths).to(device)
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    slices = collect_sequences(recipe, [*cases, *_phantoms(recipe.phantoms)]).to(torch.device(device))
-    return Model(recipe, run(network, _loss(recipe, slices), budget, folder, recipe.optimisation, recipe.name))  # type: ignore[arg-type]
-
-
-def collect_sequences(recipe: Recipe, cases: Sequence[Case]) -> SliceSet:
-    """All slices to train on, as `augment_sequences` takes them, each weighted by how often it is drawn."""
-    images: list[Tensor] = [torch.zeros((1, CANVAS, CANVAS), dtype=torch.uint8)]
-    rows: list[tuple[Tensor, ...]] = []
-    kinds: list[int] = []
-    count = 1
-    for case in cases:
-        for shown, labels in _stacks(case):
-            indices = torch.zeros((len(labels.voxels), len(ROLES)), dtype=torch.long)
-            for role, image in shown.items():
-                pixels, codes, _, centres = one_frame(
-                    labels, image, labels.voxels, recipe.classes,
-                    {Structure.NO_REFLOW: Structure.INFARCT}, recipe.spacing_mm,
-                )  # fmt: skip
-                images.append(pixels)
-                indices[:, recipe.roles.index(role)] = torch.arange(count, count + len(pixels))
-                count += len(pixels)
-            merge = merge_matrix(_undrawn(case, shown), recipe.classes).expand(len(codes), -1, -1)
-            rows.append((codes, indices, centres, merge))
-            kind = 3 if case.data_set == PHANTOM else 0 if Role.T2 in shown else 1 if Role.LGE in shown else 2
-            kinds += [kind] * len(codes)
-    codes, indices, centres, merges = (torch.cat(column) for column in zip(*rows, strict=True))
-    found = torch.tensor(kinds)
-    real = torch.tensor([recipe.t2_share, recipe.lge_share, 1 - recipe.t2_share - recipe.lge_share])
-    shares = torch.cat([real * (1 - recipe.phantom_share), torch.tensor([recipe.phantom_share])])
-    weights = shares[found] / torch.bincount(found, minlength=4)[found]
-    return SliceSet(torch.cat(images), codes, indices, centres, merges, weights)
-
-
-def _phantoms(count: int) -> list[Case]:
-    """Training phantoms, every other one with an infarct, whose T2 lies on the grid of the LGE, as labels do."""
-    from myoscope.datasets.phantom import TRAINING, draw, sample
-
-    cases = []
-    for seed in range(count):
-        drawn = sample(seed, TRAINING, ("MINF", None)[seed % 2])
-        lge, t2 = (drawn.scans[role] for role in (Role.LGE, Role.T2))
-        together = replace(lge, signal=t2.signal, noise=t2.noise, offset=t2.offset, seed=t2.seed)
-        case = draw(replace(drawn, scans={**drawn.scans, Role.T2: together}), (Role.LGE, Role.T2))
-        scar, swollen = (case.labels[role].voxels for role in (Role.LGE, Role.T2))
-        edema = (scar == Structure.MYOCARDIUM) & (swollen == Structure.EDEMA)
-        joint = case.labels[Role.LGE].with_voxels(np.where(edema, np.uint8(Structure.EDEMA), scar))
-        cases.append(replace(case, labels={Role.LGE: joint, Role.T2: joint}, data_set=PHANTOM))
-    return cases
-
-
-def _stacks(case: Case) -> list[tuple[dict[Role, np.ndarray], Volume]]:
-    """What shows each labelled stack of a case: images (Z, Y, X) by role, and the labels on the same grid."""
-    known = tuple(series for series in case.study.series if series.role in case.labels)
-    if any(series.role in ROLES for series in known):
-        first, images = joint_channels(replace(case.study, series=known))
-        labels = case.labels[first.role]
-        return [(images, labels.with_voxels(labels.frames[0]))]
-    return [
-        ({Role.BSSFP: image.astype(np.float32)}, series.image.with_voxels(codes))
-        for series in known
-        for image, codes in zip(series.image.frames, case.labels[series.role].frames, strict=True)
-    ]
-
-
-def _undrawn(case: Case, shown: Mapping[Role, np.ndarray]) -> dict[Structure, Structure]:
-    """What a case does not draw, and what is drawn in its place: edema where there is no T2, scar where no LGE either.
-
-    An expert without T2 drew edema as normal myocardium.
-    """
-    undrawn = dict(case.drawn_as)
-    if Role.T2 not in shown:
-        undrawn[Structure.EDEMA] = Structure.MYOCARDIUM
-        if Role.LGE not in shown:
-            undrawn[Structure.INFARCT] = Structure.MYOCARDIUM
-    return undrawn
-
-
-def _loss(recipe: Recipe, slices: SliceSet) -> Callable[[torch.nn.Module, int], Tensor]:
-    """The loss of a step: cross-entropy over the classes and Dice over the regions that each case draws."""
-    regions = torch.tensor([[float(s in region) for s in recipe.classes] for region in recipe.regions])
-    regions = regions.to(slices.images.device)
-
-    def loss_of(network: torch.nn.Module, step: int) -> Tensor:
-        images, labels, merges = sequence_batch(
-            slices, recipe.batch, recipe.crop, recipe.spacing_mm, recipe.strength, recipe.sequences,
-            recipe.seed * 1_000_003 + step,
-        )  # fmt: skip
-        with mixed(images.device.type):
-            logits = network(images.contiguous(memory_format=torch.channels_last))
-        shares = torch.einsum("bij,bjhw->bihw", merges, logits.float().softmax(1))
-        truth = F.one_hot(labels, len(recipe.classes)).movedim(-1, 1).float()
-        return F.nll_loss(shares.clamp(min=1e-6).log(), labels) + region_loss(shares, truth, merges, regions)
-
-    return loss_of
-
-
-def region_loss(shares: Tensor, truth: Tensor, merges: Tensor, regions: Tensor) -> Tensor:
-    """Mean over regions of 1 - Dice of the batch, each taken over the cases that draw all of the region.
-
-    Args:
-        shares: Class probabilities (B, K, H, W) after merging.
-        truth: One-hot labels, same shape.
-        merges: (B, K, K), see `SliceSet`.
-        regions: (R, K), 1 for the classes of a region.
-    """
-    drawn = ((regions @ merges) == regions).all(2).float()
-    p, t = (torch.einsum("rk,bkhw->brhw", regions, x) for x in (shares, truth))
-    both, each = ((x.sum((2, 3)) * drawn).sum(0) for x in (p * t, p + t))
-    return (1 - (2 * both + 1) / (each + 1)).mean()

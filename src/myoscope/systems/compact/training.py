@@ -1,0 +1,130 @@
+"""How it is trained: its batches and its loss."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from myoscope.lab.loop import Budget, mixed
+from myoscope.lab.slices import SliceSet
+from myoscope.lab.unet import UNet
+from myoscope.labels import SCAR, Structure
+from myoscope.study import Case, Role
+from myoscope.systems.compact.confidence import Familiar
+from myoscope.systems.compact.model import SLICES_AT_ONCE, Model, _tversky
+from myoscope.systems.compact.recipe import Recipe
+from myoscope.weights import weights_of
+
+FAMILIAR_SLICES = 800
+"""So many training slices say what is familiar."""
+
+
+def train(recipe: Recipe, cases: Sequence[Case], budget: Budget, folder: Path, device: str = "cpu") -> Model:
+    """Train on labelled cases (and phantoms, as the recipe says) until the budget is spent.
+
+    Args:
+        recipe: What to train.
+        cases: Training cases only.
+        budget: When to stop.
+        folder: Where checkpoint, curve and recipe are kept; a killed run goes on from there.
+        device: "cpu" or "cuda".
+    """
+    from myoscope.lab.loop import train as run
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=2))
+    torch.manual_seed(recipe.seed)
+    network = UNet(3, len(recipe.classes), recipe.widths).to(device)
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if recipe.start_from:
+        start = Model.load(weights_of(recipe.start_from), device)
+        _copy_weights(start, network, recipe.classes)
+    slices = _slices(recipe, cases).to(torch.device(device))
+    average = run(network, _loss(recipe, slices), budget, folder, recipe.optimisation, recipe.name)
+    model = Model(recipe, average)  # type: ignore[arg-type]
+    return Model(recipe, model.network, _familiar(model, slices))
+
+
+def _slices(recipe: Recipe, cases: Sequence[Case]) -> SliceSet:
+    """All slices to train on, each weighted by how often it is drawn."""
+    from myoscope.lab.slices import collect
+
+    weighted = [(case, 1.0) for case in cases] + _phantoms(recipe, cases)
+    slices = collect(weighted, recipe.roles, recipe.classes, recipe.stand_ins, recipe.spacing_mm)
+    scar = torch.tensor([recipe.classes.index(s) for s in SCAR if s in recipe.classes])
+    shown = torch.isin(slices.labels, scar).flatten(1).any(1)
+    return replace(slices, weights=torch.where(shown, slices.weights * recipe.scar_weight, slices.weights))
+
+
+def _familiar(model: Model, slices: SliceSet) -> Familiar:
+    """Where the features of training slices lie, from a sample as training draws them but unchanged."""
+    rng = torch.Generator().manual_seed(model.recipe.seed)
+    weights = slices.weights.cpu()
+    chosen = torch.multinomial(weights, min(FAMILIAR_SLICES, int((weights > 0).sum())), generator=rng)
+    features = []
+    with torch.inference_mode():
+        for part in chosen.to(slices.images.device).split(SLICES_AT_ONCE):
+            features.append(model.look(slices.images[slices.neighbours[part]].float() / 255)[0])
+    found = torch.cat(features)
+    return Familiar.fit(found[found.isfinite().all(1)])
+
+
+def _copy_weights(start: Model, network: UNet, classes: tuple[Structure, ...]) -> None:
+    """Start from another model: all features, and the outputs of the classes that both have."""
+    tensors = network.state_dict()
+    for name, tensor in start.network.state_dict().items():
+        if not name.startswith("head."):
+            tensors[name].copy_(tensor)
+            continue
+        rows = tensors[name].unflatten(0, (len(classes), -1))
+        known = tensor.unflatten(0, (len(start.recipe.classes), -1))
+        for i, structure in enumerate(classes):
+            if structure in start.recipe.classes:
+                rows[i].copy_(known[start.recipe.classes.index(structure)])
+
+
+def _loss(recipe: Recipe, slices: SliceSet) -> Callable[[torch.nn.Module, int], Tensor]:
+    """The loss of a step: cross-entropy + Dice over the classes that each case draws."""
+    from myoscope.lab.augment import batch
+
+    def loss_of(network: torch.nn.Module, step: int) -> Tensor:
+        seed = recipe.seed * 1_000_003 + step
+        images, labels, merges = batch(slices, recipe.batch, recipe.crop, recipe.spacing_mm, recipe.strength, seed)
+        with mixed(images.device.type):
+            logits = network(images.contiguous(memory_format=torch.channels_last))
+        shares = logits.float().softmax(1)
+        if (merges != torch.eye(len(recipe.classes), device=merges.device)).any():
+            shares = torch.einsum("bij,bjhw->bihw", merges, shares)
+        return F.nll_loss(shares.clamp(min=1e-6).log(), labels) + _tversky(shares, labels, recipe.missed)
+
+    return loss_of
+
+
+@lru_cache(maxsize=1)
+def _draw_phantoms(count: int, roles: tuple[Role, ...]) -> list[Case]:
+    """Training phantoms at ED and ES; drawn once for all folds of a run."""
+    from myoscope.datasets.phantom import ROLES, TRAINING, draw, sample
+
+    wanted = [role for role in roles if role in ROLES]
+    groups = ("MINF", None)  # every other one with an infarct
+    return [draw(sample(seed, TRAINING, groups[seed % 2]), wanted, frames=2) for seed in range(count)]
+
+
+def _phantoms(recipe: Recipe, cases: Sequence[Case]) -> list[tuple[Case, float]]:
+    """Synthetic cases, weighted to make up the recipe's share of all slices."""
+    if not recipe.phantoms or not recipe.phantom_share:
+        return []
+    drawn = _draw_phantoms(recipe.phantoms, recipe.roles)
+
+    def count(some: Sequence[Case]) -> int:
+        shapes = [s.image.frames.shape for case in some for s in case.study.series if s.role in recipe.roles]
+        return sum(t * z for t, z, _, _ in shapes)
+
+    share = recipe.phantom_share if cases else 1.0
+    weight = count(cases) * share / (1 - share) / count(drawn) if cases else 1.0
+    return [(case, weight) for case in drawn]
