@@ -138,7 +138,9 @@ def judge(
         conventions=CONVENTIONS,
     )
     measurements = measure(study, labels, provenance, predictions, joint)
-    lge, flags = from_clinical_values(study, labels[Role.LGE]) if Role.LGE in labels else (None, [])
+    refused = any(f.code == "not_short_axis" and f.series == Role.LGE for f in measurements.quality.flags)
+    with_clinic = Role.LGE in labels and not refused
+    lge, flags = from_clinical_values(study, labels[Role.LGE]) if with_clinic else (None, [])
     diagnosis = diagnose(measurements, lge)
     flags = [*measurements.quality.flags, *flags, *diagnosis_flags(diagnosis)]
     changes = {"diagnosis": diagnosis, "quality": measurements.quality.model_copy(update={"flags": flags})}

@@ -9,6 +9,7 @@ from hypothesis.extra import numpy as hnp
 from myoscope.errors import MeasurementError
 from myoscope.labels import Structure
 from myoscope.measure import measure
+from myoscope.measure.anatomy import find_anatomy
 from myoscope.measure.function import Phases
 from myoscope.measure.quality import label_flags, phase_flags
 from myoscope.study import Patient, Role, Series, Study
@@ -18,7 +19,7 @@ SPACING = (8.0, 1.0, 1.0)
 
 
 def _codes(labels, spacing=SPACING):
-    return {flag.code: flag.level for flag in label_flags("cine", labels[None], spacing)}
+    return {flag.code: flag.level for flag in label_flags("cine", [find_anatomy(labels, spacing)])}
 
 
 def _assert_reasons(m):

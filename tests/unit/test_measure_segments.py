@@ -4,17 +4,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from myoscope.labels import LV_WALL, SCAR, Structure
-from myoscope.measure.segments import (
+from myoscope.measure.anatomy import (
     NAMES,
     TERRITORIES,
     UPRIGHT_INSERTION,
     contact_start,
+    find_anatomy,
+    not_short_axis,
     ring_levels,
-    segment_map,
-    segment_rows,
-    segment_scar,
-    segment_thickness_mm,
 )
+from myoscope.measure.segments import segment_rows, segment_scar, segment_thickness_mm
 from myoscope.study import Role
 
 SPACING = (8.0, 1.0, 1.0)
@@ -41,14 +40,14 @@ def test_names_and_territories():
 def test_scar_falls_into_its_segment(ring_heart, slices, angle, number, insertion):
     heart = ring_heart(insertion=insertion, scar=(slices, (angle - 24, angle + 24), (0, 0.6)))
     labels = heart.labels()
-    scar = segment_scar(segment_map(labels, SPACING), labels, SPACING)
+    scar = segment_scar(find_anatomy(labels, SPACING))
     assert scar[number].percent > 5
     assert {n for n in range(1, 17) if scar[n].percent > 1} == {number}
     assert scar[number].depth_percent == pytest.approx(60, abs=6)
 
 
 def test_septum_lies_at_the_rv_and_anterior_is_up(ring_heart):
-    where = segment_map(ring_heart().labels(), SPACING)
+    where = find_anatomy(ring_heart().labels(), SPACING)
     assert np.degrees(where.insertion) == pytest.approx(120, abs=4)
     assert where.from_rv
     for z, (up, left) in {1: (1, (2, 3)), 5: (7, (8, 9)), 9: (13, (14,))}.items():
@@ -163,15 +162,15 @@ def test_end_systole_without_rv_starts_where_end_diastole_does(ring_heart, measu
 
 @pytest.mark.parametrize("rings", [1, 2])
 def test_too_few_rings(ring_heart, measure_labels, rings):
-    m = measure_labels({Role.LGE: ring_heart(rings=rings).labels()})
+    m = measure_labels({Role.LGE: ring_heart(rings=rings).labels()[1:]})
     assert "full ring" in m.quality.missing["segments"]
 
 
 def test_open_ring_is_left_out(ring_heart):
     labels = ring_heart().labels()
     labels[1, :48, 60:][labels[1, :48, 60:] == 2] = 0
-    where = segment_map(labels, SPACING)
-    assert 1 not in where.rings
+    where = find_anatomy(labels, SPACING)
+    assert 1 not in where.full
     assert not where.codes[1].any()
 
 
@@ -202,8 +201,8 @@ def test_properties_of_segments(ring_heart, insertion, rings, start, width, dept
     labels = ring_heart(
         insertion=insertion, rings=rings, scar=scar, cavity_mm=cavity, shape=(84, 84), centre_mm=(41, 43)
     ).labels()
-    where = segment_map(labels, SPACING)
-    values = segment_scar(where, labels, SPACING)
+    where = find_anatomy(labels, SPACING)
+    values = segment_scar(where)
     wall = np.isin(labels, LV_WALL)
     areas = np.bincount(where.codes[wall], minlength=18)
     assert areas[0] == 0
@@ -214,11 +213,11 @@ def test_properties_of_segments(ring_heart, insertion, rings, start, width, dept
     depths = [values[n].depth_percent for n in range(1, 17)]
     assert all(isinstance(d, str) or 0 < d <= 100 for d in depths)
 
-    flipped = segment_map(labels[::-1], SPACING)
+    flipped = find_anatomy(labels[::-1], SPACING)
     assert (flipped.codes[::-1] == where.codes).all()
-    assert segment_thickness_mm(flipped, SPACING) == pytest.approx(segment_thickness_mm(where, SPACING), abs=1e-9)
+    assert segment_thickness_mm(flipped) == pytest.approx(segment_thickness_mm(where), abs=1e-9)
 
-    turned = segment_map(np.rot90(labels, axes=(1, 2)), SPACING)
+    turned = find_anatomy(np.rot90(labels, axes=(1, 2)), SPACING)
     agree = np.rot90(turned.codes, -1, axes=(1, 2)) == where.codes
     assert agree[wall].mean() > 0.93
 
@@ -234,3 +233,40 @@ def test_a_segment_without_values_gives_its_own_reasons() -> None:
     scar = {n: (5.0, 5.0) if n < 17 else ("no slice of the tip", "no slice of the tip") for n in range(1, 18)}
     _, missing = segment_rows(wall, wall, scar, none)
     assert missing == {"segments.edema_percent": "no T2", "segments.17": "no cavity in the tip; no slice of the tip"}
+
+
+def _opened(labels: np.ndarray, slices: slice) -> np.ndarray:
+    """The wall cut open above, as mitral valve or outflow tract do in a long axis."""
+    cut = labels.copy()
+    half = cut[slices, :48]
+    half[np.isin(half, LV_WALL)] = 0
+    return cut
+
+
+def test_a_wall_open_in_all_neighbours_is_no_short_axis(ring_heart):
+    labels = ring_heart().labels()
+    assert not_short_axis([find_anatomy(labels, SPACING)]) is None
+    beyond = np.concatenate([np.zeros((12, *labels.shape[1:]), np.uint8), labels])
+    assert not_short_axis([find_anatomy(beyond, SPACING)]) is None  # a stack that runs far beyond the heart
+    assert not_short_axis([find_anatomy(_opened(labels, slice(4, None)), SPACING)]) is None  # three closed: 1, 2, 3
+    two = _opened(labels, slice(3, None))
+    assert "3 neighbouring slices" in not_short_axis([find_anatomy(two, SPACING)])
+    assert not_short_axis([find_anatomy(two, SPACING), find_anatomy(labels, SPACING)]) is None  # closed at end-systole
+    for few, words in ((1, "its slice"), (2, "both of its slices")):
+        assert not_short_axis([find_anatomy(labels[3 : 3 + few], SPACING)]) is None
+        assert words in not_short_axis([find_anatomy(_opened(labels[3 : 3 + few], slice(None)), SPACING)])
+    assert not_short_axis([find_anatomy(np.where(labels == Structure.LV, labels, 0), SPACING)]) is None  # no wall drawn
+    assert not_short_axis([find_anatomy(np.zeros_like(labels), SPACING)]) is None
+    assert not_short_axis([find_anatomy(labels[-3:], SPACING)]) is None  # two rings and the tip
+
+
+@pytest.mark.parametrize("role", [Role.CINE, Role.LGE, Role.T2])
+def test_nothing_is_measured_where_it_is_no_short_axis(ring_heart, measure_labels, role):
+    labels = _opened(ring_heart().labels(), slice(None))
+    m = measure_labels({role: np.stack([labels, labels]) if role is Role.CINE else labels})
+    parts = {**m.lv.model_dump(), **m.rv.model_dump(), **m.lge.model_dump(), **m.t2.model_dump()}
+    assert set(parts.values()) == {None} and not m.slices
+    assert all(row.wall_thickness_ed_mm is None and row.scar_percent is None for row in m.segments)
+    assert [(f.code, f.level, f.series) for f in m.quality.flags] == [("not_short_axis", "warning", role)]
+    name = {Role.CINE: "lv.edv_ml", Role.LGE: "lge.infarct_percent", Role.T2: "t2.edema_ml"}[role]
+    assert "does not look like a short axis" in m.quality.missing[name]

@@ -14,8 +14,9 @@ from myoscope.lab.augment import Strength
 from myoscope.lab.augment_sequences import Sequences, sequence_batch, shown
 from myoscope.lab.loop import Budget
 from myoscope.labels import Structure
-from myoscope.measure.scar import t2_extent
-from myoscope.measure.segments import NAMES, segment_map, segment_share
+from myoscope.measure.anatomy import NAMES, find_anatomy
+from myoscope.measure.segments import segment_share
+from myoscope.measure.t2 import t2_extent
 from myoscope.study import Case, Patient, Role, Series, Study
 from myoscope.systems import compact
 from myoscope.systems.compact import myops as compact_myops
@@ -187,8 +188,8 @@ def test_edema_is_measured_whole_and_by_segment() -> None:
     assert not missing
     t2, missing = t2_extent(labels, spacing, with_lge=False)
     assert t2.salvage_index_percent is None and "LGE" in missing["salvage_index_percent"]
-    where = segment_map(labels, spacing)
-    share = segment_share(where, labels, (Structure.EDEMA, Structure.INFARCT))
+    where = find_anatomy(labels, spacing)
+    share = segment_share(where, (Structure.EDEMA, Structure.INFARCT))
     by_hand = {n: where.codes == n for n in NAMES if (where.codes == n).any()}
     ill = np.isin(labels, [Structure.EDEMA, Structure.INFARCT])
     assert {n: share[n] for n in by_hand} == pytest.approx({n: 100 * ill[m].mean() for n, m in by_hand.items()})

@@ -4,17 +4,17 @@ Bounds are engineering limits, wide on purpose: outside of them a measurement is
 unusual. They are no reference ranges.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 from scipy import ndimage
 
 from myoscope.labels import LV_WALL, Structure
+from myoscope.measure.anatomy import Anatomy, base_slope
 from myoscope.measure.function import CYCLE_FRAMES, Phases, circular_median
 from myoscope.measure.results import Flag, LeftVentricle, Lge, PatientFacts, Segment, Ventricle
-from myoscope.measure.segments import SegmentMap, base_slope
-from myoscope.measure.wall import fill_holes, find_ring
+from myoscope.measure.wall import fill_holes
 from myoscope.prediction import Prediction
 from myoscope.study import Series
 from myoscope.volume import Spacing
@@ -74,23 +74,23 @@ _STRUCTURES: tuple[tuple[str, str, tuple[Structure, ...], Literal["info", "warni
 )
 
 
-def label_flags(series: str, frames: np.ndarray, spacing_mm: Spacing) -> list[Flag]:
-    """Flags on the label maps of one series.
+def label_flags(series: str, hearts: Sequence[Anatomy]) -> list[Flag]:
+    """Flags on the label maps of one series: the frames that were measured.
 
     Args:
         series: Role of the series, as it stands in the flags.
-        frames: The frames that were measured, labels (T, Z, Y, X).
-        spacing_mm: Distance between voxel centres along (Z, Y, X), in mm.
+        hearts: The heart in each of these frames.
     """
+    frames, spacing_mm = np.stack([heart.labels for heart in hearts]), hearts[0].spacing_mm
     lv = np.isin(frames, [Structure.LV, *LV_WALL])
     if not lv.any():
         return [_flag("heart_not_found", "error", series, "No left ventricle was found in this series: 0 voxels.")]
     return [
         *_edge(series, frames),
-        *_slices(series, frames[0] if lv[0].any() else frames[-1]),
+        *_slices(series, hearts[0] if lv[0].any() else hearts[-1]),
         *_pieces(series, frames, spacing_mm),
         *_holes(series, frames, spacing_mm),
-        *_open_rings(series, frames, spacing_mm),
+        *_open_rings(series, hearts[0]),
     ]
 
 
@@ -141,8 +141,9 @@ def _n(count: int, word: str) -> str:
     return f"{count} {word}" + ("" if count == 1 else "s")
 
 
-def _slices(series: str, labels: np.ndarray) -> list[Flag]:
-    """Flags on a stack's extent, from one frame (Z, Y, X): too few slices, gaps, ends of the stack."""
+def _slices(series: str, heart: Anatomy) -> list[Flag]:
+    """Flags on a stack's extent, from one frame: too few slices, gaps, ends of the stack."""
+    labels, slope = heart.labels, heart.slope
     area = np.isin(labels, [Structure.LV, *LV_WALL]).sum(axis=(1, 2))
     seen = np.flatnonzero(area)
     flags = []
@@ -152,7 +153,6 @@ def _slices(series: str, labels: np.ndarray) -> list[Flag]:
     if gaps := int(seen[-1] - seen[0] + 1 - len(seen)):
         message = f"{_n(gaps, 'slice')} between labelled slices without left ventricle; volumes are too small."
         flags.append(_flag("slice_gap", "warning", series, message))
-    slope = base_slope(labels)
     if slope and len(labels) > 1:
         ends = {"base": -1, "apex": 0} if slope > 0 else {"base": 0, "apex": -1}
         for name, end in ends.items():
@@ -201,23 +201,18 @@ def _holes(series: str, frames: np.ndarray, spacing_mm: Spacing) -> list[Flag]:
     return [_flag("holes", "warning", series, f"The segmentation has a hole in {_n(holed, 'slice')}.")]
 
 
-def _open_rings(series: str, frames: np.ndarray, spacing_mm: Spacing) -> list[Flag]:
-    flags = []
-    for index, frame in enumerate(frames):
-        rings = [find_ring(plane, spacing_mm[1:]) for plane in frame]
-        cavities = (frame == Structure.LV).any(axis=(1, 2))
-        opened = [z for z, ring in enumerate(rings) if cavities[z] and not (ring and ring.is_full)]
-        inner = np.flatnonzero([bool(ring and ring.is_full) for ring in rings])
-        between = [z for z in opened if len(inner) and inner[0] < z < inner[-1]]
-        if opened and index == 0:
-            level: Literal["info", "warning"] = "warning" if between or len(opened) > OPEN_RINGS else "info"
-            inside = f", {len(between)} of them between full rings" if between else ""
-            message = (
-                f"Myocardium does not go all round the cavity in {_n(len(opened), 'slice')}{inside}; "
-                "segments leave them out."
-            )
-            flags.append(_flag("open_ring", level, series, message))
-    return flags
+def _open_rings(series: str, heart: Anatomy) -> list[Flag]:
+    cavities = (heart.labels == Structure.LV).any(axis=(1, 2))
+    opened = [z for z in np.flatnonzero(cavities) if z not in heart.full]
+    if not opened:
+        return []
+    between = [z for z in opened if heart.full and min(heart.full) < z < max(heart.full)]
+    level: Literal["info", "warning"] = "warning" if between or len(opened) > OPEN_RINGS else "info"
+    inside = f", {len(between)} of them between full rings" if between else ""
+    message = (
+        f"Myocardium does not go all round the cavity in {_n(len(opened), 'slice')}{inside}; segments leave them out."
+    )
+    return [_flag("open_ring", level, series, message)]
 
 
 def phase_flags(series: str, lv_ml: np.ndarray, phases: Phases) -> list[Flag]:
@@ -245,16 +240,22 @@ def phase_flags(series: str, lv_ml: np.ndarray, phases: Phases) -> list[Flag]:
     return flags
 
 
-def segment_flags(series: str, where: SegmentMap) -> list[Flag]:
+def short_axis_flag(series: str, reason: str) -> Flag:
+    """A warning that nothing was measured in a series, from `anatomy.not_short_axis`."""
+    message = f"Nothing was measured: {reason}. Look at the slices; give a stack of short-axis slices."
+    return _flag("not_short_axis", "warning", series, message)
+
+
+def segment_flags(series: str, heart: Anatomy) -> list[Flag]:
     """Flags on how the segments of one series were placed."""
-    if where.reason:
-        return [_flag("no_segments", "warning", series, f"Segments could not be placed: {where.reason}.")]
+    if heart.reason:
+        return [_flag("no_segments", "warning", series, f"Segments could not be placed: {heart.reason}.")]
     flags = []
-    if not where.from_rv:
+    if not heart.from_rv:
         message = "No right ventricle was labelled: segment 1 was taken to lie upwards, at 90 degrees."
         flags.append(_flag("segments_by_convention", "warning", series, message))
-    if not where.clear_base:
-        message = f"Base and apex look alike in {_n(len(where.rings), 'slice')}; segments may be in reverse order."
+    if not heart.clear_base:
+        message = f"Base and apex look alike in {_n(len(heart.full), 'slice')}; segments may be in reverse order."
         flags.append(_flag("base_unclear", "warning", series, message))
     return flags
 

@@ -1,68 +1,45 @@
 """The heart slice by slice: how thick the LV's wall is and how evenly, and the cavities' areas, at ED and ES."""
 
-from collections.abc import Mapping
-
-import numpy as np
-
 from myoscope.labels import Structure
-from myoscope.measure.function import Phases
+from myoscope.measure.anatomy import Anatomy
 from myoscope.measure.results import SliceWall
-from myoscope.measure.segments import base_slope
 from myoscope.measure.values import Value, derive, split
-from myoscope.measure.wall import Thickness, find_ring, ring_thickness_mm
-from myoscope.volume import Spacing
 
 NO_RING = "no slice with a full ring of myocardium"
 _PHASES = {"ed": "end-diastole", "es": "end-systole"}
 _FIELDS = {"mm": "mean", "max_mm": "largest", "sd_mm": "spread"}
 
-Rings = Mapping[int, Thickness] | str
-"""Thickness of each slice with a full ring, by slice from 0; or why there is none."""
+Phase = Anatomy | str
+"""The heart in one phase, or the reason why that phase is not known."""
 
 
-def ring_walls(frames: np.ndarray, spacing_mm: Spacing, frame: int | str) -> Rings:
-    """Wall thickness of every full ring in one frame of labels (T, Z, Y, X)."""
-    if isinstance(frame, str):
-        return frame
-    rings = {z: find_ring(plane, spacing_mm[1:]) for z, plane in enumerate(frames[frame])}
-    full = {z: ring_thickness_mm(ring, spacing_mm[1:]) for z, ring in rings.items() if ring and ring.is_full}
-    return full or NO_RING
-
-
-def wall_max_mm(walls: Rings) -> Value:
+def wall_max_mm(heart: Phase) -> Value:
     """Largest mean thickness of a sector in any slice, in mm, or why there is none."""
-    return walls if isinstance(walls, str) else max(wall.largest for wall in walls.values())
+    if isinstance(heart, str):
+        return heart
+    return max((wall.largest for wall in heart.thickness_mm.values()), default=0.0) or NO_RING
 
 
-def slice_rows(
-    frames: np.ndarray, spacing_mm: Spacing, phases: Phases, walls: Mapping[str, Rings]
-) -> tuple[list[SliceWall], dict[str, str]]:
-    """Rows of slices with a full ring at end-diastole ("ed" of `walls`) or end-systole ("es"), base first.
+def slice_rows(ed: Phase, es: Phase) -> tuple[list[SliceWall], dict[str, str]]:
+    """Rows of slices with a full ring at end-diastole or end-systole, base first.
 
     Returns:
         The rows, and the reasons for what they lack: under "slices" where there is none at all, under
         "slices.wall_thickness_es_mm" where a value is missing in all, else "slices.3.wall_thickness_es_mm".
     """
-    found = {phase: {} if isinstance(by_slice, str) else by_slice for phase, by_slice in walls.items()}
-    seen = sorted({z for by_slice in found.values() for z in by_slice})
+    phases = {"ed": ed, "es": es}
+    known = [heart for heart in phases.values() if not isinstance(heart, str)]
+    seen = sorted({z for heart in known for z in heart.full})
     if not seen:
-        return [], {"slices": "; ".join(dict.fromkeys(str(reason) for reason in walls.values()))}
-    base_last = base_slope(frames[phases.frames[0]]) > 0
+        reasons = [heart if isinstance(heart, str) else NO_RING for heart in phases.values()]
+        return [], {"slices": "; ".join(dict.fromkeys(reasons))}
+    base_last, slices = known[0].base_last, len(known[0].labels)
     rows, missing = [], dict[int, dict[str, str]]()
     for z in reversed(seen) if base_last else seen:
-        values: dict[str, Value] = {}
-        for phase, why in walls.items():
-            reason = why if isinstance(why, str) else f"no full ring of myocardium in this slice at {_PHASES[phase]}"
-            there = found[phase].get(z)
-            for ending, part in _FIELDS.items():
-                values[f"wall_thickness_{phase}_{ending}"] = getattr(there, part) if there else reason
-            frame = getattr(phases, phase)
-            for name, structure in (("lv", Structure.LV), ("rv", Structure.RV)):
-                area = float((frames[frame, z] == structure).sum()) * spacing_mm[1] * spacing_mm[2] if there else reason
-                values[f"{name}_area_{phase}_mm2"] = area
-        ed, es = values["wall_thickness_ed_mm"], values["wall_thickness_es_mm"]
-        values["wall_thickening_percent"] = derive(lambda d, s: 100 * (s - d) / d, ed, es)
-        number = frames.shape[1] - z if base_last else z + 1
+        number = slices - z if base_last else z + 1
+        values = {name: value for phase, heart in phases.items() for name, value in _slice(phase, heart, z).items()}
+        ed_mm, es_mm = values["wall_thickness_ed_mm"], values["wall_thickness_es_mm"]
+        values["wall_thickening_percent"] = derive(lambda d, s: 100 * (s - d) / d, ed_mm, es_mm)
         numbers, missing[number] = split(values)
         rows.append(SliceWall.model_validate({"slice": number, **numbers}))
     everywhere = {
@@ -72,3 +49,22 @@ def slice_rows(
     }
     single = {f"slices.{n}.{name}": why for n, lacking in missing.items() for name, why in lacking.items()}
     return rows, everywhere | {k: why for k, why in single.items() if f"slices.{k.split('.')[2]}" not in everywhere}
+
+
+def _slice(phase: str, heart: Phase, z: int) -> dict[str, Value]:
+    """Wall and areas of one slice in one phase."""
+    areas = (("lv", Structure.LV), ("rv", Structure.RV))
+    names = [f"wall_thickness_{phase}_{ending}" for ending in _FIELDS] + [
+        f"{name}_area_{phase}_mm2" for name, _ in areas
+    ]
+    if isinstance(heart, str):
+        return dict.fromkeys(names, heart)
+    if not heart.full:
+        return dict.fromkeys(names, NO_RING)
+    if z not in heart.full:
+        return dict.fromkeys(names, f"no full ring of myocardium in this slice at {_PHASES[phase]}")
+    _, row_mm, column_mm = heart.spacing_mm
+    wall = [getattr(heart.thickness_mm[z], part) for part in _FIELDS.values()]
+    return dict(
+        zip(names, [*wall, *(float((heart.labels[z] == s).sum()) * row_mm * column_mm for _, s in areas)], strict=True)
+    )

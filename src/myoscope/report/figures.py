@@ -14,7 +14,7 @@ from PIL import Image
 from scipy import ndimage
 
 from myoscope.labels import LV_WALL, SCAR, Structure
-from myoscope.measure.segments import CLEAR_SLOPE, base_slope
+from myoscope.measure.anatomy import CLEAR_SLOPE, base_slope
 from myoscope.study import Role, Series
 from myoscope.volume import Volume
 

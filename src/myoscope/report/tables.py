@@ -174,11 +174,12 @@ class TableRow:
 
 @dataclass(frozen=True)
 class Group:
-    """Rows of one ventricle, or the one reason why there are none."""
+    """Rows of one ventricle, or the one reason why there are none; `left_out` names rows without a value."""
 
     title: str
     rows: tuple[TableRow, ...]
     reason: str | None
+    left_out: tuple[str, ...] = ()
 
 
 class Tables:
@@ -237,11 +238,19 @@ class Tables:
         if all(self.value(name) is None for name in names):
             return Group(title, (), all_reasons(self.measurements.quality.missing, names))
         indexed = self.no_index() is None
-        made = [
-            TableRow(words, self.cell(f"{part}.{key}"), self.cell(f"{part}.{index}") if index and indexed else None)
-            for words, key, index in rows
-        ]
-        return Group(title, tuple(made), None)
+        made, without = [], dict[str, list[str]]()
+        for words, key, index in rows:
+            if self.value(f"{part}.{key}") is None:
+                reason = reason_of(self.measurements.quality.missing, f"{part}.{key}")
+                without.setdefault(reason, []).append(words[0].lower() + words[1:])
+                continue
+            if key == "mass_g" and self.measurements.lv.ed_frame is None:
+                words = "Mass, phase unknown"
+            made.append(
+                TableRow(words, self.cell(f"{part}.{key}"), self.cell(f"{part}.{index}") if index and indexed else None)
+            )
+        left_out = tuple(f"{'; '.join(names)}: {reason}" for reason, names in without.items())
+        return Group(title, tuple(made), None, left_out)
 
     def _source(self, source: Source) -> str:
         return self.sources.mark(source)

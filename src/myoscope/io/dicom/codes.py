@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pydicom.sr.coding import Code
 
 from myoscope.labels import LV_WALL, SCAR, Structure
-from myoscope.measure.segments import NAMES
+from myoscope.measure.anatomy import NAMES
 from myoscope.study import Role
 
 SCHEME = "99MYOSCOPE"

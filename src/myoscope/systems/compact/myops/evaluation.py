@@ -24,7 +24,7 @@ from myoscope.lab.folds import FOLDS
 from myoscope.lab.loop import Budget
 from myoscope.lab.metrics import dice
 from myoscope.labels import SCAR, Structure
-from myoscope.measure.scar import EDEMA
+from myoscope.measure.t2 import EDEMA
 from myoscope.study import Case, Role
 from myoscope.systems import compact, full_name, system_module
 from myoscope.systems.compact.myops.page import results_page, write_boxes

@@ -1,46 +1,35 @@
-"""Scar on late enhancement and edema on T2: volume, mass, share of the LV myocardium.
+"""Edema on T2, whole and by segment. Per cent are of all LV myocardium labelled in the stack."""
 
-Infarct includes no-reflow, which lies inside it. Per cent are of all LV myocardium labelled in the stack.
-
-Source: Ibanez et al. 2019, JACC expert panel, doi:10.1016/j.jacc.2019.05.024.
-"""
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 from myoscope.labels import LV_WALL, SCAR, Structure
+from myoscope.measure.anatomy import NAMES, Anatomy
 from myoscope.measure.function import DENSITY_G_ML, label_volume_ml
-from myoscope.measure.results import T2, Lge
+from myoscope.measure.results import T2
+from myoscope.measure.segments import segment_share
+from myoscope.measure.values import Value
 from myoscope.volume import Spacing
 
 EDEMA = (Structure.EDEMA, *SCAR)
 """Edema as it is reported: on a joint map of several sequences an infarct lies inside its edema."""
 
 
-def lge_extent(labels: np.ndarray, spacing_mm: Spacing) -> tuple[Lge, dict[str, str]]:
-    """Myocardium, infarct and no-reflow from LGE labels (Z, Y, X).
+@dataclass(frozen=True)
+class T2Values:
+    """What T2 gives, alone or together with LGE: extent, with the reasons for what it lacks, and edema by segment."""
 
-    Returns:
-        The measurements, and for every one that is None the reason, by field name.
-    """
-    whole, infarct, no_reflow = (
-        float(label_volume_ml(labels[None], structures, spacing_mm)[0])
-        for structures in (LV_WALL, SCAR, [Structure.NO_REFLOW])
-    )
-    if not whole:
-        return no_lge("no LV myocardium in the labels")
-    return (
-        Lge(
-            myocardium_ml=whole,
-            myocardium_g=whole * DENSITY_G_ML,
-            infarct_ml=infarct,
-            infarct_g=infarct * DENSITY_G_ML,
-            infarct_percent=100 * (infarct / whole),
-            no_reflow_ml=no_reflow,
-            no_reflow_g=no_reflow * DENSITY_G_ML,
-            no_reflow_percent=100 * (no_reflow / whole),
-        ),
-        {},
-    )
+    t2: tuple[T2, dict[str, str]]
+    edema: Mapping[int, Value]
+
+
+def measure_t2(heart: Anatomy | str, with_lge: bool) -> T2Values:
+    """Measure a frame in which edema is drawn, or give the one reason why there is none; arguments as `t2_extent`."""
+    if isinstance(heart, str):
+        return T2Values(no_t2(heart), dict.fromkeys(NAMES, heart))
+    return T2Values(t2_extent(heart.labels, heart.spacing_mm, with_lge), segment_share(heart, EDEMA))
 
 
 def t2_extent(labels: np.ndarray, spacing_mm: Spacing, with_lge: bool) -> tuple[T2, dict[str, str]]:
@@ -68,11 +57,6 @@ def t2_extent(labels: np.ndarray, spacing_mm: Spacing, with_lge: bool) -> tuple[
     )
     reason = "no edema" if with_lge else "infarct is measured on LGE, which was not segmented together with T2"
     return found, {} if edema and with_lge else {"salvage_index_percent": reason}
-
-
-def no_lge(reason: str) -> tuple[Lge, dict[str, str]]:
-    """Nothing measured on late enhancement, for one reason."""
-    return Lge(), dict.fromkeys(Lge.model_fields, reason)
 
 
 def no_t2(reason: str) -> tuple[T2, dict[str, str]]:
