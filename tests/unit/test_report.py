@@ -234,7 +234,7 @@ def test_a_value_is_marked_as_it_is_printed():
     assert cells_of(html, "Ejection fraction")[0] == "48.0 %"
 
 
-def test_missing_values_show_their_reason(html, page):
+def test_missing_values_show_their_reason(page):
     assert "Left ventricle, not measured: cardiac output, index: heart rate unknown." in page.text
 
 
