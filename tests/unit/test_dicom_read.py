@@ -99,7 +99,7 @@ def test_other_files_beside_do_not_matter(classic: Path) -> None:
     del screenshot.ImagePositionPatient
     save(screenshot, classic / "shot.dcm")
     assert cine(classic).image.frames.shape[:2] == (FRAMES, SLICES)
-    assert sort_dicom(classic).scan.unusable == {(99, "cine_retro_sax"): "no usable ImagePositionPatient"}
+    assert sort_dicom(classic).scan.unusable == {(99, "cine_retro_sax", "no usable ImagePositionPatient"): 1}
     assert codes(classic) == {"series_without_place": "Series 99 was left out: no usable ImagePositionPatient."}
 
 

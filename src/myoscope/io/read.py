@@ -10,9 +10,10 @@ import numpy as np
 
 from myoscope.datasets import acdc, emidec, layout_of, own
 from myoscope.errors import InputError
+from myoscope.io.listing import files_below, looks_like_dicom
 from myoscope.io.nifti import is_nifti, read_nifti, shown
 from myoscope.io.patient import read_patient
-from myoscope.study import Opened, Role, Series, Study
+from myoscope.study import Note, Opened, Role, Series, Study
 
 if TYPE_CHECKING:
     from myoscope.io.dicom.read import Sorted
@@ -55,7 +56,8 @@ def _read(path: Path, role: Role | None, series: Mapping[Role, Sequence[int]] | 
             raise InputError(f"{shown(path)}: --role is for NIfTI; with DICOM give --series {role}=NUMBER")
         from myoscope.io.dicom.read import read_dicom
 
-        return read_dicom(path, series)
+        study = read_dicom(path, series)
+        return replace(study, notes=(*study.notes, *_beside(path)))
     if series:
         raise InputError(f"{shown(path)}: --series is for DICOM, found none; with a NIfTI image give --role")
     if path.is_dir():
@@ -152,12 +154,10 @@ def _read_folder(folder: Path, role: Role | None) -> Study:
 
 
 def _holds_dicom(path: Path) -> bool:
-    """Whether a path is to be read as DICOM: a file or zip of it, or a folder with DICOM and no NIfTI image."""
+    """Whether a path is to be read as DICOM: a file or zip of it, or a folder with DICOM."""
     if path.is_file():
         return path.suffix.lower() == ".zip" or _is_dicom(path)
-    if layout_of(path) or any(_is_image(file) for file in path.rglob("*")):
-        return False
-    return any(_is_dicom(file) for file in path.rglob("*"))
+    return not layout_of(path) and any(_is_dicom(file) for file in files_below(path))
 
 
 def _is_image(path: Path) -> bool:
@@ -165,15 +165,17 @@ def _is_image(path: Path) -> bool:
 
 
 def _is_dicom(path: Path) -> bool:
-    if not path.is_file() or is_nifti(path):
-        return False
-    if path.suffix.lower() in (".dcm", ".ima"):
-        return True
-    try:
-        with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
+    return path.is_file() and not is_nifti(path) and looks_like_dicom(path)
+
+
+def _beside(path: Path) -> tuple[Note, ...]:
+    """A note on NIfTI images in a folder of DICOM, which nobody can tell the patient of."""
+    left_out = [file for file in files_below(path) if _is_image(file)] if path.is_dir() else []
+    if not left_out:
+        return ()
+    names = shown(", ".join(file.name for file in left_out[:3])) + " ..." * (len(left_out) > 3)
+    message = f"The folder holds DICOM and NIfTI; the DICOM was read, {names} left out. To read NIfTI, give its file."
+    return (Note("nifti_left_out", "warning", message),)
 
 
 def _kind(path: Path) -> str:

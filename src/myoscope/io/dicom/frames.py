@@ -1,29 +1,64 @@
 """One frame of a DICOM image, classic or enhanced, as its header describes it."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+from pydicom.tag import Tag
 
-_SERIES = "SeriesInstanceUID SeriesNumber SeriesDescription ProtocolName SequenceName PulseSequenceName Modality"
+_SERIES = (
+    "Manufacturer SeriesInstanceUID SeriesNumber SeriesDescription ProtocolName SequenceName PulseSequenceName Modality"
+)
 _PATIENT = "PatientID PatientName PatientBirthDate PatientSex PatientAge PatientSize PatientWeight StudyDate"
-_CONTRAST = "ScanningSequence EchoPulseSequence EchoTime EffectiveEchoTime InversionTime InversionRecovery"
-_KIND = "ImageType ComplexImageComponent"
-_TIME = "SeriesDate SeriesTime AcquisitionDate AcquisitionTime AcquisitionDateTime"
+_CONTRAST = "ScanningSequence EchoPulseSequence EchoTime EffectiveEchoTime InversionTime InversionRecovery AngioFlag"
+_ENHANCED = "AcquisitionContrast PhaseContrast Tagging"
+_KIND = "ImageType ComplexImageComponent RescaleType ImageComments RealWorldValueMappingSequence"
+_TIME = "SeriesDate SeriesTime AcquisitionDate AcquisitionTime AcquisitionDateTime ContentTime"
 _CYCLE = "TriggerTime TemporalPositionIdentifier HeartRate NominalInterval"
 _PLACE = "ImagePositionPatient ImageOrientationPatient PixelSpacing FrameOfReferenceUID"
-_PIXELS = "Rows Columns SamplesPerPixel PhotometricInterpretation RescaleSlope RescaleIntercept"
+_PIXELS = "Rows Columns SamplesPerPixel PhotometricInterpretation RescaleSlope RescaleIntercept PixelRepresentation"
 _OTHER = "SOPClassUID SOPInstanceUID StudyInstanceUID InstanceNumber"
-_GROUPS = "SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence"
-TAGS = " ".join([_SERIES, _PATIENT, _CONTRAST, _KIND, _TIME, _CYCLE, _PLACE, _PIXELS, _OTHER, _GROUPS]).split()
+_GROUPS = "SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence DimensionIndexSequence"
+_NAMES = [_SERIES, _PATIENT, _CONTRAST, _ENHANCED, _KIND, _TIME, _CYCLE, _PLACE, _PIXELS, _OTHER, _GROUPS]
+_GE_COMPONENT = 0x0043102F  # private: 0 magnitude, 1 phase, 2 real, 3 imaginary
+TAGS = [*(Tag(name) for name in " ".join(_NAMES).split()), Tag(_GE_COMPONENT)]
 """Everything that is read of a header."""
 
+_MAP_WORD = re.compile(r"(T1|T2|T2\*|T2.?STAR|ECV|R1|R2|R2\*|ADC|T1.?RHO)([ _-]?MAP)?|.*[ _]MAP")
+_MAP_UNITS = {"MS", "MSEC", "%", "HZ", "1/S", "CM/S", "MM/S", "ML/G/MIN", "ML/MIN/G", "ML/100G/MIN"}
+_MAP_COMMENT = re.compile(r"(?<![a-z])map(?![a-z])|\b(ecv|t1|t2)\b.*\((ms|%)\)", re.IGNORECASE)
+_PLACE_POINTERS = {0x00209056, 0x00209057, 0x00200032, 0x00209228}  # of dimensions: stack, position in it, position
+
 _COMPONENTS = {  # words of ImageType and ComplexImageComponent, vendors' own among them
-    "real": {"R", "REAL", "R_IR", "CR", "CR_IR", "PS", "PS_IR", "PSIR", "IR_REAL"},
-    "phase": {"P", "PHASE", "P_IR", "PHASE MAP", "VELOCITY"},
-    "imaginary": {"I", "IMAGINARY", "I_IR"},
+    "real": {"R", "REAL", "R_IR", "R_FFE", "CR", "CR_IR", "PS", "PS_IR", "PSIR", "IR_REAL"},
+    "phase": {
+        *("P", "PHASE", "P_IR", "P_FFE", "P_SE", "P_PCA", "PHASE MAP", "PHASE_MAP"),
+        *("VELOCITY", "VELOCITY MAP", "VELOCITY_MAP", "PHASE DIFFERENCE"),
+    },
+    "imaginary": {"I", "IMAGINARY", "I_IR", "I_FFE"},
 }
+_GE_COMPONENTS = {1: "phase", 2: "real", 3: "imaginary"}
+
+_DECLARED = {  # words of ImageType and AcquisitionContrast that say what a series shows; scanners write them themselves
+    "PERFUSION": "perfusion",
+    "FLOW_ENCODED": "phase contrast",
+    "PCA": "phase contrast",
+    "M_PCA": "phase contrast",
+    "PHASE CONTRAST": "phase contrast",
+    "TAGGING": "tagging",
+    "TOF": "angiography",
+    "ANGIO": "angiography",
+    "DIFFUSION": "diffusion",
+    "T2_STAR": "T2* weighting",
+}
+
+
+NOT_GREY = "not a grey-scale image"
+"""Of a screenshot in colour, which nothing is lost with."""
 
 
 class NoPlaceError(Exception):
@@ -34,7 +69,8 @@ class NoPlaceError(Exception):
 class Facts:
     """What the frames of one series share, by its first instance.
 
-    Text is as found in the file; `words` are all the series' names, in lower case.
+    Text is as found in the file; `words` are all the series' names, in lower case. `declared` is what the scanner
+    itself says that the series is, where it is no anatomy (flow, perfusion).
     """
 
     series_uid: str
@@ -47,6 +83,7 @@ class Facts:
     echo_ms: float | None
     heart_rate_bpm: float | None
     image_type: tuple[str, ...]
+    declared: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,6 +92,8 @@ class Frame:
 
     `orientation` is the direction along a row, then along a column; `spacing_mm` between rows, between columns;
     `taken` when, as text that sorts by time. A voxel's value is slope * pixel + intercept, pixels `inverted` before.
+    `component` is magnitude, real, phase, imaginary or map (a quantity). `acquired_s` and `content_s` are times of the
+    day; `dimension` are the indices of a multi-frame image that tell no place; `instance` is 0 where none is given.
     """
 
     path: Path
@@ -74,6 +113,10 @@ class Frame:
     slope: float
     intercept: float
     inverted: bool
+    inversion_ms: float | None = None
+    acquired_s: float | None = None
+    content_s: float | None = None
+    dimension: tuple[int, ...] = ()
 
 
 def facts_of(h: Dataset) -> Facts:
@@ -95,7 +138,22 @@ def facts_of(h: Dataset) -> Facts:
         echo_ms=_number(h, "EchoTime") or _number(h, "EffectiveEchoTime") or _number(echo, "EffectiveEchoTime"),
         heart_rate_bpm=_number(h, "HeartRate") or (60000 / rr_ms if rr_ms else None),
         image_type=_texts(h, "ImageType"),
+        declared=_declared(h),
     )
+
+
+def _declared(h: Dataset) -> str:
+    shared = _group(h, 0, "MRImageFrameType")
+    words = (*_texts(h, "ImageType")[2:], *_texts(shared, "FrameType")[2:], *_texts(h, "AcquisitionContrast"))
+    if found := next((word for word in words if word in _DECLARED), None):
+        return f"{_DECLARED[found]}: the header says {found}"
+    if h.get("PhaseContrast") == "YES" or h.get("AngioFlag") == "Y" or _group(h, 0, "MRVelocityEncodingSequence"):
+        return "phase contrast or angiography: the header says so"
+    if h.get("Tagging") not in (None, "", "NONE"):
+        return "tagging: the header says so"
+    if re.search(r"_v\d{2,3}(in|th|ap|pa|fh|hf|rl|lr)?\b", str(h.get("SequenceName") or "").lower()):
+        return "phase contrast: the sequence's name has a velocity"
+    return ""
 
 
 def frames_of(path: Path, h: Dataset, facts: Facts) -> list[Frame]:
@@ -105,8 +163,8 @@ def frames_of(path: Path, h: Dataset, facts: Facts) -> list[Frame]:
         NoPlaceError: one of them does not say where it lies, or they are not grey-scale images.
     """
     if _whole(h, "SamplesPerPixel") not in (1, None) or not str(h.get("PhotometricInterpretation")).startswith("MONO"):
-        raise NoPlaceError("not a grey-scale image")
-    if "PerFrameFunctionalGroupsSequence" not in h:
+        raise NoPlaceError(NOT_GREY)
+    if not h.get("PerFrameFunctionalGroupsSequence"):
         return [_frame(path, h, facts, None)]
     return [_frame(path, h, facts, i) for i in range(len(h.PerFrameFunctionalGroupsSequence))]
 
@@ -124,9 +182,14 @@ def _frame(path: Path, h: Dataset, facts: Facts, index: int | None) -> Frame:
         group(name) for name in ("FrameContent", "CardiacSynchronization", "PixelValueTransformation")
     )
     trigger_ms, slope = _number(cycle, "TriggerTime"), _number(pixels, "RescaleSlope")
+    inversion_ms = _number(h, "InversionTime")
+    kind, unassigned = "TemporalPositionIdentifier", Dataset()
     if index is not None:
+        unassigned = _group(h, index, "UnassignedPerFrameConvertedAttributesSequence")  # legacy converted
         trigger_ms = _number(cycle, "NominalCardiacTriggerDelayTime")
-    kind = "TemporalPositionIdentifier" if index is None else "TemporalPositionIndex"
+        trigger_ms = _number(unassigned, "TriggerTime") if trigger_ms is None else trigger_ms
+        inversion_ms = next(iter(_all_numbers(group("MRModifier"), "InversionTimes")), inversion_ms)
+        kind = "TemporalPositionIndex"
     return Frame(
         path=path,
         sop_class_uid=str(h.SOPClassUID),
@@ -137,15 +200,38 @@ def _frame(path: Path, h: Dataset, facts: Facts, index: int | None) -> Frame:
         orientation=orientation,
         spacing_mm=spacing,
         shape=shape,
-        component=_component(h, group("MRImageFrameType")),
+        component=_component(h, group("MRImageFrameType"), pixels),
         trigger_ms=trigger_ms,
         temporal=_whole(content, kind),
-        instance=(_whole(h, "InstanceNumber") or 0) if index is None else index + 1,
+        instance=_whole(h if index is None else unassigned, "InstanceNumber") or 0,
         taken=_taken(h, content),
         slope=slope if slope else 1.0,
         intercept=_number(pixels, "RescaleIntercept") or 0.0,
         inverted=h.get("PhotometricInterpretation") == "MONOCHROME1",
+        inversion_ms=inversion_ms,
+        acquired_s=_seconds(content.get("FrameAcquisitionDateTime") or h.get("AcquisitionDateTime"), 8)
+        if index is not None
+        else _seconds(h.get("AcquisitionTime")),
+        content_s=_seconds(h.get("ContentTime"))
+        if index is None
+        else _seconds(content.get("FrameReferenceDateTime"), 8),
+        dimension=() if index is None else _dimension(h, content),
     )
+
+
+def _seconds(text: Any, date_digits: int = 0) -> float | None:
+    """The time of the day of a DICOM time, or date and time."""
+    found = re.match(r"(\d{2}):?(\d{2}):?(\d{2}(?:\.\d+)?)", str(text or "")[date_digits:])
+    return float(found[1]) * 3600 + float(found[2]) * 60 + float(found[3]) if found else None
+
+
+def _dimension(h: Dataset, content: Dataset) -> tuple[int, ...]:
+    """The indices of a frame in those dimensions of its instance that do not tell a place."""
+    pointers = [item.get("DimensionIndexPointer") for item in h.get("DimensionIndexSequence") or ()]
+    values = _all_numbers(content, "DimensionIndexValues")
+    if len(pointers) != len(values):
+        return ()
+    return tuple(int(v) for p, v in zip(pointers, values, strict=True) if p not in _PLACE_POINTERS)
 
 
 def _check_place(*found: tuple[float, ...]) -> None:
@@ -158,10 +244,30 @@ def _check_place(*found: tuple[float, ...]) -> None:
         raise NoPlaceError("no usable ImageOrientationPatient")
 
 
-def _component(h: Dataset, frame_type: Dataset) -> str:
+def _component(h: Dataset, frame_type: Dataset, pixels: Dataset) -> str:
     words = {*_texts(h, "ImageType")[2:], *_texts(frame_type, "FrameType")[2:]}
+    if any(_MAP_WORD.fullmatch(word) for word in words - _COMPONENTS["phase"]) or _has_unit(h, pixels):
+        return "map"
     words |= {str(d.get("ComplexImageComponent")) for d in (h, frame_type)}
-    return next((name for name, known in _COMPONENTS.items() if words & known), "magnitude")
+    found = next((name for name, known in _COMPONENTS.items() if words & known), None)
+    return found or _GE_COMPONENTS.get(_ge_component(h), "magnitude")
+
+
+def _has_unit(h: Dataset, pixels: Dataset) -> bool:
+    """Whether voxels hold a quantity (ms, %), not a signal."""
+    units = {str(d.get("RescaleType") or "").upper() for d in (h, pixels)}
+    for mapping in h.get("RealWorldValueMappingSequence") or ():
+        units |= {str(code.get("CodeValue")).upper() for code in mapping.get("MeasurementUnitsCodeSequence") or ()}
+    return bool(units & _MAP_UNITS) or bool(_MAP_COMMENT.search(str(h.get("ImageComments") or "")))
+
+
+def _ge_component(h: Dataset) -> int:
+    if _GE_COMPONENT not in h or not str(h.get("Manufacturer") or "").upper().startswith("GE"):
+        return 0
+    value = h[_GE_COMPONENT].value
+    if isinstance(value, bytes):
+        return int.from_bytes(value[:2], "little")
+    return int(value) if isinstance(value, int) else 0
 
 
 def _taken(h: Dataset, content: Dataset) -> str:
@@ -193,6 +299,15 @@ def _numbers(d: Dataset, keyword: str, count: int) -> tuple[float, ...]:
 
 def _number(d: Dataset, keyword: str) -> float | None:
     return next(iter(_numbers(d, keyword, 1)), None)
+
+
+def _all_numbers(d: Dataset, keyword: str) -> tuple[float, ...]:
+    """The numbers of an element with any number of values."""
+    try:
+        value = d.get(keyword)
+        return tuple(float(v) for v in (value if isinstance(value, list | MultiValue) else [value]))
+    except (TypeError, ValueError):
+        return ()
 
 
 def _whole(d: Dataset, keyword: str) -> int | None:

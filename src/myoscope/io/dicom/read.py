@@ -4,7 +4,7 @@ import re
 import statistics
 import warnings
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -12,10 +12,12 @@ from typing import Literal
 
 import nibabel as nib
 import numpy as np
+from pydicom import dcmread
 from pydicom.pixels import iter_pixels
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from myoscope.errors import InputError
-from myoscope.io.dicom.frames import Frame
+from myoscope.io.dicom.frames import NOT_GREY, Frame
 from myoscope.io.dicom.headers import Scan, scan
 from myoscope.io.dicom.roles import TI_PHASES, Verdict, is_psir, judge
 from myoscope.io.dicom.stacks import Group, Stack, assemble, group
@@ -128,7 +130,7 @@ def _overruled(path: Path, groups: Sequence[Group], verdicts: Sequence[Verdict],
 def _why_none(found: Sorted) -> str:
     """The first few reasons why no stack can be used, without any text from the files."""
     reasons = [note.message.removesuffix(".") for note in found.notes if note.code == "series_unusable"]
-    reasons += [f"series {number}: {why}" for (number, _), why in found.scan.unusable.items()]
+    reasons += [f"series {number}: {why}" for number, _, why in found.scan.unusable]
     reasons += [
         f"{row.group.name}: {row.verdict.what}, {row.verdict.why}" for row in found.rows if not row.verdict.role
     ]
@@ -145,13 +147,25 @@ def _psir_note(signed: Sequence[Group], candidates: Sequence[Group]) -> Note:
 
 
 def _scan_notes(found: Scan) -> list[Note]:
-    notes = [
-        Note("series_without_place", "info", f"Series {number} was left out: {why}.")
-        for (number, _), why in found.unusable.items()
-    ]
+    notes = []
+    used = {(f.facts.series_number, f.facts.description) for f in found.frames}
+    for (number, description, why), count in found.unusable.items():
+        name = "a series without number" if number is None else f"series {number}"
+        level: Literal["info", "warning"] = "info" if why == NOT_GREY or count == 1 else "warning"
+        message = f"{name.capitalize()} was left out: {why}."
+        if (number, description) in used:
+            message = f"{count} {'image' if count == 1 else 'images'} of {name} could not be used: {why}."
+            level = "info" if why == NOT_GREY else "warning"
+        notes.append(Note("series_without_place", level, message))
     if found.duplicates:
         message = f"{found.duplicates} DICOM instances were there more than once; one was used."
         notes.append(Note("duplicates", "info", message))
+    if found.shared_uids:
+        message = f"{found.shared_uids} different images share their SOPInstanceUID with another; all were used."
+        notes.append(Note("uids_shared", "warning", message))
+    if found.empty:
+        message = f"{found.empty} image files are empty: a copy broke off, images may be missing; copy the study again."
+        notes.append(Note("files_empty", "warning", message))
     return notes
 
 
@@ -216,7 +230,7 @@ def _voxels(stack: Stack) -> np.ndarray:
     for path, places in files.items():
         indices = [f.number - 1 for _, _, f in places if f.number is not None]
         try:
-            for (t, z, frame), pixels in zip(places, iter_pixels(path, indices=indices or None), strict=True):
+            for (t, z, frame), pixels in zip(places, _pixels(path, indices), strict=True):
                 voxels[t, z] = pixels * np.float32(frame.slope) + np.float32(frame.intercept)
         except Exception as error:  # pydicom and its decoders raise whatever they trip over
             raise InputError(
@@ -225,6 +239,23 @@ def _voxels(stack: Stack) -> np.ndarray:
     if voxels.min() == voxels.max():
         raise InputError(f"{stack.name}: expected an image, every voxel is {voxels.flat[0]:g}; send it again")
     return voxels.max() - voxels if stack.frames[0][0].inverted else voxels
+
+
+def _pixels(path: Path, indices: Sequence[int]) -> Iterator[np.ndarray]:
+    """Frames of a file; of one without a meta header, in the encoding that its elements show."""
+    with path.open("rb") as file:
+        whole = file.read(132)[128:] == b"DICM"
+    try:
+        yield from iter_pixels(path, indices=indices or None)
+        return
+    except Exception:
+        header = dcmread(path, force=True)
+        if whole and header.file_meta.get("TransferSyntaxUID"):
+            raise
+    implicit, little = header.original_encoding
+    syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+    header.file_meta.TransferSyntaxUID = syntax
+    yield from iter_pixels(header, indices=indices or None)
 
 
 def _reason(error: Exception) -> str:
@@ -266,8 +297,8 @@ def _number(text: str) -> float | None:
 
 
 def _age_years(said: Mapping[str, str]) -> float | None:
-    """From PatientAge ("045Y", "018M"), else from the dates of birth and study, in whole years."""
-    if match := re.fullmatch(r"(\d{1,3})([DWMY])", said["PatientAge"].strip()):
+    """From PatientAge ("045Y", "018M"; 0 is unknown), else from the dates of birth and study, in whole years."""
+    if (match := re.fullmatch(r"(\d{1,3})([DWMY])", said["PatientAge"].strip())) and int(match[1]):
         return float(int(match[1]) / {"D": 365.25, "W": 52.18, "M": 12, "Y": 1}[match[2]])
     try:
         born, seen = (date.fromisoformat(said[key].strip()) for key in ("PatientBirthDate", "StudyDate"))

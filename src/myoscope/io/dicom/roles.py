@@ -95,6 +95,12 @@ def _word(kind: str, group: Group) -> str | None:
 def _contrast(g: Group) -> Verdict:
     """The contrast alone; where `role` is set, orientation still decides."""
     facts, frame = g.first.facts, g.first
+    if frame.component == "map":
+        return Verdict("map", "voxels hold a quantity (T1, T2, ECV or flow), by ImageType or unit")
+    if facts.declared:
+        return Verdict("other", facts.declared)
+    if {"DERIVED", "SECONDARY"} <= set(facts.image_type[:2]):
+        return Verdict("other", "ImageType DERIVED, SECONDARY: computed from other images")
     for kind in ("other", "localiser"):
         if word := _word(kind, g):
             return Verdict(kind, f"the word {word!r}")

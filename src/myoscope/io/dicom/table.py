@@ -18,8 +18,8 @@ def table_of(found: Sorted) -> Table:
         table.add_column(title, overflow="fold", justify="right" if title == "series" else "left")
     for _, rows in groupby(found.rows, key=lambda r: (r.group.first.facts.series_uid, r.verdict, r.use)):
         table.add_row(*map(Text, _cells(list(rows))))
-    for (number, description), why in found.scan.unusable.items():
-        table.add_row(*map(Text, (_number(number), shown(description), "other", why, "", "", "no")))
+    for (number, description, why), count in found.scan.unusable.items():
+        table.add_row(*map(Text, (_number(number), shown(description), "other", why, f"{count} x 1", "", "no")))
     return table
 
 
