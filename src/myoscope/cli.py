@@ -1,5 +1,6 @@
 """The command line: parses, calls, prints. What is slow to import is imported where it is used."""
 
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -79,6 +80,8 @@ def analyze(study: Path, out: Out, role: RoleName = None, series: SeriesRole = N
         report = result.save(out)
     _summary(result.measurements)
     typer.echo(f"report: {report}")
+    if sys.stdout.isatty():
+        typer.echo(f"look and correct: myoscope review {shlex.quote(str(out))}")
 
 
 @app.command()
@@ -131,9 +134,34 @@ def measure(
     corrected, files = read_label_maps(found, labels, codes, kept)
     check_out(out)
     result = remeasure(found, {**kept, **corrected}, earlier, files)
-    report = result.save(out)
+    again = before is not None and before.resolve() == out.resolve()
+    report = result.save(out, replaces=list(corrected) if again else ())
     _summary(result.measurements)
     typer.echo(f"report: {report}")
+
+
+@app.command()
+def review(
+    out: Path,
+    study: Annotated[Path | None, typer.Option(help="Where the images lie, if they were moved.")] = None,
+) -> None:
+    """Look, correct, measure again: serve what analyze wrote on this machine's loopback, for a browser here."""
+    from myoscope.review.opened import open_study
+
+    found = open_study(out, study)
+    try:
+        from myoscope.review.server import serve
+        from myoscope.review.session import Session
+    except ModuleNotFoundError as error:
+        if error.name not in ("starlette", "uvicorn"):
+            raise
+        raise InputError(
+            f"review: expected the package {error.name}, found none; pip install 'myoscope[review]'"
+        ) from None
+    with _progress() as say:
+        say("reading images and label maps")
+        session = Session(out, found)
+    serve(session, typer.echo)
 
 
 @app.command()

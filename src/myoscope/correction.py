@@ -13,6 +13,7 @@ from myoscope.analysis import Result, judge
 from myoscope.errors import InputError
 from myoscope.io.label_maps import stored_labels
 from myoscope.io.nifti import shown
+from myoscope.io.record import handwork, read_record, record_of
 from myoscope.labels import Structure
 from myoscope.measure.results import Measurements, SeriesProvenance
 from myoscope.prediction import Prediction
@@ -60,7 +61,7 @@ def read_before(out: Path, study: Study) -> Before:
     """Read what an analysis of this study left in a folder.
 
     Raises:
-        InputError: it is no such folder, is of another study, or its label maps do not fit the images.
+        InputError: it is no such folder, was made from other images, or its label maps do not fit them.
     """
     path = out / "measurements.json"
     try:
@@ -71,8 +72,7 @@ def read_before(out: Path, study: Study) -> Before:
         ) from None
     except ValidationError:
         raise InputError(f"{shown(path)}: expected measurements of this version, found others; analyze again") from None
-    if measurements.patient.study_id != study.id:
-        raise InputError(f"{shown(out)}: expected results of this study, found those of another; give its own folder")
+    check_images(out, study)
     folder = out / "segmentations"
     labels = {s.role: found for s in study.series if (found := stored_labels(folder, s))}
     kept = {s.role: found for s in study.series if (found := stored_labels(folder / "automatic", s))}
@@ -80,7 +80,35 @@ def read_before(out: Path, study: Study) -> Before:
     for origin in measurements.provenance.series:
         if match := _JOINT.search(origin.labels_from):
             joint = Role(match[1])
-    return Before(measurements, labels, {**labels, **kept}, joint)
+    return Before(measurements, labels, {**_as_written(out, labels), **kept}, joint)
+
+
+def _as_written(out: Path, labels: Mapping[Role, Volume]) -> dict[Role, Volume]:
+    """The maps that are still as they were written; nobody knows what others were before."""
+    record, changed = read_record(out), handwork(out)
+    other = (
+        {label.role for label in record.labels if changed.get(label.file) == "was changed since"} if record else set()
+    )
+    return {role: volume for role, volume in labels.items() if role not in other}
+
+
+def check_images(out: Path, study: Study) -> None:
+    """Refuse a study whose images are not those that a result was made from; its folder may have another name by now.
+
+    Raises:
+        InputError: they are others, or the folder does not say which they were.
+    """
+    record = read_record(out)
+    if record is None:
+        raise InputError(f"{shown(out)}: expected what analyze wrote, with its study.json, found none; analyze first")
+    found = {image.role: image.sha256 for image in record_of(study, []).images}
+    for image in record.images:
+        if found.get(image.role) != image.sha256:
+            what = "others" if image.role in found else "none"
+            raise InputError(
+                f"{shown(out)}: expected the {image.role} images that it was made from, found {what}; give the study "
+                "that was analysed, or analyze again"
+            )
 
 
 def remeasure(

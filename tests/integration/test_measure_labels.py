@@ -113,7 +113,17 @@ def test_one_changed_map_and_the_rest_as_before(
     again = measure(study, "--labels", before / "segmentations", "--from", tmp_path / "out", out=tmp_path / "out")
     assert origin(again, "cine")["changed_voxels"] == 0
     assert again["lv"] == old["lv"]
-    assert not list(kept.iterdir())
+    assert not kept.exists()
+
+
+def test_a_map_changed_in_its_place(analysed: tuple[Path, Path], measure: Measure) -> None:
+    """Then nobody knows what it was before: no number of changed voxels is made up."""
+    study, before = analysed
+    delete_slice(before / "segmentations" / "cine_seg.nii.gz", 5, 0)
+    measured = measure(study, "--labels", before / "segmentations", "--from", before)
+    assert origin(measured, "cine")["labels_from"] == "file cine_seg.nii.gz"
+    assert origin(measured, "cine")["changed_voxels"] is None
+    assert origin(measured, "lge")["changed_voxels"] == 0
 
 
 def test_a_role_is_named(analysed: tuple[Path, Path], measure: Measure, tmp_path: Path) -> None:

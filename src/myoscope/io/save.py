@@ -21,6 +21,7 @@ from myoscope.io.record import (
     NAME,
     LabelRecord,
     alone,
+    read_record,
     record_of,
     refuse_handwork,
     remove_result,
@@ -122,10 +123,16 @@ def _write_labels(
 
 
 def _move(part: Path, out: Path, kept: Collection[str]) -> None:
-    """Put a result in the place of an earlier one; whenever this is stopped, no handwork (`kept`) is lost."""
+    """Put a result in the place of an earlier one; whenever this is stopped, no handwork (`kept`) is lost.
+
+    An earlier result of the same study is replaced file by file, so that there is one at any time; of another, it goes
+    first.
+    """
     new = sorted(path.relative_to(part).as_posix() for path in part.rglob("*") if path.is_file())
     new.sort(key=lambda name: (not name.startswith(AUTOMATIC), name != NAME))
-    remove_result(out, [*kept, *(name for name in new if name.startswith(AUTOMATIC))])
+    records = read_record(out), read_record(part)
+    same = records[0] is not None and records[1] is not None and records[0].study_id == records[1].study_id
+    remove_result(out, [*kept, *(name for name in new if same or name.startswith(AUTOMATIC))])
     for name in new:
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         (part / name).replace(out / name)

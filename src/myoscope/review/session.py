@@ -1,0 +1,191 @@
+"""The labels of one study while a person changes them: apply, undo and redo without end, measure, save."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from myoscope.correction import Before, read_before, remeasure
+from myoscope.labels import Structure
+from myoscope.review.journal import Journal, hashes_of
+from myoscope.review.numbers import Numbers, count_voxels, measure_now, numbers_before
+from myoscope.review.planes import Levels, levels_of
+from myoscope.review.steps import Patch, Step, read_step, say_step
+from myoscope.study import Role, Study
+from myoscope.volume import Volume
+
+
+@dataclass(frozen=True)
+class Done:
+    """A step that counts, and what takes it back."""
+
+    step: Step
+    back: Step
+
+
+class Session:
+    """One study under review; every change is in the journal before it is told.
+
+    Args:
+        out: The folder that `analyze` wrote.
+        study: Its images.
+    """
+
+    def __init__(self, out: Path, study: Study) -> None:
+        self.out, self.study = out, study
+        self.before: Before = read_before(out, study)
+        self.labels = {s.role: self._codes(s.role) for s in study.series}
+        self.levels: dict[Role, Levels] = {s.role: levels_of(s.image, self.labels[s.role]) for s in study.series}
+        self.counts = {role: count_voxels(codes) for role, codes in self.labels.items()}
+        self.by_hand: dict[str, int] = self.before.by_hand
+        self.old: Numbers = numbers_before(self.before.measurements)
+        self.done: list[Done] = []
+        self.undone: list[Step] = []
+        self.saved: Done | None = None
+        self.journal_from = 0
+        self.notice: str | None = None
+        self.journal = Journal(out)
+        self._take_up()
+
+    def _codes(self, role: Role) -> np.ndarray:
+        series = self.study.get(role)
+        assert series is not None
+        labels = self.before.labels.get(role)
+        frames = series.image.frames
+        return labels.frames.copy() if labels else np.zeros(frames.shape, np.uint8)
+
+    def _take_up(self) -> None:
+        """Take up the strokes that an earlier session did not save."""
+        base = hashes_of(self.labels)
+        found = self.journal.read(base)
+        if not found.fits:
+            self.journal.put_aside()
+            self.notice = (
+                "The label maps were changed by something else since; strokes that were not saved were put aside, in "
+                "the folder, as a file whose name begins with .review-journal."
+            )
+            found.done, found.undone = [], []
+        for said in found.done:
+            self._apply(read_step(said, self.shapes))
+        self.undone = [read_step(said, self.shapes) for said in found.undone]
+        if self.done:
+            self.notice = f"Strokes of an earlier session that were not saved were taken up again: {len(self.done)}."
+        self.journal.begin(base, found.done, found.undone)
+
+    @property
+    def shapes(self) -> dict[Role, tuple[int, ...]]:
+        """(T, Z, Y, X) of every role's labels."""
+        return {role: codes.shape for role, codes in self.labels.items()}
+
+    @property
+    def dirty(self) -> bool:
+        """Whether something is not saved."""
+        return (self.done[-1] if self.done else None) is not self.saved
+
+    # --- changes ---
+
+    def do(self, said: Any) -> dict[str, Any]:
+        """Take a change from the page; gives the state after it.
+
+        Raises:
+            StepError: it is none.
+        """
+        step = read_step(said, self.shapes)
+        self.journal.add(do=say_step(step))
+        self._apply(step)
+        self.undone.clear()
+        return self.state()
+
+    def undo(self) -> dict[str, Any]:
+        """Take the last change back; the state has the planes as they were."""
+        if not self.done:
+            return self.state()
+        last = self.done.pop()
+        if len(self.done) < self.journal_from:  # of before the last save: the journal does not know it
+            self.journal.add(do=say_step(last.back))
+        else:
+            self.journal.add(undo=True)
+        self._set(last.back)
+        self.undone.append(last.step)
+        return self.state(last.back)
+
+    def redo(self) -> dict[str, Any]:
+        """Do again what was taken back last."""
+        if not self.undone:
+            return self.state()
+        step = self.undone.pop()
+        self.journal.add(do=say_step(step))
+        self._apply(step)
+        return self.state(step)
+
+    def _apply(self, step: Step) -> None:
+        if step.frames is not None:
+            back = Step(None, frames={name: self.by_hand.get(name) for name in step.frames})
+        else:
+            assert step.role is not None
+            codes = self.labels[step.role]
+            old = [Patch(p.t, p.z, p.index, codes[p.t, p.z].ravel()[p.index]) for p in step.patches]
+            back = Step(step.role, tuple(reversed(old)))
+        self._set(step)
+        self.done.append(Done(step, back))
+
+    def _set(self, step: Step) -> None:
+        for name, frame in (step.frames or {}).items():
+            self.by_hand.pop(name, None)
+            if frame is not None:
+                self.by_hand[name] = frame
+        for patch in step.patches:
+            assert step.role is not None
+            plane = self.labels[step.role][patch.t, patch.z].reshape(-1)  # a view
+            count = self.counts[step.role][patch.t]
+            count -= np.bincount(plane[patch.index], minlength=len(Structure))
+            plane[patch.index] = patch.codes
+            count += np.bincount(patch.codes, minlength=len(Structure))
+
+    # --- what the page is told ---
+
+    def drawn(self) -> dict[Role, np.ndarray]:
+        """The maps that count: those of the analysis, and those that a person drew something into."""
+        return {r: c for r, c in self.labels.items() if r in self.before.labels or self.counts[r][:, 1:].any()}
+
+    def state(self, changed: Step | None = None) -> dict[str, Any]:
+        """Numbers and phases now; with it the planes that a step changed."""
+        joint = self.before.joint
+        numbers, phases, curves = measure_now(self.study, self.drawn(), self.counts, self.by_hand, joint)
+        return {
+            "numbers": numbers,
+            "curves": curves,
+            "ed": phases.ed if isinstance(phases.ed, int) else None,
+            "es": phases.es if isinstance(phases.es, int) else None,
+            "by_hand": sorted(self.by_hand),
+            "undo": len(self.done),
+            "redo": len(self.undone),
+            "dirty": self.dirty,
+            "changed": None if changed is None or changed.frames is not None else say_step(changed),
+        }
+
+    # --- saving ---
+
+    def save(self) -> dict[str, Any]:
+        """Write OUT again: report, tables, label maps, DICOM; the automatic maps are kept. Gives the state."""
+        volumes = {role: self._volume(role, codes) for role, codes in self.drawn().items()}
+        result = remeasure(self.study, volumes, self.before, by_hand=self.by_hand)
+        self.journal.add(saving=hashes_of(self.labels))
+        result.save(self.out, replaces=list(Role))
+        self.before = read_before(self.out, self.study)
+        self.old = numbers_before(self.before.measurements)
+        self.saved = self.done[-1] if self.done else None
+        self.journal_from = len(self.done)
+        self.journal.begin(hashes_of(self.labels), [], [])
+        return self.state()
+
+    def _volume(self, role: Role, codes: np.ndarray) -> Volume:
+        series = self.study.get(role)
+        assert series is not None
+        return series.image.with_voxels(codes.reshape(series.image.voxels.shape).copy())
+
+    def close(self) -> None:
+        """Leave no journal behind where nothing is unsaved."""
+        if not self.dirty:
+            self.journal.path.unlink(missing_ok=True)

@@ -1,0 +1,210 @@
+"""Changes as the page says them, the journal, and numbers after each stroke; without a server."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from myoscope.correction import remeasure
+from myoscope.io.read import read_study
+from myoscope.labels import Structure
+from myoscope.review.journal import NAME
+from myoscope.review.numbers import SHOWN
+from myoscope.review.planes import frame_bytes, levels_of
+from myoscope.review.session import Session
+from myoscope.review.steps import StepError, read_step, runs_of, say_step
+from myoscope.study import Role
+from myoscope.volume import Volume
+from review_world import analysed
+
+SHAPES = {Role.CINE: (3, 2, 4, 5)}
+
+
+def cine(*patches: dict[str, Any]) -> dict[str, Any]:
+    return {"role": "cine", "patches": list(patches)}
+
+
+def test_runs_there_and_back() -> None:
+    said = cine({"t": 2, "z": 1, "runs": [[0, 2, 3], [4, 1, 3], [5, 15, 0]]})
+    step = read_step(said, SHAPES)
+    assert step.patches[0].index.tolist() == [0, 1, *range(4, 20)]
+    assert step.patches[0].codes.tolist() == [3, 3, 3, *[0] * 15]
+    assert say_step(step) == said
+    assert runs_of(np.array([], int), np.array([], int)) == []
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        None,
+        [],
+        {},
+        {"role": "liver", "patches": [{"t": 0, "z": 0, "runs": [[0, 1, 1]]}]},
+        {"role": "lge", "patches": [{"t": 0, "z": 0, "runs": [[0, 1, 1]]}]},
+        cine(),
+        cine({"t": 0, "z": 0}),
+        cine({"t": True, "z": 0, "runs": [[0, 1, 1]]}),
+        cine({"t": 3, "z": 0, "runs": [[0, 1, 1]]}),
+        cine({"t": 0, "z": -1, "runs": [[0, 1, 1]]}),
+        cine({"t": 0, "z": 0, "runs": []}),
+        cine({"t": 0, "z": 0, "runs": [[0, 1]]}),
+        cine({"t": 0, "z": 0, "runs": [[0, 1, 1], [2]]}),
+        cine({"t": 0, "z": 0, "runs": [[0, 1, 7]]}),
+        cine({"t": 0, "z": 0, "runs": [[0, 1, -1]]}),
+        cine({"t": 0, "z": 0, "runs": [[0, 0, 1]]}),
+        cine({"t": 0, "z": 0, "runs": [[19, 2, 1]]}),
+        cine({"t": 0, "z": 0, "runs": [[0, 2**62, 1]]}),
+        cine({"t": 0, "z": 0, "runs": [[2**70, 1, 1]]}),
+        cine({"t": 0, "z": 0, "runs": [[0, 1, 1.5]]}),
+        cine({"t": 0, "z": 0, "runs": [[0, 1, "1"]]}),
+        cine({"t": 0, "z": 0, "runs": [[0, 3, 1], [2, 1, 2]]}),
+        {"frames": {"ed_frame": 3}},
+        {"frames": {"ed_frame": "0"}},
+        {"frames": {"other": 0}},
+        {"frames": {}},
+    ],
+)
+def test_what_is_no_change_is_refused(said: Any) -> None:
+    with pytest.raises(StepError):
+        read_step(said, SHAPES)
+
+
+def test_planes_keep_the_order_of_brightness() -> None:
+    voxels = np.linspace(-3, 1000, 24, dtype=np.float32).reshape(2, 3, 2, 2)
+    image = Volume(voxels, np.diag([1.0, 1, 1, 1]))
+    levels = levels_of(image, np.zeros(voxels.shape, np.uint8))
+    found = np.concatenate([np.frombuffer(frame_bytes(image, t, levels), "<u2") for t in (0, 1)])
+    assert (np.diff(found.astype(int)) > 0).all()
+    assert (found[0], found[-1]) == (0, 65535)
+    assert 0 <= levels.window[0] < levels.window[1] <= 65535
+
+
+# --- a session ---
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("review")
+    analysed(folder)
+    return folder
+
+
+@pytest.fixture
+def session(folder: Path) -> Session:
+    (folder / "out" / NAME).unlink(missing_ok=True)
+    return Session(folder / "out", read_study(folder / "study"))
+
+
+def again(session: Session) -> Session:
+    """As if the process had been killed: opened anew from what is on the disk."""
+    return Session(session.out, session.study)
+
+
+def stroke(session: Session, t: int = 0, z: int = 3, code: int = 1, start: int = 2000) -> dict[str, Any]:
+    return session.do(cine({"t": t, "z": z, "runs": [[start, 40, code]]}))
+
+
+def test_numbers_are_those_of_the_report(session: Session) -> None:
+    assert session.state()["numbers"] == pytest.approx(session.old)
+    stroke(session)
+    session.do({"role": "lge", "patches": [{"t": 0, "z": 3, "runs": [[3000, 60, Structure.INFARCT]]}]})
+    state = session.do({"frames": {"es_frame": 2}})
+    labels = {role: session._volume(role, codes) for role, codes in session.drawn().items()}
+    result = remeasure(session.study, labels, session.before, by_hand=session.by_hand).measurements
+    for name, _, _ in SHOWN:
+        part, field = name.split(".")
+        expected = getattr(getattr(result, part), field)
+        assert state["numbers"][name] == (None if expected is None else pytest.approx(expected)), name
+    assert state["es"] == result.lv.es_frame == 2
+    assert next(o for o in result.provenance.series if o.role == "cine").frames_by_hand == ["es_frame"]
+    assert state["numbers"]["lv.edv_ml"] != session.old["lv.edv_ml"]
+
+
+def test_undo_and_redo_without_end(session: Session) -> None:
+    first = session.labels[Role.CINE].copy()
+    counts = session.counts[Role.CINE].copy()
+    for k in range(30):
+        stroke(session, t=k % 3, z=k % 7, code=k % 7, start=1500 + 17 * k)
+    last = session.labels[Role.CINE].copy()
+    for _ in range(30):
+        session.undo()
+    assert np.array_equal(session.labels[Role.CINE], first)
+    assert np.array_equal(session.counts[Role.CINE], counts)
+    assert not session.dirty
+    session.undo()
+    for _ in range(30):
+        session.redo()
+    assert np.array_equal(session.labels[Role.CINE], last)
+    assert session.dirty
+
+
+def test_a_killed_session_loses_nothing_that_was_confirmed(session: Session) -> None:
+    for k in range(5):
+        stroke(session, z=k)
+    session.undo()
+    session.undo()
+    session.redo()
+    session.do({"frames": {"ed_frame": 1}})
+    found = again(session)
+    assert np.array_equal(found.labels[Role.CINE], session.labels[Role.CINE])
+    assert found.by_hand == {"ed_frame": 1}
+    assert found.dirty and "taken up again: 5" in str(found.notice)
+    for _ in range(5):
+        found.undo()
+    assert not found.dirty
+
+
+def test_a_line_cut_short_is_dropped(session: Session) -> None:
+    stroke(session)
+    kept = session.labels[Role.CINE].copy()
+    stroke(session, z=4)
+    path = session.out / NAME
+    path.write_bytes(path.read_bytes()[:-9])
+    found = again(session)
+    assert np.array_equal(found.labels[Role.CINE], kept)
+    stroke(found, z=5)
+    assert len(again(found).done) == 2
+
+
+def test_maps_changed_by_another_program(session: Session) -> None:
+    stroke(session)
+    path = session.out / NAME
+    lines = path.read_text().splitlines()
+    base = json.loads(lines[0])
+    base["base"]["cine"] = "0" * 64
+    path.write_text("\n".join([json.dumps(base), *lines[1:]]) + "\n")
+    found = again(session)
+    assert not found.done and "put aside" in str(found.notice)
+    aside = list(session.out.glob(".review-journal-*.jsonl"))
+    assert len(aside) == 1
+    aside[0].unlink()
+
+
+def test_a_save_that_was_interrupted(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed after the label maps were replaced and before the journal began again."""
+    before = session.labels[Role.CINE].copy()
+    stroke(session)
+    stroke(session, z=4)
+    session.undo()
+    after = session.labels[Role.CINE].copy()
+    with monkeypatch.context() as patch:
+        patch.setattr("myoscope.review.session.read_before", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            session.save()
+    found = again(session)
+    assert np.array_equal(found.labels[Role.CINE], after)
+    assert found.dirty
+    monkeypatch.undo()
+    found.save()
+    assert not found.dirty
+    assert again(found).notice is None
+    # what was undone after a save is not lost either
+    stroke(found, z=5)
+    found.save()
+    found.undo()
+    back = again(found)
+    assert np.array_equal(back.labels[Role.CINE], after)
+    back.labels[Role.CINE][:] = before
+    assert {o.role: o.changed_voxels for o in back.before.measurements.provenance.series}["cine"] > 0
