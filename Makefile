@@ -39,5 +39,5 @@ $(VENV)/runtime: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
 	touch $@
 
 $(VENV)/dev: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
-	$(PIP) -e ".[train,ensemble,search,pacs,review,dev]"
+	$(PIP) -e ".[train,ensemble,search,pacs,cohort,review,dev]"
 	touch $@ $(VENV)/runtime

@@ -18,6 +18,7 @@ _HOME = {
     "Study": "myoscope.study",
     "Volume": "myoscope.volume",
     "analyze": "myoscope.analysis",
+    "cohort": "myoscope.cohort",
     "read_study": "myoscope.io.read",
 }
 
@@ -32,10 +33,12 @@ __all__ = [
     "Volume",
     "__version__",
     "analyze",
+    "cohort",
     "read_study",
 ]
 
 if TYPE_CHECKING:
+    from myoscope import cohort
     from myoscope.analysis import Result, analyze
     from myoscope.errors import InputError
     from myoscope.io.read import read_study
@@ -48,4 +51,5 @@ def __getattr__(name: str) -> Any:
     """Import on first use, so that `myoscope --help` does not wait for torch."""
     if name not in _HOME:
         raise AttributeError(f"module 'myoscope' has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+    module = import_module(_HOME[name])
+    return module if name == "cohort" else getattr(module, name)  # the package myoscope.cohort can be called

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from myoscope import __version__
+from myoscope.cohort.cli import agree, cohort
 from myoscope.errors import InputError
 
 app = typer.Typer(
@@ -300,6 +301,10 @@ def pacs(settings: Path) -> None:
         if error.name not in ("pydicom", "pynetdicom", "dicomweb_client", "requests"):
             raise
         raise InputError(f"pacs: expected the package {error.name}, found none; pip install 'myoscope[pacs]'") from None
+
+
+app.command()(cohort)
+app.command()(agree)
 
 
 @app.command()

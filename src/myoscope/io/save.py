@@ -156,33 +156,34 @@ def write_predictions(out: Path, found: Mapping[str, Classification]) -> Path:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["case", "prediction", *next(iter(found.values())).probabilities])
     for case, one in found.items():
-        writer.writerow([_harmless(case), one.prediction, *(f"{p:.6f}" for p in one.probabilities.values())])
+        writer.writerow([harmless(case), one.prediction, *(f"{p:.6f}" for p in one.probabilities.values())])
     write_whole(out / "predictions.csv", text.getvalue())
     return out / "predictions.csv"
 
 
 def as_csv(measurements: Measurements) -> str:
     """All measurements as a header and one row; names are dotted, lists are joined with semicolons."""
-    row = dict(_flat(measurements.model_dump(), ""))
+    row = dict(flat(measurements.model_dump()))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(row)
-    writer.writerow("" if value is None else _harmless(value) for value in row.values())
+    writer.writerow("" if value is None else harmless(value) for value in row.values())
     return text.getvalue()
 
 
-def _harmless(value: Any) -> Any:
+def harmless(value: Any) -> Any:
     """Text that no spreadsheet takes for a formula."""
     return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
 
 
-def _flat(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+def flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted names and values of nested dicts and lists; a list of plain values is joined with semicolons."""
     if isinstance(value, dict):
         for key, item in value.items():
-            yield from _flat(item, f"{name}.{key}" if name else str(key))
+            yield from flat(item, f"{name}.{key}" if name else str(key))
     elif isinstance(value, list | tuple) and value and isinstance(value[0], dict):
         for i, item in enumerate(value):
-            yield from _flat(item, f"{name}.{item.get('segment', i + 1)}")
+            yield from flat(item, f"{name}.{item.get('segment', i + 1)}")
     elif isinstance(value, list | tuple):
         yield name, ";".join(f"{item:g}" if isinstance(item, float) else str(item) for item in value)
     else:

@@ -1,0 +1,101 @@
+"""A table of what files do not say of patients: study, sex, height, weight, age, heart rate, class."""
+
+import csv
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from myoscope.cohort.find import Item
+from myoscope.errors import InputError
+from myoscope.io.nifti import shown
+from myoscope.io.patient import patient_from
+from myoscope.study import Note, Patient, Study
+
+COLUMNS = {
+    "sex": "sex",
+    "age": "age_years",
+    "age_years": "age_years",
+    "height": "height_cm",
+    "height_cm": "height_cm",
+    "weight": "weight_kg",
+    "weight_kg": "weight_kg",
+    "heart_rate": "heart_rate_bpm",
+    "heart_rate_bpm": "heart_rate_bpm",
+    "class": "class",
+}
+"""Columns beside `study`, and the facts they give: years, cm, kg, beats a minute, sex F or M."""
+
+
+def read_patients(path: Path, items: Sequence[Item]) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Facts by study id from a CSV table (comma, semicolon or tab), and a sentence for the lines that fit no study.
+
+    `study` is a study's id as --dry-run lists it, or the name of its folder or file where only one study has it.
+
+    Raises:
+        InputError: no such table, an unknown column, a study twice, or a value that no patient has.
+    """
+    names = Counter(item.name for item in items)
+    ids = {item.name: item.id for item in items if names[item.name] == 1} | {item.id: item.id for item in items}
+    found: dict[str, dict[str, Any]] = {}
+    strangers = 0
+    for number, cells in _lines(path):
+        where = f"{shown(path)}, line {number}"
+        name = cells.pop("study", "")
+        if names[name] > 1 and name not in ids:
+            raise InputError(f"{where}: expected one study of that name, found {names[name]}; give the id of --dry-run")
+        if name not in ids:
+            strangers += 1
+            continue
+        if ids[name] in found:
+            raise InputError(f"{where}: expected every study once, found one again; keep one line of it")
+        facts = {COLUMNS[key]: value for key, value in cells.items() if value}
+        group = facts.pop("class", None)
+        patient_from(facts, where)
+        found[ids[name]] = facts | ({"class": group} if group else {})
+    return found, [f"{strangers} lines of the patient table name no study that was found."] if strangers else []
+
+
+def with_facts(study: Study, facts: Mapping[str, Any]) -> Study:
+    """The study with what its files do not say from the table; where they differ, the file's, and a warning."""
+    given = patient_from({key: value for key, value in facts.items() if key != "class"}, "the patient table")
+    changes, contradicted = {}, []
+    for name in (field.name for field in fields(Patient) if field.name != "clinical"):
+        theirs, ours = getattr(given, name), getattr(study.patient, name)
+        if theirs is not None and ours is None:
+            changes[name] = theirs
+        elif (
+            theirs is not None
+            and theirs != ours
+            and not (isinstance(ours, float) and abs(theirs - ours) <= 0.01 * ours)
+        ):
+            contradicted.append(f"{name} {ours} in the images' files, {theirs} in the patient table")
+    notes = study.notes
+    if contradicted:
+        message = f"The patient table contradicts the files, which were believed: {'; '.join(contradicted)}."
+        notes = (*notes, Note("patient_contradicted", "warning", message))
+    return replace(study, patient=replace(study.patient, **changes), notes=notes)
+
+
+def _lines(path: Path) -> list[tuple[int, dict[str, str]]]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{shown(path)}: expected a CSV table in UTF-8 ({type(error).__name__}); check it") from None
+    header = text.partition("\n")[0]
+    delimiter = max(",;\t", key=header.count)
+    reader = csv.DictReader(text.splitlines(), delimiter=delimiter)
+    columns = [name.strip() for name in reader.fieldnames or ()]
+    if unknown := [name for name in columns if name != "study" and name not in COLUMNS]:
+        raise InputError(f"{shown(path)}: expected columns study, {', '.join(COLUMNS)}, found {shown(unknown[0])}")
+    facts = [COLUMNS[name] for name in columns if name in COLUMNS]
+    if "study" not in columns or len(set(facts)) < len(facts):
+        raise InputError(f"{shown(path)}: expected one column study and each fact once; rename the columns")
+    reader.fieldnames = columns
+    lines = []
+    for cells in reader:
+        if None in cells or None in cells.values():
+            raise InputError(f"{shown(path)}, line {reader.line_num}: expected {len(columns)} cells; check the commas")
+        lines.append((reader.line_num, {key: value.strip() for key, value in cells.items()}))
+    return lines

@@ -1,0 +1,116 @@
+"""The cohort's tables: a row a study, with the keys of measurements.json; what ran where; and the page."""
+
+import csv
+import io
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from myoscope import __version__
+from myoscope.cohort.find import Item
+from myoscope.cohort.state import Out
+from myoscope.files import write_whole
+
+FIRST = ("study", "status", "reason", "class")
+"""Columns that come before those of measurements.json."""
+
+GONE = "not among the studies of the latest call"
+
+
+def rows_of(state: Out, items: Sequence[Item]) -> list[dict[str, Any]]:
+    """A row a study, in the order of their ids: those that were found, and those of earlier calls that are done.
+
+    `status` is "done", "failed" or "waiting".
+    """
+    found = {item.id for item in items}
+    earlier = {path.name for path in state.studies.iterdir()} - found
+    return [_row(state, study, GONE if study in earlier else "") for study in sorted(found | earlier)]
+
+
+def write_tables(state: Out, items: Sequence[Item], options: dict[str, Any]) -> list[str]:
+    """Write cohort.csv, cohort.parquet, cohort.json and index.html; gives each study's status."""
+    import pandas as pd
+
+    from myoscope.cohort.page import render
+
+    rows = rows_of(state, items)
+    columns = _columns(rows)
+    buffer = io.BytesIO()
+    frame = pd.DataFrame([{name: row.get(name) for name in columns} for row in rows], columns=columns)
+    frame.convert_dtypes().to_parquet(buffer, index=False)
+    write_whole(state.root / "cohort.parquet", buffer.getvalue())
+    write_whole(state.root / "cohort.csv", _as_csv(columns, rows))
+    write_whole(state.root / "index.html", render(state, rows))
+    write_whole(state.root / "cohort.json", json.dumps(_account(state, rows, options), indent=1, default=str) + "\n")
+    return [row["status"] for row in rows]
+
+
+def read_frame(out: Path) -> Any:
+    """The cohort as a pandas frame, from cohort.parquet."""
+    import pandas as pd
+
+    return pd.read_parquet(out / "cohort.parquet")
+
+
+def _row(state: Out, study: str, gone: str) -> dict[str, Any]:
+    from myoscope.io.save import flat
+
+    record, failure = state.done(study), state.failure(study)
+    if record and not failure:
+        measured = json.loads((state.studies / study / "measurements.json").read_text())
+        return {"study": study, "status": "done", "reason": gone, "class": record.get("class"), **dict(flat(measured))}
+    if failure:
+        return {"study": study, "status": "failed", "reason": failure.get("reason", "")}
+    return {"study": study, "status": "waiting", "reason": "not analysed yet"}
+
+
+def _columns(rows: Iterable[dict[str, Any]]) -> list[str]:
+    """Every key once: in the order of the first row that has it, beside the keys it stands with there."""
+    columns = list(FIRST)
+    known: set[str] = set(columns)
+    for row in rows:
+        place = 0
+        if known.issuperset(row):
+            continue
+        known.update(row)
+        for name in row:
+            if name in columns:
+                place = columns.index(name) + 1
+            else:
+                columns.insert(place, name)
+                place += 1
+    return columns
+
+
+def _as_csv(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> str:
+    from myoscope.io.save import harmless
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        values: list[Any] = [row.get(name) for name in columns]
+        writer.writerow(["" if value is None else harmless(value) for value in values])
+    return text.getvalue()
+
+
+def _account(state: Out, rows: Sequence[dict[str, Any]], options: dict[str, Any]) -> dict[str, Any]:
+    """What ran where, with which versions, how long."""
+    studies: list[dict[str, Any]] = []
+    for row in rows:
+        record = state.done(row["study"]) or state.failure(row["study"]) or {}
+        studies.append({key: row.get(key) for key in ("study", "status", "reason")} | record)
+    hosts = Counter(one["host"] for one in studies if one.get("host"))
+    kept = ("workers", "limit_minutes", "memory_gb", "hashed")
+    return {
+        "myoscope_version": __version__,
+        "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+        "options": {name: options.get(name) for name in kept},
+        "counts": dict(Counter(row["status"] for row in rows)),
+        "studies_by_host": dict(hosts),
+        "analysis_seconds": round(sum(one.get("seconds", 0.0) for one in studies), 1),
+        "studies": studies,
+    }
