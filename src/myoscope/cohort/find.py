@@ -11,6 +11,7 @@ from pathlib import Path
 
 from myoscope.datasets import case_folders, layout_of, own
 from myoscope.errors import InputError
+from myoscope.io.listing import is_bystander
 from myoscope.io.nifti import is_nifti, shown
 from myoscope.io.read import guess_role
 from myoscope.study import Role
@@ -134,7 +135,7 @@ def _walk(path: Path) -> Iterator[tuple[str, Path]]:
     if own.is_data_set(path) or layout_of(path):
         yield from (("case", case) for case in case_folders(path))
         return
-    entries = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
+    entries = sorted(entry for entry in path.iterdir() if not is_bystander(entry.name))
     folders = [entry for entry in entries if entry.is_dir() and not _LABELS.search(entry.name)]
     below = {folder: list(_walk(folder)) for folder in folders}
     parts = [folder for folder in folders if _is_part(folder) and all(_is_here(one, folder) for one in below[folder])]

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from pydicom import dcmread
-from pydicom.misc import is_dicom
 from pydicom.uid import UID
 
 from myoscope.cohort.find import Item, own_path, short_hash
-from myoscope.io.dicom.headers import MR_CLASSES, SUFFIXES
+from myoscope.io.dicom.headers import MR_CLASSES
+from myoscope.io.listing import files_below, looks_like_dicom
 from myoscope.io.nifti import is_nifti
 
 _UIDS = ["SOPClassUID", "StudyInstanceUID"]
@@ -74,11 +74,9 @@ def _ident(uid: str) -> str:
 
 
 def _study_of(path: Path) -> tuple[str | None, bool]:
-    if is_nifti(path):
+    if is_nifti(path) or not looks_like_dicom(path):
         return None, False
     try:
-        if path.suffix.lower() not in SUFFIXES and not is_dicom(path):
-            return None, False
         return _study_in(path)
     except OSError:
         return "", False
@@ -112,6 +110,6 @@ def _owners(studies: dict[str, list[Path]]) -> dict[Path, set[str]]:
 
 def _item(uid: str, files: list[Path], owners: dict[Path, set[str]]) -> Item:
     folder = Path(os.path.commonpath([path.parent for path in files]))
-    if owners[folder] == {uid} and not any(is_nifti(path) for path in folder.rglob("*")):
+    if owners[folder] == {uid} and not any(is_nifti(path) for path in files_below(folder)):
         return Item(_ident(uid), "dicom", str(folder), folder.name)
     return Item(_ident(uid), "dicom", str(folder), _ident(uid), tuple(sorted(map(str, files))))

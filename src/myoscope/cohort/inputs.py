@@ -12,6 +12,7 @@ from myoscope.cohort.find import Item
 from myoscope.datasets import own
 from myoscope.errors import InputError
 from myoscope.io.dicom.unzip import MAX_BYTES, MAX_RATIO
+from myoscope.io.listing import files_below
 from myoscope.io.nifti import shown
 from myoscope.io.patient import NAME
 
@@ -27,7 +28,7 @@ def files_of(item: Item) -> list[Path]:
     if item.files is not None:
         return [Path(file) for file in item.files]
     beside = path.parent.glob(f"{path.name.replace('_', ' ')}.txt")  # EMIDEC's clinical values
-    return sorted([*beside, *(file for file in path.rglob("*") if file.is_file())])
+    return sorted([*beside, *files_below(path)])
 
 
 def fingerprint(item: Item) -> str:
