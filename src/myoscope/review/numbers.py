@@ -1,6 +1,6 @@
 """The numbers beside the images: measured after every stroke, from how many voxels each structure has in each frame.
 
-The same functions as the report's (`measure.function`, `measure.scar`), without what needs the wall's shape.
+The same functions as the report's (`measure.function`, `.lge`, `.t2`), without what needs the wall's shape.
 """
 
 from collections.abc import Mapping
@@ -9,8 +9,9 @@ import numpy as np
 
 from myoscope.labels import LV_WALL, Structure
 from myoscope.measure.function import DENSITY_G_ML, Phases, chamber_values, find_phases, volume_at
+from myoscope.measure.lge import lge_extent
 from myoscope.measure.results import Measurements
-from myoscope.measure.scar import lge_extent, t2_extent
+from myoscope.measure.t2 import t2_extent
 from myoscope.measure.values import Value, derive
 from myoscope.study import Role, Study
 
