@@ -20,6 +20,7 @@ check: $(VENV)/dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 bench: $(VENV)/dev
 	$(BIN)/python benchmarks/study.py --page docs/results/benchmark.md

@@ -1,4 +1,4 @@
-"""What a system makes of one series, and how sure it is."""
+"""What a system makes of one series or of a study, and how sure it is."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from myoscope.labels import Structure
+from myoscope.study import Role
 from myoscope.volume import Volume
 
 
@@ -25,3 +26,23 @@ class Prediction:
     distances: np.ndarray
     right: Mapping[Structure, float] = field(default_factory=dict)
     unusual_distance: float = np.inf
+
+
+@dataclass(frozen=True)
+class Classification:
+    """What a system that classifies makes of a study.
+
+    `probabilities` has every class, in the data set's order. `evidence` has for each input its name, its value and what
+    it adds to the log-odds of the predicted class, where the model can tell. `notes` are whole sentences. `labels` are
+    for a look at what the model saw, and never measured.
+    """
+
+    probabilities: Mapping[str, float]
+    evidence: tuple[tuple[str, float, float], ...] = ()
+    notes: tuple[str, ...] = ()
+    labels: Mapping[Role, Volume] = field(default_factory=dict)
+
+    @property
+    def prediction(self) -> str:
+        """The most probable class."""
+        return max(self.probabilities, key=lambda name: self.probabilities[name])

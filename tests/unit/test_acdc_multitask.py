@@ -22,8 +22,9 @@ from myoscope.lab.folds import fold_of
 from myoscope.lab.loop import Budget, Optimisation
 from myoscope.lab.metrics import hausdorff_mm
 from myoscope.labels import Structure
+from myoscope.prediction import Classification
 from myoscope.study import Case, Patient, Role, Series, Study
-from myoscope.systems import Classification, evaluation_of, full_name
+from myoscope.systems import evaluation_of, full_name
 from myoscope.systems.acdc_multitask import evaluation as own
 from myoscope.systems.acdc_multitask.inputs import (
     FEATURES,

@@ -21,8 +21,9 @@ from myoscope.lab.augment_stacks import draw as draw_stacks
 from myoscope.lab.crossval import weights_path
 from myoscope.lab.loop import Budget
 from myoscope.labels import Structure
+from myoscope.prediction import Classification
 from myoscope.study import Case, Patient, Role, Series, Study
-from myoscope.systems import MODULES, Classification, full_name
+from myoscope.systems import SYSTEMS, full_name
 from myoscope.systems.doc_net import evaluation as own
 from myoscope.systems.doc_net.inputs import Inputs, collect, read_stack, read_values, value_names
 from myoscope.systems.doc_net.model import CLASSES, Model, build
@@ -242,7 +243,7 @@ def test_variants_have_names() -> None:
         full_name("doc-net", "docnet")
     with pytest.raises(InputError, match="none: leave out"):
         full_name("compact-cine", "small")
-    assert "doc-net" in MODULES
+    assert "doc-net" in SYSTEMS
 
 
 def test_predictions_have_one_column_a_class(tmp_path: Path) -> None:

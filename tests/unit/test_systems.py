@@ -11,7 +11,7 @@ from myoscope.errors import InputError
 from myoscope.lab.loop import Budget
 from myoscope.labels import Structure
 from myoscope.study import Case, Role
-from myoscope.systems import MODULES, full_name, system_module
+from myoscope.systems import SYSTEMS, full_name, system_module
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +37,9 @@ CLASSIFYING = ("acdc-multitask", "doc-net")
 WITH_ALL_SEQUENCES = ("myops-ensemble",)  # has the same test, with a case that shows them
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if name not in (*CLASSIFYING, *WITH_ALL_SEQUENCES)])
+@pytest.mark.parametrize("name", [name for name in SYSTEMS if name not in (*CLASSIFYING, *WITH_ALL_SEQUENCES)])
 def test_trains_predicts_saves_and_loads(name: str, case: Case, tmp_path: Path) -> None:
-    module, small = system_module(name), SMALL[MODULES[name]]
+    module, small = system_module(name), SMALL.get(SYSTEMS[name], {})
     name = full_name(name, None)
     recipe = dataclasses.replace(module.RECIPES[name], **small)
     assert recipe.name == name
@@ -58,7 +58,7 @@ def test_trains_predicts_saves_and_loads(name: str, case: Case, tmp_path: Path) 
         assert (labels.voxels == predictions[1][role].voxels).mean() > 0.99
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", SYSTEMS)
 def test_missing_weights_are_named(name: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected weights"):
         system_module(name).Model.load(tmp_path / "none.safetensors")

@@ -29,8 +29,8 @@ from myoscope.io.record import (
     write_record,
 )
 from myoscope.measure.results import Measurements
+from myoscope.prediction import Classification
 from myoscope.study import Role, Series, Study
-from myoscope.systems import Classification
 from myoscope.volume import Volume
 
 _PART = ".myoscope-"

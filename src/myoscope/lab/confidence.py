@@ -23,7 +23,7 @@ from myoscope.lab.folds import FOLDS, fold_of
 from myoscope.labels import Structure
 from myoscope.prediction import Prediction
 from myoscope.study import Case, Role, Series
-from myoscope.systems import compact, system_module
+from myoscope.systems import system_module
 from myoscope.systems.compact.confidence import calibrate
 
 USUAL_PERCENT = 99.0
@@ -109,7 +109,7 @@ def out_of_fold(
 
 def _predictions(model: Any, case: Case, late: Mapping[str, Path]) -> list[tuple[Series, Prediction]]:
     if late:
-        return [model.segment_joint(case.study, compact.Model.load(late[case.id]))]
+        return [model.segment_joint(case.study, system_module(JOINT_LGE_SYSTEM).Model.load(late[case.id]))]
     return [(series, model.segment(series)) for series in case.study.series if series.role in model.recipe.roles]
 
 
@@ -192,6 +192,6 @@ def results_page(
 
 
 if __name__ == "__main__":
-    from myoscope import cli
+    from myoscope.console import run_alone
 
-    cli.run_alone(main)
+    run_alone(main)

@@ -21,10 +21,12 @@ from myoscope.lab.cache import read_cache
 from myoscope.lab.folds import FOLDS, fold_of
 from myoscope.lab.loop import Budget
 from myoscope.lab.metrics import CINE_REGIONS, LGE_REGIONS, region_scores
+from myoscope.lab.pages import TEMPLATES, trainings, write_page
 from myoscope.study import Case, Role
 from myoscope.systems import system_module
 from myoscope.weights import weights_of
 
+TEMPLATE = TEMPLATES / "crossval.md.j2"
 REGIONS = {Role.CINE: CINE_REGIONS, Role.BSSFP: CINE_REGIONS, Role.LGE: LGE_REGIONS}
 
 
@@ -289,9 +291,8 @@ def evaluate(
     summary = summarise(rows)
     cards = [json.loads(weights_path(system, k - 1, runs).with_suffix(".json").read_text()) for k in used]
     write_whole(runs / "results.json", json.dumps({"folds": used, "scores": summary}, indent=1))
-    page = results_page(system, roots, summary, used, cards)
-    write_whole(runs / "results.md", page)
-    return page
+    facts = {"system": system, "roots": [root.name for root in roots], "folds": used, "of_folds": FOLDS}
+    return write_page(TEMPLATE, facts | {"trainings": trainings(cards), "scores": summary}, runs)
 
 
 def summarise(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -320,30 +321,3 @@ def summarise(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
                 }
             )
     return result
-
-
-def results_page(
-    system: str, roots: Sequence[Path], summary: Sequence[dict[str, Any]], used: list[int], cards: list[dict[str, Any]]
-) -> str:
-    """The results as Markdown."""
-    command = f"myoscope evaluate {system} " + " ".join(f"--data {root.name}" for root in roots) + " -o RUNS"
-    held_out = "five-fold cross-validation by patient" if len(used) == FOLDS else f"held-out fold {used} of {FOLDS}"
-    minutes = sorted({f"{c['minutes']:g} min ({c['steps']} steps) on {c['device']}" for c in cards})
-    lines = [
-        f"# {system}: {held_out}",
-        "",
-        f"Written by `{command}`.",
-        "Dice on whole volumes, all slices, on the image's own grid; empty against empty is 1. Beside it Dice over the",
-        "cases where the structure is present, how often presence itself is right, and the mean absolute volume error.",
-        f"Each fold was trained for {'; '.join(minutes)}.",
-        "",
-        "| data | phase | region | n | Dice, mean ± SD | where present (n) | presence right | volume error |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for s in summary:
-        present = f"{s['present_dice']:.3f} ({s['present_n']})" if s["present_n"] else "-"
-        lines.append(
-            f"| {s['data']} | {s['phase'] or '-'} | {s['region']} | {s['n']} | {s['dice']:.3f} ± {s['dice_sd']:.3f} "
-            f"| {present} | {s['presence_right_percent']:.0f} % | {s['volume_error_ml']:.1f} ml |"
-        )
-    return "\n".join(lines) + "\n"

@@ -269,6 +269,6 @@ def confusion(truth: np.ndarray, guesses: np.ndarray, classes: Sequence[str], ti
 
 
 if __name__ == "__main__":
-    from myoscope import cli
+    from myoscope.console import run_alone
 
-    cli.run_alone(main)
+    run_alone(main)

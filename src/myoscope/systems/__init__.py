@@ -1,15 +1,18 @@
-"""The systems by name. Their modules, and torch with them, are imported only when one is asked for."""
+"""The systems by name: one line each. Their modules, and torch with them, are imported only when one is asked for.
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+A system is a package or a module with `RECIPES` (by full name, the default first), `Model` and
+`train(recipe, cases, budget, folder, device) -> Model`. `Model.load(path, device)` reads what `save(path, card)` wrote;
+`predict(study)` gives label maps by role, or a `Classification`. Where the common cross-validation of label maps
+(`lab.crossval`) does not fit, a package has its own `evaluate` and `train_folds` in `evaluation.py`.
+"""
+
 from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 
 from myoscope.errors import InputError
-from myoscope.study import Role
-from myoscope.volume import Volume
 
-MODULES = {
+SYSTEMS = {
     "acdc-multitask": "myoscope.systems.acdc_multitask",
     "cascade": "myoscope.systems.cascade",
     "compact-cine": "myoscope.systems.compact",
@@ -22,37 +25,6 @@ MODULES = {
 }
 
 
-EVALUATIONS = {
-    "acdc-multitask": "myoscope.systems.acdc_multitask.evaluation",
-    "cascade": "myoscope.systems.cascade.evaluation",
-    "compact-myops": "myoscope.systems.compact.myops.evaluation",
-    "doc-net": "myoscope.systems.doc_net.evaluation",
-    "jdl": "myoscope.systems.jdl.evaluation",
-    "myops-ensemble": "myoscope.systems.compact.myops.evaluation",
-}
-"""Systems that the common cross-validation of label maps (`crossval`) does not fit, and where theirs is."""
-
-
-@dataclass(frozen=True)
-class Classification:
-    """What a system that classifies makes of a study.
-
-    `probabilities` has every class, in the data set's order. `evidence` has for each input its name, its value and what
-    it adds to the log-odds of the predicted class, where the model can tell. `notes` are whole sentences. `labels` are
-    for a look at what the model saw, and never measured.
-    """
-
-    probabilities: Mapping[str, float]
-    evidence: tuple[tuple[str, float, float], ...] = ()
-    notes: tuple[str, ...] = ()
-    labels: Mapping[Role, Volume] = field(default_factory=dict)
-
-    @property
-    def prediction(self) -> str:
-        """The most probable class."""
-        return max(self.probabilities, key=lambda name: self.probabilities[name])
-
-
 def system_module(name: str) -> ModuleType:
     """The module of a system, or of one of its variants (`full_name`): `RECIPES[name]`, `train`, `Model`.
 
@@ -60,9 +32,9 @@ def system_module(name: str) -> ModuleType:
         InputError: no system has this name.
     """
     system = name.partition(".")[0]
-    if system not in MODULES:
-        raise InputError(f"no system is called {name!r}; choose one of {', '.join(MODULES)}")
-    return import_module(MODULES[system])
+    if system not in SYSTEMS:
+        raise InputError(f"no system is called {name!r}; choose one of {', '.join(SYSTEMS)}")
+    return import_module(SYSTEMS[system])
 
 
 def full_name(system: str, variant: str | None) -> str:
@@ -83,5 +55,7 @@ def full_name(system: str, variant: str | None) -> str:
 
 
 def evaluation_of(system: str) -> ModuleType:
-    """The module with `train_folds` and `evaluate` of a system; both take the arguments of `crossval`'s."""
-    return import_module(EVALUATIONS.get(system, "myoscope.lab.crossval"))
+    """The module with `train_folds` and `evaluate` of a system: its own or the common one."""
+    module = system_module(system)
+    own = f"{module.__name__}.evaluation"
+    return import_module(own if hasattr(module, "__path__") and find_spec(own) else "myoscope.lab.crossval")

@@ -24,8 +24,9 @@ from myoscope.lab.diagnosis import out_of_fold
 from myoscope.lab.folds import fold_of
 from myoscope.lab.loop import Budget
 from myoscope.lab.metrics import CINE_REGIONS, dice, hausdorff_mm
+from myoscope.prediction import Classification
 from myoscope.study import Case, Role
-from myoscope.systems import Classification, system_module
+from myoscope.systems import system_module
 from myoscope.systems.acdc_multitask.inputs import STRUCTURES, Heart, cardiac_features, find_heart, read_labels
 from myoscope.systems.acdc_multitask.model import Model, Seen, build
 from myoscope.systems.acdc_multitask.network import PHASES, SLICES

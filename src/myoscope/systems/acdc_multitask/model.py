@@ -12,8 +12,9 @@ from torch.nn import functional as F
 
 from myoscope.datasets.acdc import CLASSES
 from myoscope.errors import InputError
+from myoscope.prediction import Classification
 from myoscope.study import Role, Series, Study
-from myoscope.systems import Classification, system_module
+from myoscope.systems import system_module
 from myoscope.systems.acdc_multitask.inputs import (
     FEATURES,
     STRUCTURES,

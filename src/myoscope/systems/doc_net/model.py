@@ -15,8 +15,9 @@ from myoscope.datasets.emidec import CLASSES
 from myoscope.errors import InputError
 from myoscope.lab.augment_stacks import middle
 from myoscope.labels import Structure
+from myoscope.prediction import Classification
 from myoscope.study import Role, Study
-from myoscope.systems import Classification, system_module
+from myoscope.systems import system_module
 from myoscope.systems.doc_net.inputs import Inputs, as_read, read_stack, read_values, value_names
 from myoscope.systems.doc_net.network import DocNet, ImageBranch
 from myoscope.systems.doc_net.recipe import BETTER, RECIPES, Recipe

@@ -1,0 +1,171 @@
+"""The laboratory's commands, which need the extra `lab`. What is heavy is imported only when one of them runs."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from myoscope.console import Device, Out, check_device, progress
+from myoscope.errors import InputError
+
+app = typer.Typer()
+
+EXTRA = ("matplotlib", "monai", "segmentation_models_pytorch", "sklearn", "timm", "torch", "torchvision")
+"""What the extra `lab` installs: looked for before anything is read or trained."""
+
+Data = Annotated[list[Path], typer.Option("--data", help="Root of a data set; may be given more than once.")]
+Minutes = Annotated[float | None, typer.Option("--minutes", help="Training time; the schedule is fitted to it.")]
+Variant = Annotated[
+    str | None,
+    typer.Option(
+        "--variant",
+        help="Of a system that has several (README names what each is); an unknown one is answered with all names.",
+    ),
+]
+Segmentations = Annotated[
+    Path | None,
+    typer.Option(
+        "--segmentations",
+        help="Fold models for label maps out of fold: of compact-lge (for cascade), cascade.small (for doc-net), "
+        "compact-cine (for acdc-multitask).",
+    ),
+]
+
+
+@app.command()
+def predict(
+    system: str,
+    paths: list[Path],
+    out: Out,
+    weights: Annotated[
+        Path | None, typer.Option("--weights", help="Weights that train wrote; default: the installed ones.")
+    ] = None,
+    variant: Variant = None,
+    device: Device = "cpu",
+) -> None:
+    """Laboratory: run one system on cases of a data set: PATHS are case folders or data set roots.
+
+    A system that classifies writes predictions.csv, acdc-multitask label maps too. PATHS may be tables of clinical
+    values (.csv, .json) for doc-net.
+    """
+    _check_extra("predict")
+    from myoscope.datasets import case_folders, layout_of, refuse_twice
+    from myoscope.datasets.clinical import is_table, read_table
+    from myoscope.io.save import check_out, write_predictions, write_series
+    from myoscope.prediction import Classification
+    from myoscope.systems import full_name, system_module
+    from myoscope.weights import weights_of
+
+    name = full_name(system, variant)
+    tables = [study for path in paths if is_table(path) for study in read_table(path)]
+    folders = [folder for path in paths if not is_table(path) for folder in case_folders(path)]
+    refuse_twice([*(study.id for study in tables), *(folder.name for folder in folders)])
+    check_out(out)
+    model = system_module(system).Model.load(weights or weights_of(name), check_device(device))
+    written = 0
+    classified: dict[str, Classification] = {}
+    with progress() as say:
+        for i, item in enumerate([*tables, *folders]):
+            study: Any = layout_of(item).read_study(item) if isinstance(item, Path) else item  # type: ignore[union-attr]
+            say(f"{study.id} ({i + 1} of {len(tables) + len(folders)})")
+            found = model.predict(study)
+            if isinstance(found, Classification):
+                classified[study.id] = found
+                found = found.labels
+            for role, labels in found.items():
+                stem = study.id if len(found) == 1 else f"{study.id}_{role}"
+                written += len(write_series(study.get(role), labels, out, stem))
+    if classified:
+        for note in dict.fromkeys(note for found in classified.values() for note in found.notes):
+            cases = [case for case, found in classified.items() if note in found.notes]
+            typer.echo(f"{cases[0] if len(cases) == 1 else f'{len(cases)} cases'}: {note}", err=True)
+        typer.echo(f"{len(classified)} predictions of {name} in {write_predictions(out, classified)}")
+    elif not written:
+        raise InputError(f"{paths[0]}: expected images that {system} reads, found none; choose another system")
+    if written:
+        typer.echo(f"{written} label maps in {out}")
+
+
+@app.command()
+def train(
+    system: str,
+    data: Data,
+    out: Out,
+    minutes: Minutes = 60,
+    fold: Annotated[
+        list[str] | None, typer.Option("--fold", help="K/5: leave fold K out; may be repeated. Default: use all cases.")
+    ] = None,
+    variant: Variant = None,
+    segmentations: Segmentations = None,
+    device: Device = "cpu",
+) -> None:
+    """Laboratory: train a system; a killed run goes on where it was when the command is repeated."""
+    _check_extra("train")
+    from myoscope.lab.folds import FOLDS
+    from myoscope.lab.loop import Budget
+    from myoscope.systems import evaluation_of, full_name
+
+    choices = {f"{k + 1}/{FOLDS}": k for k in range(FOLDS)}
+    if wrong := [text for text in fold or () if text not in choices]:
+        raise InputError(f"expected --fold {' or '.join(choices)}, found {wrong[0]!r}")
+    name = full_name(system, variant)
+    folds = [choices[text] for text in fold] if fold else [None]
+    budget, where = Budget(minutes=minutes), check_device(device)
+    for path in evaluation_of(system).train_folds(name, data, folds, budget, out, segmentations, where):
+        typer.echo(f"weights: {path}")
+
+
+@app.command()
+def cache(data: Data, out: Annotated[Path, typer.Option("-o", "--out", help="The .npz file to write.")]) -> None:
+    """Laboratory: put labelled cases into one small file that `train --data` takes where the data are not."""
+    _check_extra("cache")
+    from myoscope.lab.cache import write_cache
+    from myoscope.lab.crossval import read_cases
+
+    cases = read_cases(data)
+    write_cache(cases, out)
+    typer.echo(f"{len(cases)} cases in {out}, {out.stat().st_size / 2**20:.0f} MiB")
+
+
+@app.command()
+def evaluate(
+    system: str,
+    data: Data,
+    out: Out,
+    minutes: Minutes = None,
+    folds: Annotated[int, typer.Option("--folds", min=1, max=5, help="How many of the five folds.")] = 5,
+    page: Annotated[Path | None, typer.Option("--page", help="Write the page here too, its plots beside it.")] = None,
+    segmentations: Segmentations = None,
+    device: Device = "cpu",
+) -> None:
+    """Laboratory: cross-validate a system: use the folds that OUT holds, train the missing ones if minutes are given.
+
+    doc-net is evaluated by repeated splits instead: what OUT lacks is run, without --minutes or --folds.
+    """
+    _check_extra("evaluate")
+    from myoscope.systems import evaluation_of, system_module
+
+    system_module(system)
+    where = check_device(device)
+
+    def say(step: str) -> None:
+        typer.echo(step, err=True)
+
+    text = evaluation_of(system).evaluate(system, data, out, minutes, folds, segmentations, where, say)
+    if page:
+        page.write_text(text)
+        for picture in out.glob(f"{system}*.svg"):  # what the page shows lies beside it
+            page.with_name(picture.name).write_bytes(picture.read_bytes())
+    typer.echo(text)
+
+
+def _check_extra(command: str) -> None:
+    """Refuse a command whose packages are not installed, before it has cost anybody time.
+
+    Raises:
+        InputError: one of them is not there.
+    """
+    missing = [package for package in EXTRA if not find_spec(package)]
+    if missing:
+        raise InputError(f"{command}: expected the package {missing[0]}, found none; pip install 'myoscope[lab]'")
