@@ -53,6 +53,7 @@ class Screen {
     this.view.show(stack, this.t, this.z);
     this.view.lookAt(this.box);
     this.go(this.t, this.z);
+    this.take({ ...this.state, changed: null });
     for (let k = 1; k < stack.frames; k++) {
       const t = (this.t + k) % stack.frames;
       await stack.load(t);
@@ -378,9 +379,7 @@ async function start() {
   if (screen.study.other_tab) screen.warn("Another tab edits this study. This one only shows it.", true);
   else if (screen.study.notice) screen.warn(screen.study.notice);
   const first = screen.stacks.find((stack) => stack.labelled) ?? screen.stacks[0];
-  const shown = screen.choose(first.role);
-  screen.numbers.show(screen.state.numbers, screen.old);
-  await shown;
+  await screen.choose(first.role);
 }
 
 start().catch((error) => {
