@@ -82,12 +82,16 @@ class FileGrid:
 
 @dataclass(frozen=True)
 class SourceImage:
-    """One DICOM frame that a slice came from: `frame` (from 1) in a multi-frame instance, else None."""
+    """One DICOM frame that a slice came from: `frame` (from 1) in a multi-frame instance, else None.
+
+    `offset` (rows, columns) is where its first pixel lies on the series' grid: 0, 0 unless slices differ in size.
+    """
 
     path: Path
     sop_class_uid: str
     sop_instance_uid: str
     frame: int | None = None
+    offset: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydicom import dcmread
+from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
 from dicom_writer import BIRTH_DATE, NAME, SHAPES, change, files, save, tiny_study, write_dicom
@@ -133,13 +134,94 @@ def test_a_missing_phase_is_left_out_everywhere(tmp_path: Path) -> None:
     assert "1 of 10 phases were left out of all slices" in codes(tmp_path)["phases_missing"]
 
 
-def test_too_many_missing_phases(tmp_path: Path) -> None:
+def test_many_missing_phases_in_the_middle(tmp_path: Path) -> None:
     write_dicom(tiny_study(frames=10), tmp_path)
+    expected = cine(tmp_path).image.voxels
     for path in files(tmp_path, 5)[2 * 10 : 2 * 10 + 4]:
         path.unlink()
-    assert codes(tmp_path)["series_unusable"] == (
-        "Series 5 cannot be used: expected 10 phases in every slice, found another number in slice 3 (6) of 6."
+    assert np.array_equal(cine(tmp_path).image.voxels, expected[4:])
+    assert "Slice 3 (6) of 6 lacks phases; 4 of 10 phases were left out" in codes(tmp_path)["phases_missing"]
+
+
+def test_a_broken_upload_costs_the_last_slice(tmp_path: Path) -> None:
+    write_dicom(tiny_study(frames=10), tmp_path)
+    expected = cine(tmp_path)
+    for path in files(tmp_path, 5)[-7:]:
+        path.unlink()
+    series = cine(tmp_path)
+    assert series.source is not None
+    lost = expected.image.voxels.shape[1] - 1
+    assert series.image.voxels.shape[1] == lost
+    assert np.array_equal(series.image.voxels, expected.image.voxels[:, :lost]) or np.array_equal(
+        series.image.voxels, expected.image.voxels[:, 1:]
     )
+    assert "volumes and mass are too small" in codes(tmp_path)["slices_missing"]
+
+
+def test_phases_at_other_times_are_matched_in_time(tmp_path: Path) -> None:
+    write_dicom(tiny_study(frames=20), tmp_path)
+    expected = cine(tmp_path).image.voxels
+    slice_2 = files(tmp_path, 5)[2 * 20 : 3 * 20]
+    for path in slice_2[15:]:
+        path.unlink()
+    for path in slice_2[:15]:
+        change(path, TriggerTime=float(dcmread(path).TriggerTime) * 20 / 15)
+    voxels = cine(tmp_path).image.voxels
+    assert np.array_equal(np.delete(voxels, [2, 3], axis=1), np.delete(expected, [2, 3], axis=1))
+    assert np.array_equal(voxels[0], expected[0])
+    assert "nearest in time" in codes(tmp_path)["phases_at_other_times"]
+
+
+def test_the_order_of_phases_is_what_any_header_tells(tmp_path: Path) -> None:
+    write_dicom(tiny_study(), tmp_path)
+    expected = cine(tmp_path).image.voxels
+    for i, path in enumerate(files(tmp_path, 5)):
+        change(path, TriggerTime=None, InstanceNumber=None)
+        path.rename(path.with_name(f"{i * 7919 % 104729:08X}.dcm"))
+    assert np.array_equal(cine(tmp_path).image.voxels, expected)  # by content time
+    for path in files(tmp_path, 5):
+        change(path, ContentTime="101500")
+    study = read_study(tmp_path)
+    assert study.get(Role.CINE) is None
+    assert "nothing tells the order of its phases" in codes(tmp_path)["series_unusable"]
+
+
+def test_numbers_that_times_contradict(tmp_path: Path) -> None:
+    write_dicom(tiny_study(frames=4), tmp_path)
+    for path in files(tmp_path, 5):
+        number = dcmread(path).InstanceNumber
+        change(path, TriggerTime=None, InstanceNumber=[2, 1, 4, 3][(number - 1) % 4] + 10 * ((number - 1) // 4))
+    assert "order the phases differently" in codes(tmp_path)["order_contradicted"]
+
+
+def test_enhanced_frames_without_times_are_ordered_by_their_index(tmp_path: Path) -> None:
+    write_dicom(tiny_study(), tmp_path, "enhanced")
+    expected = cine(tmp_path).image.voxels
+    path = next((tmp_path / "series000").iterdir())
+    header = dcmread(path)
+    for frame in header.PerFrameFunctionalGroupsSequence:
+        del frame.CardiacSynchronizationSequence
+        del frame.FrameContentSequence[0].TemporalPositionIndex
+    pointers = [dcmread(path).PerFrameFunctionalGroupsSequence, 0x00209057, 0x00209153][1:]
+    header.DimensionIndexSequence = [Dataset() for _ in pointers]
+    for item, pointer in zip(header.DimensionIndexSequence, pointers, strict=True):
+        item.DimensionIndexPointer = pointer
+    save(header, path)
+    assert np.array_equal(cine(tmp_path).image.voxels, expected)
+    for frame in header.PerFrameFunctionalGroupsSequence:
+        del frame.FrameContentSequence[0].DimensionIndexValues
+    save(header, path)
+    assert "nothing tells the order" in codes(tmp_path)["series_unusable"]
+
+
+@pytest.mark.parametrize("round_ms", [600, 1])
+def test_two_numbers_at_one_trigger_time_are_two_phases(round_ms: int, tmp_path: Path) -> None:
+    write_dicom(tiny_study(frames=6), tmp_path)
+    expected = cine(tmp_path).image.voxels
+    for path in files(tmp_path, 5):
+        time = float(dcmread(path).TriggerTime)
+        change(path, TriggerTime=time // round_ms * round_ms)
+    assert np.array_equal(cine(tmp_path).image.voxels, expected)
 
 
 # --- slices ---
@@ -170,6 +252,54 @@ def test_slices_shifted_in_their_plane_are_noted(classic: Path) -> None:
     moved = np.array(header.ImagePositionPatient, float) + 4 * np.array(header.ImageOrientationPatient[:3], float)
     change(path, ImagePositionPatient=[f"{v:.6f}" for v in moved])
     assert "by up to 4 mm" in codes(classic)["slices_shifted"]
+
+
+@pytest.mark.parametrize("moved", [True, False])
+def test_slices_of_another_matrix_are_kept(moved: bool, classic: Path) -> None:
+    expected = cine(classic)
+    for path in files(classic, 5)[4 * FRAMES :]:
+        d = dcmread(path)
+        pixels = d.pixel_array[2:-1] if moved else d.pixel_array[:-3]
+        if moved:
+            down = np.array(d.ImageOrientationPatient[3:], float) * 2 * float(d.PixelSpacing[0])
+            d.ImagePositionPatient = [f"{v:.6f}" for v in np.array(d.ImagePositionPatient, float) + down]
+        d.Rows, d.PixelData = len(pixels), np.ascontiguousarray(pixels).tobytes()
+        save(d, path)
+    series = cine(classic)
+    assert series.image.voxels.shape == expected.image.voxels.shape
+    assert np.allclose(series.image.affine, expected.image.affine, atol=1e-4)
+    equal = (series.image.voxels == expected.image.voxels).mean(axis=(0, 2, 3))
+    assert np.allclose(np.sort(equal)[2:], 1)
+    assert np.sort(equal)[:2].min() > 0.9
+    assert codes(classic)["matrix_differs"].startswith("Slices have 30 x 40 and 33 x 40 pixels")
+    assert series.source is not None
+    assert [image.offset for image in series.source.images[0]][4:] == [(2 if moved else 0, 0)] * 2
+    arrays = on_source_frames(series.image.frames, series.files[0])
+    row, column = series.source.images[0][5].offset
+    pixels = dcmread(series.source.images[0][5].path).pixel_array
+    assert np.array_equal(arrays[0, 5, row : row + pixels.shape[0], column:], pixels)
+
+
+def test_slices_tilted_by_a_degree_are_used_and_told(classic: Path) -> None:
+    expected = cine(classic).image.voxels
+    for path in files(classic, 5)[4 * FRAMES :]:
+        d = dcmread(path)
+        row, column = np.reshape(np.array(d.ImageOrientationPatient, float), (2, 3))
+        t = np.radians(1.5)
+        tilted = column * np.cos(t) + np.cross(row, column) * np.sin(t)
+        change(path, ImageOrientationPatient=[f"{v:.9f}" for v in (*row, *tilted)])
+    assert np.array_equal(cine(classic).image.voxels, expected)
+    assert "by up to 1.5 degrees" in codes(classic)["slices_tilted"]
+
+
+def test_slices_that_the_stack_lacks_are_told(classic: Path) -> None:
+    for path in files(classic, 5)[4 * FRAMES :]:
+        change(path, PixelSpacing=["1.5", "1.5"])
+    series = cine(classic)
+    assert series.image.frames.shape[:2] == (FRAMES, 4)
+    note = next(n for n in read_study(classic).notes if n.code == "slices_lost")
+    assert (note.level, note.role) == ("warning", Role.CINE)
+    assert note.message.startswith("2 slices of series 5 could not be joined to series 5 (another geometry)")
 
 
 # --- repeats ---

@@ -1,5 +1,6 @@
 """What a series is taken for, by the words of three vendors, by headers, by geometry."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from myoscope.errors import InputError
 from myoscope.io.dicom.frames import Facts, Frame
-from myoscope.io.dicom.roles import Verdict, is_psir, judge
+from myoscope.io.dicom.roles import Verdict, is_psir, judge, near_miss
 from myoscope.io.dicom.stacks import Group, assemble, by_phase, group
 from myoscope.study import Role
 
@@ -165,6 +166,62 @@ def test_a_cine_over_many_seconds_is_none() -> None:
     assert judged(SAX, series(4, "sax", phases=40, phase_ms=900.0))[4].what == "other"
 
 
+def test_raw_images_perfusion_flow_and_maps_are_no_cine() -> None:
+    def each(frames: list[Frame], **values: Callable[[int], object]) -> list[Frame]:
+        return [replace(f, **{k: v(i) for k, v in values.items()}) for i, f in enumerate(frames)]
+
+    late, plain = {"inversion": True}, series(3, "sax", phases=9)
+    molli = each(
+        series(3, "sax", phases=9, **late), trigger_ms=lambda _: 265.0, inversion_ms=lambda i: 100 + i % 9 * 90
+    )
+    beats = each(plain, trigger_ms=lambda i: 120 + 2.5 * (i % 2), acquired_s=lambda i: 36000 + i % 9 * 0.9)
+    stress = each(series(3, "stress sax", phases=9), trigger_ms=lambda _: 120.0)
+    velocity = [replace(f, component="phase", sop_instance_uid=f.sop_instance_uid + ".1") for f in plain]
+    t1 = each(series(3, "sax", **late), component=lambda _: "map")
+    flow = series(3, "sax", phases=9, declared="phase contrast: the header says so")
+    for frames, why in (
+        (molli, "9 inversion times"),
+        (beats, "0.9 s apart"),
+        (stress, "the word 'stress'"),
+        ([*plain, *velocity], "phase contrast: its phase images are in series 3"),
+        (t1, "a quantity"),
+        (flow, "phase contrast"),
+    ):
+        groups = [g for g in group([*SAX, *frames]) if g.first.facts.series_number == 3]
+        verdicts = judge([*group(SAX), *groups])[1:]
+        assert all(v.role is None for v in verdicts), why
+        assert any(why in v.why for v in verdicts), verdicts
+
+
+def test_trigger_times_that_run_on_over_all_slices() -> None:
+    frames = [replace(f, trigger_ms=i * 40.0) for i, f in enumerate(series(1, "sax", phases=25))]
+    assert judged(frames)[1].role is Role.CINE
+
+
+def test_a_transversal_stack_alone_is_no_short_axis() -> None:
+    across = np.array([0.05, -0.1, 0.99]) / np.linalg.norm([0.05, -0.1, 0.99])
+    for facts in ({"phases": 25}, STIR):
+        verdict = judged(series(2, "stack", slices=12, across=across, **facts))[2]
+        assert verdict.role is None
+        assert "a transversal stack" in verdict.why
+    assert judged(series(2, "cine sax", slices=12, phases=25, across=across))[2].role is Role.CINE
+
+
+def test_two_stacks_across_each_other_without_names() -> None:
+    verdicts = judged(series(1, "cine", 8, 25), series(2, "cine", 6, 25, turned(85)))
+    assert {v.role for v in verdicts.values()} == {None}
+    assert "two stacks lie across each other" in verdicts[1].why
+    assert judged(series(1, "cine", 8, 25), series(2, "cine 4ch", 6, 25, turned(85)))[1].role is Role.CINE
+
+
+def test_a_near_miss_is_told() -> None:
+    (g,) = group(series(5, "cine dynamic sax", 8, 25))
+    (verdict,) = judge([g])
+    assert (verdict.role, near_miss(g, verdict)) == (None, Role.CINE)
+    (g,) = group(series(5, "perfusion sax", 3, 60))
+    assert near_miss(g, judge([g])[0]) is None
+
+
 def test_components() -> None:
     real, phase = (series(n, "ir_tfe_sa", component=c, **LATE) for n, c in ((4, "real"), (5, "phase")))
     assert is_psir(Group(tuple(real)))
@@ -197,7 +254,10 @@ def test_stacks_of_two_geometries_are_not_mixed() -> None:
     whole, part = series(1, "lge", **LATE), series(2, "lge", slices=4, mm=10.0, across=turned(5), **LATE)
     stack = assemble(group([*whole, *part]), cycle=False)
     assert {f.facts.series_number for f in stack.frames[0]} == {1}
-    assert stack.notes == (("repeat_left_out", "Series 2 was left out: another geometry."),)
+    message = (
+        "One slice of series 2 could not be joined to series 1 (another geometry): volumes and mass may be too small."
+    )
+    assert stack.notes == (("slices_lost", message),)
 
 
 def test_slices_in_between_do_not_break_a_stack() -> None:

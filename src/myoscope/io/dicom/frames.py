@@ -126,7 +126,7 @@ def facts_of(h: Dataset) -> Facts:
     )
     names = (h.get(key) for key in ("SeriesDescription", "ProtocolName", "SequenceName", "PulseSequenceName"))
     scanning, recovery = _texts(h, "ScanningSequence"), (h.get("InversionRecovery"), modifier.get("InversionRecovery"))
-    rr_ms = _number(h, "NominalInterval") or _number(sync, "RRIntervalTimeNominal")
+    rr_ms = number(h, "NominalInterval") or number(sync, "RRIntervalTimeNominal")
     return Facts(
         series_uid=str(h.SeriesInstanceUID),
         series_number=_whole(h, "SeriesNumber"),
@@ -134,9 +134,9 @@ def facts_of(h: Dataset) -> Facts:
         words=" ".join(str(name) for name in names if name).lower(),
         reference_uid=str(h.get("FrameOfReferenceUID") or ""),
         spin_echo="SE" in scanning or h.get("EchoPulseSequence") == "SPIN",
-        inversion="IR" in scanning or "YES" in recovery or bool(_number(h, "InversionTime")),
-        echo_ms=_number(h, "EchoTime") or _number(h, "EffectiveEchoTime") or _number(echo, "EffectiveEchoTime"),
-        heart_rate_bpm=_number(h, "HeartRate") or (60000 / rr_ms if rr_ms else None),
+        inversion="IR" in scanning or "YES" in recovery or bool(number(h, "InversionTime")),
+        echo_ms=number(h, "EchoTime") or number(h, "EffectiveEchoTime") or number(echo, "EffectiveEchoTime"),
+        heart_rate_bpm=number(h, "HeartRate") or (60000 / rr_ms if rr_ms else None),
         image_type=_texts(h, "ImageType"),
         declared=_declared(h),
     )
@@ -181,13 +181,13 @@ def _frame(path: Path, h: Dataset, facts: Facts, index: int | None) -> Frame:
     content, cycle, pixels = (
         group(name) for name in ("FrameContent", "CardiacSynchronization", "PixelValueTransformation")
     )
-    trigger_ms, slope = _number(cycle, "TriggerTime"), _number(pixels, "RescaleSlope")
-    inversion_ms = _number(h, "InversionTime")
+    trigger_ms, slope = number(cycle, "TriggerTime"), number(pixels, "RescaleSlope")
+    inversion_ms = number(h, "InversionTime")
     kind, unassigned = "TemporalPositionIdentifier", Dataset()
     if index is not None:
         unassigned = _group(h, index, "UnassignedPerFrameConvertedAttributesSequence")  # legacy converted
-        trigger_ms = _number(cycle, "NominalCardiacTriggerDelayTime")
-        trigger_ms = _number(unassigned, "TriggerTime") if trigger_ms is None else trigger_ms
+        trigger_ms = number(cycle, "NominalCardiacTriggerDelayTime")
+        trigger_ms = number(unassigned, "TriggerTime") if trigger_ms is None else trigger_ms
         inversion_ms = next(iter(_all_numbers(group("MRModifier"), "InversionTimes")), inversion_ms)
         kind = "TemporalPositionIndex"
     return Frame(
@@ -206,7 +206,7 @@ def _frame(path: Path, h: Dataset, facts: Facts, index: int | None) -> Frame:
         instance=_whole(h if index is None else unassigned, "InstanceNumber") or 0,
         taken=_taken(h, content),
         slope=slope if slope else 1.0,
-        intercept=_number(pixels, "RescaleIntercept") or 0.0,
+        intercept=number(pixels, "RescaleIntercept") or 0.0,
         inverted=h.get("PhotometricInterpretation") == "MONOCHROME1",
         inversion_ms=inversion_ms,
         acquired_s=_seconds(content.get("FrameAcquisitionDateTime") or h.get("AcquisitionDateTime"), 8)
@@ -297,7 +297,8 @@ def _numbers(d: Dataset, keyword: str, count: int) -> tuple[float, ...]:
     return values if len(values) == count and np.isfinite(values).all() else ()
 
 
-def _number(d: Dataset, keyword: str) -> float | None:
+def number(d: Dataset, keyword: str) -> float | None:
+    """A finite number of an element, or None."""
     return next(iter(_numbers(d, keyword, 1)), None)
 
 
@@ -311,7 +312,7 @@ def _all_numbers(d: Dataset, keyword: str) -> tuple[float, ...]:
 
 
 def _whole(d: Dataset, keyword: str) -> int | None:
-    value = _number(d, keyword)
+    value = number(d, keyword)
     return None if value is None else int(value)
 
 

@@ -19,8 +19,8 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 from myoscope.errors import InputError
 from myoscope.io.dicom.frames import NOT_GREY, Frame
 from myoscope.io.dicom.headers import Scan, scan
-from myoscope.io.dicom.roles import TI_PHASES, Verdict, is_psir, judge
-from myoscope.io.dicom.stacks import Group, Stack, assemble, group
+from myoscope.io.dicom.roles import TI_PHASES, Verdict, is_psir, judge, near_miss
+from myoscope.io.dicom.stacks import WARNINGS, Group, Stack, assemble, group
 from myoscope.io.nifti import shown, standard_view, to_view
 from myoscope.io.patient import PLAUSIBLE
 from myoscope.study import DicomSource, FileGrid, Note, Patient, Role, Series, SourceImage, Study
@@ -77,11 +77,14 @@ def sort_study(path: Path, chosen: Chosen | None = None) -> Sorted:
         except InputError as error:
             uses |= {id(g): f"no: {error}" for g in candidates}
             names = " and ".join(g.name for g in candidates[:3])
-            notes.append(Note("series_unusable", "warning", f"{names.capitalize()} cannot be used: {error}.", role))
+            message = f"{names.capitalize()} looks like {role} and cannot be used: {error}. See: myoscope inspect."
+            notes.append(Note("series_unusable", "warning", message, role))
             continue
         stacks[role] = stack
         uses |= {id(g): f"yes, as {role}" if g in stack.groups else "no: another stack is better" for g in candidates}
-        notes += [Note(code, "info", message, role) for code, message in stack.notes]
+        levels: dict[bool, Literal["info", "warning"]] = {True: "warning", False: "info"}
+        notes += [Note(code, levels[code in WARNINGS], message, role) for code, message in stack.notes]
+    notes += _near_misses(groups, verdicts, stacks)
     rows = tuple(Row(g, v, uses.get(id(g), "no")) for g, v in zip(groups, verdicts, strict=True))
     return Sorted(found, rows, stacks, tuple(notes))
 
@@ -146,6 +149,19 @@ def _psir_note(signed: Sequence[Group], candidates: Sequence[Group]) -> Note:
     return Note("psir_preferred", "info", message, Role.LGE)
 
 
+def _near_misses(groups: Sequence[Group], verdicts: Sequence[Verdict], stacks: Mapping[Role, Stack]) -> list[Note]:
+    """Notes on series that may show a role which nothing else in the study shows."""
+    notes = []
+    for g, v in zip(groups, verdicts, strict=True):
+        role = near_miss(g, v)
+        if role and role not in stacks:
+            number = g.first.facts.series_number
+            message = f"{g.name.capitalize()} may be {role} and was not used: {v.what}, {v.why}."
+            message += "" if number is None else f" If it is {role} in short axis: --series {role}={number}."
+            notes.append(Note("near_miss", "warning", message, role))
+    return notes
+
+
 def _scan_notes(found: Scan) -> list[Note]:
     notes = []
     used = {(f.facts.series_number, f.facts.description) for f in found.frames}
@@ -186,7 +202,7 @@ def _series(role: Role, stack: Stack, study_uid: str) -> Series:
     header.set_qform(affine, "scanner")
     header.set_xyzt_units("mm", "msec")
     source = DicomSource(
-        tuple(tuple(_source_image(f) for f in frames) for frames in stack.frames),
+        tuple(tuple(map(_source_image, frames, stack.offsets)) for frames in stack.frames),
         first.facts.series_number,
         first.facts.series_uid,
         study_uid,
@@ -194,8 +210,8 @@ def _series(role: Role, stack: Stack, study_uid: str) -> Series:
     return Series(role, stack.name, image, (FileGrid(Path(role), axes, flips, shape, header),), source=source)
 
 
-def _source_image(f: Frame) -> SourceImage:
-    return SourceImage(f.path, f.sop_class_uid, f.sop_instance_uid, f.number)
+def _source_image(f: Frame, offset: tuple[int, int]) -> SourceImage:
+    return SourceImage(f.path, f.sop_class_uid, f.sop_instance_uid, f.number, offset)
 
 
 def _affine(stack: Stack) -> np.ndarray:
@@ -205,7 +221,7 @@ def _affine(stack: Stack) -> np.ndarray:
     affine = np.eye(4)
     steps = row * first.spacing_mm[1], column * first.spacing_mm[0], np.cross(row, column) * stack.distance_mm
     affine[:3, :3] = np.column_stack(steps)
-    affine[:3, 3] = first.position_mm
+    affine[:3, 3] = first.position_mm - affine[:3, :2] @ stack.offsets[0][::-1]
     return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
 
 
@@ -221,17 +237,21 @@ def _frame_time_ms(stack: Stack) -> float | None:
 
 def _voxels(stack: Stack) -> np.ndarray:
     """Rescaled values (T, Z, rows, columns), float32; each file is opened once."""
-    rows, columns = stack.frames[0][0].shape
-    voxels = np.empty((len(stack.frames), len(stack.frames[0]), rows, columns), np.float32)
-    files: dict[Path, list[tuple[int, int, Frame]]] = defaultdict(list)
+    voxels = np.empty((len(stack.frames), len(stack.frames[0]), *stack.shape), np.float32)
+    files: dict[Path, dict[int | None, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
     for t, frames in enumerate(stack.frames):
         for z, frame in enumerate(frames):
-            files[frame.path].append((t, z, frame))
+            files[frame.path][frame.number].append((t, z))  # more than one where a phase stands for its neighbour
     for path, places in files.items():
-        indices = [f.number - 1 for _, _, f in places if f.number is not None]
+        indices = [number - 1 for number in places if number is not None]
         try:
-            for (t, z, frame), pixels in zip(places, _pixels(path, indices), strict=True):
-                voxels[t, z] = pixels * np.float32(frame.slope) + np.float32(frame.intercept)
+            for at, pixels in zip(places.values(), _pixels(path, indices), strict=True):
+                for t, z in at:
+                    frame, (row, column) = stack.frames[t][z], stack.offsets[z]
+                    values = pixels * np.float32(frame.slope) + np.float32(frame.intercept)
+                    if frame.shape != stack.shape:
+                        voxels[t, z] = values.min()
+                    voxels[t, z, row : row + frame.shape[0], column : column + frame.shape[1]] = values
         except Exception as error:  # pydicom and its decoders raise whatever they trip over
             raise InputError(
                 f"{shown(path)}: its pixel data cannot be read ({_reason(error)}); send it again"

@@ -4,15 +4,17 @@ Names are those of Siemens, Philips and GE protocols, and plain English, German 
 """
 
 import re
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
+from myoscope.io.dicom.frames import Frame
+from myoscope.io.dicom.phases import most_common
 from myoscope.io.dicom.stacks import Group
 from myoscope.study import Role
-from myoscope.volume import OBLIQUE_DEGREES
 
 T2_ECHO_MS = 35.0
 """A spin echo with an echo time of this or more is T2-weighted."""
@@ -23,11 +25,29 @@ CYCLE_MS = 2500.0
 TI_PHASES = 5
 """So many inversion recovery images at one place are a TI scout or a map, no late enhancement."""
 
+INVERSION_TIMES = 3
+"""So many inversion times at one place are raw images of a T1 map, or a TI scout."""
+
+BEAT_S = 0.3
+"""Images of one place that were taken this far apart, at no time of the cycle, show no cycle: perfusion, raw maps."""
+
+PHASE_MS = 8.0
+"""Trigger times that differ by less than this from image to image are one time, measured again in each beat."""
+
+BODY_PLANE_DEGREES = 10.0
+"""A stack this near to transversal, coronal or sagittal is no short axis unless something says so."""
+
+RIVAL_SHARE = 0.5
+"""A stack across the largest with this share of its slices may as well be the short axis."""
+
+NEAR_PHASES, NEAR_SLICES = 8, 5
+"""A series with this many may be a cine, whatever its name says."""
+
 SAME_AXIS_DEGREES, ACROSS_DEGREES = 20.0, 50.0
 """A normal this near to the short axis is short-axis; one this far from it is long-axis."""
 
 _WHOLE = {  # words that stand alone
-    "other": "ll|pc|tag|mra|cemra",
+    "other": "ll|pc|tag|mra|cemra|maps?|ecv|4d.?flow",
     "localiser": "loc",
     "t2": "t2w?",
     "lge": "de|mde|dhe|late|ir.?tfe|ir.?fgre|ce.?ir",
@@ -36,6 +56,7 @@ _WHOLE = {  # words that stand alone
 }
 _PART = {  # words that may be a part of others
     "other": r"ti.?scout|look.?locker|molli|sasha|t[12].?map|t2.?star|t2\*|perf|first.?pass|dynamic|flow|venc|tagging"
+    r"|myomaps|mapping|moco.?t[12](?![0-9])"
     r"|phase.?contrast|spamm|angio|twist|haste|coronar",
     "localiser": r"locali[sz]er|scout|survey|plan.?scan",
     "t2": r"stir|tirm|edema|oedem|ödem|dark.?blood|black.?blood|triple.?ir",
@@ -44,6 +65,7 @@ _PART = {  # words that may be a part of others
     "long": r"lax|long.?ax|lang.?achse|[234].?(chamber|kammer)|lvot|rvot",
 }
 _WORDS = {kind: re.compile(f"(?<![a-z0-9])(?:{_WHOLE[kind]})(?![a-z])|{part}") for kind, part in _PART.items()}
+_STRESS = re.compile(r"(?<![a-z])(rest|stress|vasodil\w*|adeno\w*|regad\w*)(?![a-z])")
 _PSIR = re.compile(r"psir|phase.?sens|(?<![a-z])ps(?![a-z])")
 _MAGNITUDE = re.compile(r"(?<![a-z])mag(?![a-z])|magnitude|(?<![a-z])m_ir(?![a-z])")
 _TITLES = {Role.CINE: "short-axis cine", Role.LGE: "LGE", Role.T2: "T2"}
@@ -81,9 +103,34 @@ def is_psir(group: Group) -> bool:
 
 def judge(groups: Sequence[Group]) -> list[Verdict]:
     """What each group of a study shows."""
-    contrasts = [_contrast(g) for g in groups]
+    velocities = [g for g in groups if g.first.component == "phase" and g.phases > 1]
+    contrasts = [_beside_velocity(g, velocities) or _contrast(g) for g in groups]
     axis = _short_axis(groups, contrasts)
     return [_verdict(g, contrast, axis) for g, contrast in zip(groups, contrasts, strict=True)]
+
+
+def near_miss(g: Group, verdict: Verdict) -> Role | None:
+    """What a group that is not used may show all the same; None where there is little doubt that it shows no role."""
+    facts, slices = g.first.facts, len(g.places)
+    sure = (
+        verdict.what in ("localiser", "long axis", "map") or facts.declared or g.first.component in ("map", "imaginary")
+    )
+    if verdict.role or sure or slices < NEAR_SLICES or _word("localiser", g):
+        return None
+    if facts.inversion and not facts.spin_echo and g.phases < INVERSION_TIMES and not _word("other", g):
+        return Role.LGE
+    span = _trigger_span_ms(g)
+    cyclic = g.phases >= NEAR_PHASES and span is not None and PHASE_MS * g.phases <= span <= CYCLE_MS
+    return Role.CINE if cyclic and g.first.component == "magnitude" and not facts.inversion else None
+
+
+def _beside_velocity(g: Group, velocities: Sequence[Group]) -> Verdict | None:
+    """The magnitude of phase contrast: phase images of the same slices were made in the same acquisition."""
+    for v in velocities if g.first.component == "magnitude" and g.phases > 1 else ():
+        together = v.first.facts == g.first.facts or {f.taken for f in v.frames} & {f.taken for f in g.frames}
+        if together and v.phases == g.phases and {f.position_mm for f in v.frames} >= {f.position_mm for f in g.frames}:
+            return Verdict("other", f"phase contrast: its phase images are in {v.name}")
+    return None
 
 
 def _word(kind: str, group: Group) -> str | None:
@@ -110,6 +157,11 @@ def _contrast(g: Group) -> Verdict:
         return Verdict("other", "computed from other images")
     if frame.component == "imaginary" or (frame.component == "phase" and not is_psir(g)):
         return Verdict("other", f"{frame.component} image")
+    inversion_times = most_common(len({f.inversion_ms for f in frames if f.inversion_ms}) for _, frames in g.places)
+    if inversion_times >= INVERSION_TIMES:
+        return Verdict(
+            "other", f"{inversion_times} inversion times at one place: raw images of a T1 map, or a TI scout"
+        )
     echo_ms = facts.echo_ms or 0.0
     late, watery = _word("lge", g), _word("t2", g)
     if facts.spin_echo or (watery and (echo_ms >= T2_ECHO_MS or not late)):
@@ -139,16 +191,37 @@ def _late(g: Group, word: str | None) -> Verdict:
 
 
 def _moving(g: Group) -> Verdict:
-    times = [f.trigger_ms for f in g.frames if f.trigger_ms is not None]
-    if times and max(times) - min(times) > CYCLE_MS:
-        return Verdict(
-            "other", f"{g.phases} images at one place over {(max(times) - min(times)) / 1000:.0f} s, no cycle"
-        )
+    span_ms = _trigger_span_ms(g)
+    if span_ms is not None and span_ms > CYCLE_MS:
+        return Verdict("other", f"{g.phases} images at one place over {span_ms / 1000:.0f} s, no cycle")
+    if span_ms is None or span_ms < PHASE_MS * (g.phases - 1):
+        apart_s = statistics.median(_apart_s(frames) for _, frames in g.places)
+        if apart_s >= BEAT_S:
+            return Verdict("other", f"{g.phases} images at one place, {apart_s:.1f} s apart: perfusion or raw images")
+        if span_ms is not None and (word := _STRESS.search(g.first.facts.words)):
+            return Verdict("other", f"{g.phases} images at one time of the cycle, the word {word.group()!r}: perfusion")
     return Verdict("cine", f"{g.phases} phases at a place", Role.CINE)
 
 
-def _short_axis(groups: Sequence[Group], contrasts: Sequence[Verdict]) -> ShortAxis | None:
-    """The direction in which most parallel slices lie, names and obliqueness first: of the cine, else LGE, else T2."""
+def _trigger_span_ms(g: Group) -> float | None:
+    """Time from the first to the last phase at most places; None where trigger times do not say."""
+    times = [[f.trigger_ms for f in frames if f.trigger_ms is not None] for _, frames in g.places]
+    spans = [max(found) - min(found) for found in times if len(found) > 1]
+    return statistics.median(spans) if spans else None
+
+
+def _apart_s(frames: Sequence[Frame]) -> float:
+    """The usual time from one image of a place to the next, by when they were taken."""
+    times = np.sort([f.acquired_s for f in frames if f.acquired_s is not None])
+    return float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+
+
+def _short_axis(groups: Sequence[Group], contrasts: Sequence[Verdict]) -> ShortAxis | str:
+    """The direction in which most parallel slices lie, names and obliqueness first: of the cine, else LGE, else T2.
+
+    A sentence where there is none.
+    """
+    why = "one slice, and no stack to compare it with"
     for role in (Role.CINE, Role.LGE, Role.T2):
         members = [g for g, c in zip(groups, contrasts, strict=True) if c.role is role]
         bundles: list[list[Group]] = []
@@ -161,8 +234,18 @@ def _short_axis(groups: Sequence[Group], contrasts: Sequence[Verdict]) -> ShortA
         if bundles:
             best = max(bundles, key=_likely)
             across = [g for g in members if _degrees(best[0].normal, g.normal) >= ACROSS_DEGREES]
+            if not any(_word("short", g) for g in best):
+                if plane := _plane(best[0], BODY_PLANE_DEGREES):
+                    why = f"a {plane} stack, and nothing says that it is a short axis"
+                    continue
+                rivals = [
+                    b for b in bundles if b is not best and b[0] in across and _slices(b) >= RIVAL_SHARE * _slices(best)
+                ]
+                if any(not _plane(b[0], BODY_PLANE_DEGREES) and not any(_word("long", g) for g in b) for b in rivals):
+                    why = "two stacks lie across each other, and nothing says which is the short axis"
+                    continue
             return ShortAxis(best[0].normal, role, _why_axis(best, across))
-    return None
+    return why
 
 
 def _slices(bundle: Sequence[Group]) -> int:
@@ -172,7 +255,7 @@ def _slices(bundle: Sequence[Group]) -> int:
 
 def _likely(bundle: Sequence[Group]) -> tuple[int, bool, int]:
     short, long = (any(_word(kind, g) for g in bundle) for kind in ("short", "long"))
-    return int(short) - int(long), _plane(bundle[0]) is None, _slices(bundle)
+    return int(short) - int(long), _plane(bundle[0], BODY_PLANE_DEGREES) is None, _slices(bundle)
 
 
 def _why_axis(best: Sequence[Group], across: Sequence[Group]) -> str:
@@ -188,18 +271,19 @@ def _degrees(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.degrees(np.arccos(min(1.0, abs(a @ b)))))
 
 
-def _plane(g: Group) -> str | None:
+def _plane(g: Group, degrees: float) -> str | None:
     """The plane of the body that a group lies in, if any."""
     nearest = int(np.argmax(np.abs(g.normal)))
-    aligned = abs(g.normal[nearest]) >= np.cos(np.radians(OBLIQUE_DEGREES))
+    aligned = abs(g.normal[nearest]) >= np.cos(np.radians(degrees))
     return ("sagittal", "coronal", "transversal")[nearest] if aligned else None
 
 
-def _verdict(g: Group, contrast: Verdict, axis: ShortAxis | None) -> Verdict:
+def _verdict(g: Group, contrast: Verdict, axis: ShortAxis | str) -> Verdict:
     """Contrast and orientation together."""
-    if contrast.role is None or axis is None:
-        one = "one slice, and no stack to compare it with" if contrast.role else contrast.why
-        return Verdict(contrast.what if contrast.role is None else "other", one)
+    if contrast.role is None:
+        return Verdict(contrast.what, contrast.why)
+    if isinstance(axis, str):
+        return Verdict("other", axis)
     angle = _degrees(g.normal, axis.normal)
     word = _word("long", g)
     if angle <= SAME_AXIS_DEGREES and not (word and not _word("short", g)):

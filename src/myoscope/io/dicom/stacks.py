@@ -1,4 +1,4 @@
-"""Put frames together by where they lie and by phase: never by file name, and by order only where nothing else tells.
+"""Put frames together by where they lie and by phase.
 
 A `Group` is what one series holds of one orientation, size and component. A `Stack` is a regular grid (T, Z) made of
 one group, or of several where slices came as series of their own or some were taken again.
@@ -6,13 +6,14 @@ one group, or of several where slices came as series of their own or some were t
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from myoscope.errors import InputError
 from myoscope.io.dicom.frames import Frame
+from myoscope.io.dicom.phases import by_phase, even, most_common, phases_of
 
 PARALLEL_DEGREES = 0.5
 """Directions that differ by no more than this are the same."""
@@ -26,8 +27,17 @@ UNEVEN_SHARE, NOTED_SHARE = 0.1, 0.02
 SHIFT_MM = 1.0
 """Slices shifted against each other in their plane by more than this are worth a note."""
 
-LOST_PHASES_SHARE = 0.2
-"""Phases that some slices lack are left out of all, up to this share of the cycle."""
+TILT_DEGREES, NOTED_DEGREES = 3.0, 0.05
+"""Slices tilted against each other by no more than this make one stack; from the second on it is said."""
+
+COVERED_SHARE = 0.6
+"""A slice further than this share of the slice distance from all of a stack is one that the stack lacks."""
+
+WARNINGS = {
+    *("slices_lost", "slices_missing", "slices_tilted", "uneven_slices"),
+    *("phases_missing", "phases_at_other_times", "order_contradicted"),
+}
+"""Codes of notes that say what may change a number; the others are for information."""
 
 
 @dataclass(frozen=True)
@@ -50,18 +60,12 @@ class Group:
     @cached_property
     def places(self) -> tuple[tuple[float, tuple[Frame, ...]], ...]:
         """Slices in order along the normal: where (mm), and the frames there."""
-        along = np.array([f.position_mm for f in self.frames]) @ self.normal
-        places: list[tuple[float, list[Frame]]] = []
-        for i in np.argsort(along, kind="stable"):
-            if not places or along[i] - places[-1][0] > SAME_PLACE_MM:
-                places.append((float(along[i]), []))
-            places[-1][1].append(self.frames[i])
-        return tuple((mm, tuple(frames)) for mm, frames in places)
+        return in_places(self.frames, np.array([f.position_mm for f in self.frames]) @ self.normal)
 
     @cached_property
     def phases(self) -> int:
         """Phases at most places."""
-        return _most_common(len(by_phase(frames)) for _, frames in self.places)
+        return most_common(len(by_phase(frames)) for _, frames in self.places)
 
     @property
     def taken(self) -> tuple[str, int]:
@@ -79,13 +83,16 @@ class Group:
 class Stack:
     """A regular grid of frames, `frames[t][z]`, slices in the order of their normal; lengths in mm.
 
-    `notes` say (a code, a sentence) what a reader should know; `groups` are those that gave frames.
+    `notes` say (a code, a sentence) what a reader should know; `groups` are those that gave frames. `shape` is that of
+    the grid's planes; `offsets[z]` (rows, columns) is where the first pixel of a slice's frames lies on it.
     """
 
     frames: tuple[tuple[Frame, ...], ...]
     distance_mm: float
     groups: tuple[Group, ...]
     notes: tuple[tuple[str, str], ...]
+    shape: tuple[int, int] = (0, 0)
+    offsets: tuple[tuple[int, int], ...] = ()
 
     @property
     def name(self) -> str:
@@ -94,11 +101,21 @@ class Stack:
         return f"series {', '.join(map(str, numbers))}" if any(numbers) else "a series without number"
 
 
+def in_places(frames: Sequence[Frame], along_mm: np.ndarray) -> tuple[tuple[float, tuple[Frame, ...]], ...]:
+    """Frames by where they lie, in order."""
+    places: list[tuple[float, list[Frame]]] = []
+    for i in np.argsort(along_mm, kind="stable"):
+        if not places or along_mm[i] - places[-1][0] > SAME_PLACE_MM:
+            places.append((float(along_mm[i]), []))
+        places[-1][1].append(frames[i])
+    return tuple((mm, tuple(members)) for mm, members in places)
+
+
 def group(frames: Iterable[Frame]) -> list[Group]:
     """Frames by series, component, size and orientation, in order of series number."""
     found: dict[tuple, list[list[Frame]]] = defaultdict(list)
     for frame in frames:
-        alike = found[frame.facts.series_uid, frame.component, frame.shape, np.round(frame.spacing_mm, 3).tobytes()]
+        alike = found[frame.facts, frame.component, frame.shape, np.round(frame.spacing_mm, 3).tobytes()]
         for members in alike:
             if parallel(members[0], frame):
                 members.append(frame)
@@ -109,25 +126,12 @@ def group(frames: Iterable[Frame]) -> list[Group]:
     return sorted(groups, key=lambda g: (g.first.facts.series_number or 0, g.first.component, -len(g.frames)))
 
 
-def parallel(a: Frame, b: Frame) -> bool:
+def parallel(a: Frame, b: Frame, degrees: float = PARALLEL_DEGREES) -> bool:
     """Whether rows and columns of two frames point the same way."""
     if a.orientation == b.orientation:
         return True
     cosines = (np.reshape(a.orientation, (2, 3)) * np.reshape(b.orientation, (2, 3))).sum(1)
-    return bool(cosines.min() >= np.cos(np.radians(PARALLEL_DEGREES)))
-
-
-def by_phase(frames: Sequence[Frame]) -> list[list[Frame]]:
-    """Frames of one place by phase, each phase's in the order they were taken.
-
-    The trigger time says which phase, else the temporal position, else the order of instance numbers.
-    """
-    ordered = sorted(frames, key=lambda f: (f.taken, f.instance))
-    for times in ([f.trigger_ms for f in ordered], [f.temporal for f in ordered]):
-        known = {time for time in times if time is not None}
-        if len(known) > 1 and None not in times:
-            return [[f for f, t in zip(ordered, times, strict=True) if t == time] for time in sorted(known)]
-    return [[f] for f in sorted(frames, key=lambda f: (f.instance, f.taken))]
+    return bool(cosines.min() >= np.cos(np.radians(degrees)))
 
 
 def assemble(groups: Sequence[Group], cycle: bool) -> Stack:
@@ -147,19 +151,45 @@ def assemble(groups: Sequence[Group], cycle: bool) -> Stack:
             families.append(family := [])
         family.append(g)
     families.sort(key=lambda f: (len(_places(f)), max(g.taken for g in f)), reverse=True)
-    stack = _stack_of(families[0], cycle)
-    rest = [g for family in families[1:] for g in family]
-    return Stack(stack.frames, stack.distance_mm, stack.groups, (*stack.notes, *_left_out(rest, "another geometry")))
+    problem: InputError | None = None
+    for family in families:
+        try:
+            stack = _stack_of(family, cycle)
+        except InputError as error:
+            problem = problem or error
+            continue
+        why = "another geometry" if problem is None else str(problem)
+        rest = [g for other in families if other is not family for g in other]
+        return replace(stack, notes=(*stack.notes, *_left_out(rest, why, stack)))
+    assert problem is not None
+    raise problem
 
 
 def _one_family(a: Group, b: Group) -> bool:
-    same = a.first.shape == b.first.shape and np.allclose(a.first.spacing_mm, b.first.spacing_mm, rtol=1e-3)
+    same = np.allclose(a.first.spacing_mm, b.first.spacing_mm, rtol=1e-3)
     together = a.first.facts.reference_uid == b.first.facts.reference_uid and a.first.component == b.first.component
-    return same and together and parallel(a.first, b.first)
+    return bool(same) and together and parallel(a.first, b.first, TILT_DEGREES)
 
 
-def _places(groups: Sequence[Group]) -> tuple[tuple[float, tuple[Frame, ...]], ...]:
-    return Group(tuple(f for g in groups for f in g.frames)).places
+def _places(groups: Sequence[Group], centres: bool = True) -> tuple[tuple[float, tuple[Frame, ...]], ...]:
+    """Slices of groups in order along the normal of the largest; tilted ones by where the middle of the image lies."""
+    largest = max(groups, key=lambda g: len(g.frames))
+    frames = tuple(f for g in (largest, *(g for g in groups if g is not largest)) for f in g.frames)
+    if _tilt_degrees(groups) <= NOTED_DEGREES or not centres:
+        return Group(frames).places
+    along = np.array([_centre(f) for f in frames]) @ largest.normal
+    return in_places(frames, along)
+
+
+def _tilt_degrees(groups: Sequence[Group]) -> float:
+    cosines = [abs(groups[0].normal @ g.normal) for g in groups]
+    return float(np.degrees(np.arccos(min(1.0, *cosines, 1.0))))
+
+
+def _centre(f: Frame) -> np.ndarray:
+    row, column = np.reshape(f.orientation, (2, 3))
+    (rows, columns), (rows_mm, columns_mm) = f.shape, f.spacing_mm
+    return np.asarray(f.position_mm + row * columns_mm * (columns - 1) / 2 + column * rows_mm * (rows - 1) / 2)
 
 
 def _stack_of(family: Sequence[Group], cycle: bool) -> Stack:
@@ -179,7 +209,7 @@ def _stack_of(family: Sequence[Group], cycle: bool) -> Stack:
             problem = problem or error
             continue
         unused = [g for g in family if g not in stack.groups]
-        return Stack(stack.frames, stack.distance_mm, stack.groups, (*stack.notes, *_left_out(unused, None, stack)))
+        return replace(stack, notes=(*stack.notes, *_left_out(unused, None, stack)))
     assert problem is not None
     raise problem
 
@@ -188,33 +218,53 @@ def _is_whole(g: Group, cycle: bool) -> bool:
     return not cycle or all(len(by_phase(frames)) == g.phases for _, frames in g.places)
 
 
-def _left_out(groups: Sequence[Group], why: str | None, used: Stack | None = None) -> list[tuple[str, str]]:
-    notes = []
+def _left_out(groups: Sequence[Group], why: str | None, used: Stack) -> list[tuple[str, str]]:
+    """Notes on groups that gave nothing: slices that the stack lacks weigh, other tries of its slices do not."""
+    notes, normal = [], max(used.groups, key=lambda g: len(g.frames)).normal
+    there = np.array([_centre(f) @ normal for f in used.frames[0]])
     for g in groups:
-        reason = why
-        if used is not None:
-            reason = "slices or phases are not regular"
-            if len(g.places) < len(used.frames[0]):
-                reason = f"{len(g.places)} of {len(used.frames[0])} slices"
-            elif g.taken < max(u.taken for u in used.groups):
-                reason = "the same slices, taken earlier"
-            reason = f"{reason}; {used.name} was used"
-        notes.append(("repeat_left_out", f"{g.name.capitalize()} was left out: {reason}."))
+        places = np.array([_centre(frames[0]) @ normal for _, frames in g.places])
+        lacking = int((np.abs(places[:, None] - there).min(axis=1) > COVERED_SHARE * used.distance_mm).sum())
+        reason = why or "slices or phases are not regular"
+        if lacking and len(places) < len(there):
+            part = f"{lacking} slices of {g.name}" if lacking > 1 else f"One slice of {g.name}"
+            message = f"{part} could not be joined to {used.name} ({reason}): volumes and mass may be too small."
+            notes.append(("slices_lost", message))
+            continue
+        if why is None and len(g.places) < len(used.frames[0]):
+            reason = f"{len(g.places)} of {len(used.frames[0])} slices"
+        elif why is None and g.taken < max(u.taken for u in used.groups):
+            reason = "the same slices, taken earlier"
+        reason = f"{reason}; {used.name} was used" if why is None else reason
+        part = g.name.capitalize()
+        if any(g.first.facts == u.first.facts for u in used.groups):  # of a series that was used otherwise
+            part = f"A part of {g.name} ({len(g.frames)} images)"
+        notes.append(("repeat_left_out", f"{part} was left out: {reason}."))
     return notes
 
 
 def _grid(members: Sequence[Group], cycle: bool) -> Stack:
     """Join groups, the latest first: at each place the latest frames win; then check that the grid is regular."""
-    rank = {f: i for i, g in enumerate(members) for f in g.frames}
-    places = _places(members)
+    tilted = len(members) > 1 and _tilt_degrees(members) > NOTED_DEGREES
+    try:
+        return _grid_of(members, cycle, _places(members))
+    except InputError:
+        if not tilted:
+            raise
+        return _grid_of(members, cycle, _places(members, centres=False))
+
+
+def _grid_of(members: Sequence[Group], cycle: bool, places: Sequence[tuple[float, tuple[Frame, ...]]]) -> Stack:
+    rank = {id(f): i for i, g in enumerate(members) for f in g.frames}
     chosen: list[tuple[Frame, ...]] = []
     for _, frames in places:
-        best = min(rank[f] for f in frames)
-        chosen.append(tuple(f for f in frames if rank[f] == best))
-    groups = tuple(g for i, g in enumerate(members) if any(rank[fs[0]] == i for fs in chosen))
+        best = min(rank[id(f)] for f in frames)
+        chosen.append(tuple(f for f in frames if rank[id(f)] == best))
+    groups = tuple(g for i, g in enumerate(members) if any(rank[id(fs[0])] == i for fs in chosen))
     distance_mm, notes = _distance_mm([mm for mm, _ in places], chosen)
     if cycle:
-        by_place, phase_notes = _phases([by_phase(frames) for frames in chosen])
+        phases = [phases_of(frames) for frames in chosen]
+        by_place, phase_notes = even(phases)
         notes += phase_notes
     else:
         by_place = [[max(frames, key=lambda f: (f.taken, f.instance))] for frames in chosen]
@@ -222,7 +272,35 @@ def _grid(members: Sequence[Group], cycle: bool) -> Stack:
         notes.append(
             ("images_repeated", f"{repeated} images were taken again within their series; the later were used.")
         )
-    return Stack(tuple(zip(*by_place, strict=True)), distance_mm, groups, tuple(notes))
+    if (tilt := _tilt_degrees(groups)) > NOTED_DEGREES:
+        message = f"Slices are tilted against each other by up to {tilt:.1f} degrees and were measured as parallel."
+        notes.append(("slices_tilted", message))
+    shape, offsets = _common_plane([frames[0] for frames in by_place])
+    if any(f.shape != shape for frames in by_place for f in frames[:1]):
+        sizes = " and ".join(sorted({f"{r} x {c}" for fs in by_place for r, c in [fs[0].shape]}))
+        notes.append(("matrix_differs", f"Slices have {sizes} pixels; they were laid over each other by their place."))
+    return Stack(tuple(zip(*by_place, strict=True)), distance_mm, groups, tuple(notes), shape, offsets)
+
+
+def _common_plane(slices: Sequence[Frame]) -> tuple[tuple[int, int], tuple[tuple[int, int], ...]]:
+    """The size of a plane that holds all slices, and where on it each begins; those of the usual size at one place.
+
+    Raises:
+        InputError: slices of other size lie elsewhere.
+    """
+    usual = Counter(f.shape for f in slices).most_common(1)[0][0]
+    offsets = []
+    for z, f in enumerate(slices):
+        like = min((k for k, other in enumerate(slices) if other.shape == usual), key=lambda k: abs(k - z))
+        away = np.subtract(f.position_mm, slices[like].position_mm)
+        row, column = np.reshape(slices[like].orientation, (2, 3))
+        offset = np.rint([away @ column / f.spacing_mm[0], away @ row / f.spacing_mm[1]]).astype(int)
+        offsets.append(offset if f.shape != usual else np.zeros(2, int))
+        if (np.abs(offsets[-1]) > np.array(usual) / 2).any():
+            raise InputError("slices of another size lie elsewhere in their plane")
+    first = np.min(offsets, axis=0)
+    rows, columns = np.max([np.add(o, f.shape) for o, f in zip(offsets, slices, strict=True)], axis=0) - first
+    return (int(rows), int(columns)), tuple((int(r), int(c)) for r, c in np.subtract(offsets, first))
 
 
 def _distance_mm(along_mm: Sequence[float], chosen: Sequence[Sequence[Frame]]) -> tuple[float, list[tuple[str, str]]]:
@@ -251,37 +329,3 @@ def _distance_mm(along_mm: Sequence[float], chosen: Sequence[Sequence[Frame]]) -
             ("slices_shifted", f"Slices are shifted against each other in their plane by up to {shift:.0f} mm.")
         )
     return distance_mm, notes
-
-
-def _phases(places: list[list[list[Frame]]]) -> tuple[list[list[Frame]], list[tuple[str, str]]]:
-    """Of each place the latest frame of each phase, as many everywhere; places that lack a phase cost it everywhere."""
-    latest = [[repeats[-1] for repeats in phases] for phases in places]
-    count = _most_common(map(len, latest))
-    odd = [z for z, frames in enumerate(latest) if len(frames) != count]
-    if not odd:
-        return latest, []
-    where = ", ".join(f"{z + 1} ({len(latest[z])})" for z in odd)
-    problem = f"expected {count} phases in every slice, found another number in slice {where} of {len(latest)}"
-    if any(len(latest[z]) > count for z in odd) or any(f.trigger_ms is None for frames in latest for f in frames):
-        raise InputError(problem)
-    number = [range(count)] * len(latest)
-    for z in odd:
-        times = np.array([f.trigger_ms for f in latest[z]])
-        step = np.median(np.diff(times)) if len(times) > 1 else np.inf
-        start = min(f.trigger_ms or 0.0 for frames in latest for f in frames[:1])
-        number[z] = np.rint((times - start) / step).astype(int).tolist()
-    common = set(range(count)).intersection(*number)
-    if len(common) < (1 - LOST_PHASES_SHARE) * count or any(len(set(n)) < len(n) for n in number):
-        raise InputError(problem)
-    kept = [
-        [f for f, n in zip(frames, numbers, strict=True) if n in common]
-        for frames, numbers in zip(latest, number, strict=True)
-    ]
-    lost = f"{count - len(common)} of {count} phases were left out of all slices"
-    message = f"Slice {where} of {len(latest)} lacks phases; {lost}."
-    return kept, [("phases_missing", message)]
-
-
-def _most_common(counts: Iterable[int]) -> int:
-    """The most common number, the larger where two are equally common."""
-    return max(Counter(counts).items(), key=lambda item: item[::-1])[0]
