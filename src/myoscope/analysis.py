@@ -151,7 +151,9 @@ def _series_provenance(series: Series, origin: Mapping[str, Any]) -> SeriesProve
     frames, slices = series.image.frames.shape[:2]
     return SeriesProvenance(
         role=series.role,
-        files=[series.name] if series.source else [grid.path.name for grid in series.files],
+        files=[series.name]
+        if series.source
+        else [path.name for grid in series.files for path in (grid.sources or (grid.path,))],
         slices=slices,
         frames=frames,
         spacing_mm=series.image.spacing_mm,

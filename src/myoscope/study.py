@@ -64,7 +64,9 @@ class FileGrid:
 
     `axes` are the file's axes that became (Z, Y, X); `flips` says which of these were reversed afterwards.
     `header` is the file's own (nibabel), for the result to carry the same geometry. `filled` voxels held no number, and
-    became 0.
+    became 0. `warned` has codes and messages on what the file contradicts; `sources` the files that a stack of single
+    slices was put together from, where `path` is none of them. `order` has for each slice its place in the file, where
+    they lay in another order.
     """
 
     path: Path
@@ -73,6 +75,9 @@ class FileGrid:
     shape: tuple[int, ...]
     header: Any
     filled: int = 0
+    warned: tuple[tuple[str, str], ...] = ()
+    sources: tuple[Path, ...] = ()
+    order: tuple[int, ...] | None = None
 
     @property
     def stem(self) -> str:

@@ -45,14 +45,19 @@ class Volume:
             raise InputError(f"expected voxels (Z, Y, X) or (T, Z, Y, X), found shape {self.voxels.shape}")
         if self.affine.shape != (4, 4) or not np.isfinite(self.affine).all():
             raise InputError("expected a finite 4x4 affine; set the image's orientation and spacing")
-        if min(self.spacing_mm) <= 1e-6:
+        if not min(self.spacing_mm) > 1e-6:
             raise InputError(f"expected positive voxel spacing, found {self.spacing_mm} mm (Z, Y, X)")
 
     @cached_property
     def spacing_mm(self) -> Spacing:
-        """Distance between voxel centres along (Z, Y, X), in mm."""
-        x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0)
-        return float(z), float(y), float(x)
+        """Distance between planes, between rows, and between voxels of a row, in mm; their product is a voxel's volume.
+
+        Where the affine is sheared, that is less than the length of its columns.
+        """
+        columns, rows = self.affine[:3, 0], self.affine[:3, 1]
+        area, x = np.linalg.norm(np.cross(columns, rows)), np.linalg.norm(columns)
+        with np.errstate(all="ignore"):
+            return float(np.abs(np.linalg.det(self.affine[:3, :3])) / area), float(area / x), float(x)
 
     @property
     def voxel_ml(self) -> float:

@@ -305,7 +305,7 @@ def test_labels_of_another_place(call: Call, tmp_path: Path) -> None:
     turned = np.diag([-1.5, 1.5, 8, 1])
     path = tmp_path / "mine.nii.gz"
     nib.save(nib.Nifti1Image(np.zeros(SHAPE, np.uint8), turned), path)
-    assert "mine.nii.gz: expected the affine of lge.nii.gz, found another: the labels may be" in measure(
+    assert "mine.nii.gz: expected labels that lie where lge.nii.gz lies, found another place" in measure(
         call, tmp_path, path
     )
 

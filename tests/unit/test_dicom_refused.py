@@ -120,7 +120,7 @@ def test_a_zip_without_dicom(tmp_path: Path) -> None:
 
 def test_choosing_what_is_not_there(classic: Path) -> None:
     assert "there are no usable images in series 6; there are 5, 8, 11" in one_line(classic, series={Role.CINE: [6]})
-    assert "--role is for NIfTI; with DICOM give --series lge=NUMBER" in one_line(classic, role="lge")
+    assert "--role is for NIfTI; in DICOM choose the lge series by its number" in one_line(classic, role="lge")
 
 
 def test_nifti_has_no_series_numbers(tmp_path: Path) -> None:

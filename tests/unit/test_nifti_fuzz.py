@@ -23,7 +23,8 @@ from hypothesis import strategies as st
 
 from myoscope import cli
 from myoscope.errors import InputError
-from myoscope.io.nifti import MAX_VOXELS, SPACING_MM, read_labels, read_nifti, write_labels
+from myoscope.io.header import SPACING_MM
+from myoscope.io.nifti import MAX_VOXELS, read_labels, read_nifti, write_labels
 from myoscope.labels import OWN_CODES, Structure
 from myoscope.volume import Volume
 

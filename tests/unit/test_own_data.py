@@ -298,7 +298,7 @@ def test_labels_that_cannot_be_used(change: Callable[[np.ndarray], np.ndarray], 
 def test_labels_with_another_affine_may_be_turned(affine: np.ndarray, root: Path) -> None:
     save(root / "a" / "drawn.nii.gz", heart(), affine)
     line = refusal(root, f"case,lge,lge_labels\nx,{LGE}\n")
-    assert "drawn.nii.gz: expected the affine of lge.nii.gz, found another" in line
+    assert "drawn.nii.gz: expected labels that lie where lge.nii.gz lies, found another place" in line
 
 
 # --- what is done with it ---

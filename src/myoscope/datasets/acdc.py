@@ -69,9 +69,9 @@ def read_frames(paths: list[Path], phases: tuple[int | None, int | None] = (None
         InputError: the frames do not share one grid.
     """
     read = [read_nifti(path) for path in paths]
-    first = read[0][0]
-    for (image, _), path in zip(read, paths, strict=True):
-        if image.voxels.ndim != 3 or not image.same_grid(first):
+    first, grid = read[0]
+    for (image, own), path in zip(read, paths, strict=True):
+        if image.voxels.ndim != 3 or not image.same_grid(first) or own.order != grid.order:
             raise InputError(f"{shown(path)}: expected a frame on the grid of {shown(paths[0].name)}; give one cine")
     image = first.with_voxels(np.stack([volume.voxels for volume, _ in read]))
     name = _FRAME.sub("", paths[0].name)

@@ -14,6 +14,8 @@ from nibabel.openers import Opener
 
 from myoscope.errors import InputError
 from myoscope.files import write_whole
+from myoscope.io.header import Warned, affine_mm, frame_time_ms, not_square
+from myoscope.io.order import axes_exchanged, likely_order
 from myoscope.labels import Structure, to_structures
 from myoscope.study import FileGrid
 from myoscope.volume import OBLIQUE_DEGREES, Volume
@@ -26,15 +28,11 @@ SCREEN_RIGHT = np.array([-1.0, -1.0, 0.0]) / np.sqrt(2)
 SCREEN_DOWN = np.array([0.0, -1.0, -1.0]) / np.sqrt(2)
 """Where right and down point in the standard short-axis view, in RAS+: left-posterior and inferior-posterior."""
 
-SPACING_MM = (0.01, 100.0)
-"""Outside of these a distance between voxels is a slip of the header or of its unit (the heart of a mouse fits in)."""
-
 MAX_VOXELS = 2**30
 MAX_SIGNAL = 1e15
 
-_MM_PER_UNIT = {1: 1000.0, 2: 1.0, 3: 0.001}
-"""By the code in xyzt_units: metre, millimetre, micrometre; unknown is taken for mm."""
-_MS_PER_UNIT = {8: 1000.0, 16: 1.0, 24: 0.001}
+SAME_PLACE = 0.1
+"""Labels lie where an image lies when no corner is further away than this share of a voxel."""
 
 logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # what nibabel would log, we raise
 
@@ -64,10 +62,31 @@ def read_nifti(path: Path, directions: np.ndarray | None = None) -> tuple[Volume
             values.
     """
     image, raw = _load(path)
-    axes, flips, affine = standard_view(_affine_mm(image, raw, path), image.shape[:3], directions)
+    lies, warned = affine_mm(image.header, raw["pixdim"][1:4], shown(path))
+    axes, flips, affine = standard_view(lies, image.shape[:3], directions)
     voxels, filled = _voxels(image, path)
-    volume = Volume(to_view(voxels, axes, flips), affine, _frame_time_ms(image))
-    return volume, FileGrid(path, axes, flips, image.shape[:3], image.header, filled)
+    view = to_view(voxels, axes, flips)
+    if view.ndim == 4 and axes_exchanged(view):
+        raise InputError(
+            f"{shown(path)}: expected slices on axis 3 and frames on axis 4, found frames less alike than slices; "
+            "exchange the two axes"
+        )
+    order = likely_order(view if view.ndim == 3 else view[0])
+    if order:
+        view = view[..., order, :, :]
+        warned.append(_reordered(order))
+    warned += not_square(affine)
+    grid = FileGrid(path, axes, flips, image.shape[:3], _header(image), filled, tuple(warned), order=order)
+    return Volume(view, affine, frame_time_ms(image.header)), grid
+
+
+def _reordered(order: tuple[int, ...]) -> Warned:
+    message = (
+        "Neighbouring slices of the file are unlike, as if they were stored in the order of acquisition. They were put "
+        f"in the order in which neighbours are alike ({', '.join(str(z + 1) for z in order)} of the file); look at it. "
+        "Volumes do not depend on it; segments do, and what lies between base and apex."
+    )
+    return "slices_reordered", message
 
 
 def read_labels(
@@ -80,34 +99,53 @@ def read_labels(
         image: The image, as read.
         grid: Of the image.
         codes: What each number in the file stands for.
-        same_place: Whether the file's header must place the voxels where the image's does; it is not trusted else.
+        same_place: Whether the file's header says where its voxels lie, whatever their order: there where the image
+            lies. It is not trusted else.
 
     Raises:
         InputError: the file cannot be read, lies on another grid than the image, or holds unknown codes.
     """
-    label_image, _ = _load(path)
+    label_image, raw = _load(path)
     shape = (*grid.shape, *image.voxels.shape[:-3])
-    if _shape(label_image) not in (grid.shape, shape):
+    found = _shape(label_image)
+    turned = found[:3] != grid.shape and same_place and sorted(found[:3]) == sorted(grid.shape)
+    if not (turned or found[:3] == grid.shape) or found[3:] not in ((), shape[3:]):
         raise InputError(
-            f"{shown(path)}: expected labels of shape {shape} like the image, found {_shape(label_image)}; give the "
+            f"{shown(path)}: expected labels of shape {shape} like the image, found {found}; give the "
             "label map that was drawn on this image"
         )
-    if same_place and not _same_place(label_image.affine, grid):
+    codes_found = _voxels(label_image, path, labels=True)[0]
+    if same_place:
+        lies, _ = affine_mm(label_image.header, raw["pixdim"][1:4], shown(path))
+        codes_found = _turned(codes_found, lies, grid, path)
+    view = to_view(codes_found, grid.axes, grid.flips)
+    view = view[..., grid.order, :, :] if grid.order else view
+    return image.with_voxels(to_structures(view, codes, shown(path)))
+
+
+def _turned(voxels: np.ndarray, affine: np.ndarray, grid: FileGrid, path: Path) -> np.ndarray:
+    """Voxels in the order of an image's file, from those of a file that lies at the same place in space.
+
+    Axes may be exchanged or reversed: what lies where in the patient decides, and nothing is mirrored.
+    """
+    own, _ = affine_mm(grid.header, grid.header["pixdim"][1:4], shown(grid.path))
+    step = np.linalg.inv(affine) @ own  # from the image's indices to the labels'
+    axes = np.abs(step[:3, :3]).argmax(axis=0)
+    signs = np.sign(step[axes, range(3)])
+    last = np.array(grid.shape) - 1
+    corners = np.array([(*corner, 1) for corner in np.ndindex(2, 2, 2)]) * [*last, 1]
+    exact = np.zeros((4, 4))
+    exact[axes, range(3)], exact[3, 3] = signs, 1
+    exact[axes, 3] = np.where(signs < 0, last, 0)
+    fits = sorted(axes) == [0, 1, 2] and tuple(np.array(voxels.shape)[axes]) == tuple(grid.shape)
+    if not fits or np.abs(corners @ (step - exact).T).max() > SAME_PLACE:
         raise InputError(
-            f"{shown(path)}: expected the affine of {shown(grid.path.name)}, found another: the labels may be turned "
-            "or shifted; save them with the image's header"
+            f"{shown(path)}: expected labels that lie where {shown(grid.path.name)} lies, found another place (its "
+            "affine); write them with the program that drew them on this image, or resample them onto it; a header "
+            "copied onto turned voxels would mirror them"
         )
-    codes_found = to_view(_voxels(label_image, path, labels=True)[0], grid.axes, grid.flips)
-    return image.with_voxels(to_structures(codes_found, codes, shown(path)))
-
-
-def _same_place(affine: np.ndarray, grid: FileGrid) -> bool:
-    """Whether an affine places no corner of a grid further than a tenth of a voxel from where its file does."""
-    own = grid.header.get_best_affine()
-    corners = np.array([(*corner, 1) for corner in np.ndindex(2, 2, 2)]) * [*(np.array(grid.shape) - 1), 1]
-    with np.errstate(all="ignore"):
-        shift = np.abs(corners @ (affine - own).T).max()
-    return bool(shift <= 0.1 * np.linalg.norm(own[:3, :3], axis=0).min())
+    voxels = voxels.transpose(*axes, *range(3, voxels.ndim))
+    return np.flip(voxels, tuple(int(axis) for axis in np.flatnonzero(signs < 0)))
 
 
 def write_labels(labels: np.ndarray, grid: FileGrid, path: Path) -> None:
@@ -115,6 +153,7 @@ def write_labels(labels: np.ndarray, grid: FileGrid, path: Path) -> None:
 
     The file (.nii or .nii.gz) is whole or not there.
     """
+    labels = labels[..., np.argsort(grid.order), :, :] if grid.order else labels
     voxels = from_view(labels.astype(np.uint8), grid.axes, grid.flips)
     header = grid.header.copy()
     header.set_data_dtype(np.uint8)
@@ -159,11 +198,23 @@ def _load(path: Path) -> tuple[Any, Any]:
 
 
 def _shape(image: Any) -> tuple[int, ...]:
-    """The image's shape without axes of one voxel after the fourth."""
+    """The image's shape, (x, y, z, 1, t) and the like without the axes of one voxel after the third."""
     shape = tuple(map(int, image.shape))
-    while len(shape) > 4 and shape[-1] == 1:
-        shape = shape[:-1]
-    return shape
+    if len(shape) <= 4:
+        return shape
+    return shape[:3] + (tuple(n for n in shape[3:] if n != 1) or (1,))
+
+
+def _header(image: Any) -> Any:
+    """The header, its axes those of `_shape`."""
+    shape = _shape(image)
+    if len(shape) == len(image.shape):
+        return image.header
+    header = image.header.copy()
+    times = [step for n, step in zip(image.shape[3:], header["pixdim"][4:], strict=False) if n != 1]
+    header.set_data_shape(shape)
+    header["pixdim"][4] = times[0] if times else header["pixdim"][4]
+    return header
 
 
 def _check_size(image: Any, size: int, path: Path) -> None:
@@ -206,6 +257,11 @@ def _voxels(image: nib.Nifti1Image, path: Path, labels: bool = False) -> tuple[n
             f"{shown(path)}: the image data cannot be read ({_reason(error, path)}); copy the file again"
         ) from None
     finite = np.isfinite(voxels)
+    if labels and not finite.all():
+        raise InputError(
+            f"{shown(path)}: expected a label code in every voxel, found {np.count_nonzero(~finite)} that hold no "
+            "number (NaN); write background as 0"
+        )
     if not finite.any():
         raise InputError(f"{shown(path)}: expected an image, found only NaN; export it again")
     if not finite.all():
@@ -216,40 +272,6 @@ def _voxels(image: nib.Nifti1Image, path: Path, labels: bool = False) -> tuple[n
     if not labels and voxels.min() == voxels.max():
         raise InputError(f"{shown(path)}: expected an image, every voxel is {voxels.flat[0]:g}; export it again")
     return voxels, int(finite.size - np.count_nonzero(finite))
-
-
-def _affine_mm(image: nib.Nifti1Image, raw: nib.Nifti1Header, path: Path) -> np.ndarray:
-    """The affine in mm; where it holds no spacing (EMIDEC's own files), the header's pixdim is taken."""
-    pixdim = np.asarray(raw["pixdim"][1:4], float)
-    mm_per_unit = _MM_PER_UNIT.get(int(image.header["xyzt_units"]) & 0b111, 1.0)
-    with np.errstate(all="ignore"):
-        affine = np.asarray(image.affine, float)
-        norms = np.linalg.norm(affine[:3, :3], axis=0)
-        if np.allclose(norms, 1, atol=1e-4) and not np.allclose(pixdim, 1, atol=1e-3):
-            affine = affine @ np.diag([*pixdim, 1.0])
-        affine = np.diag([mm_per_unit] * 3 + [1.0]) @ affine
-        norms = np.linalg.norm(affine[:3, :3], axis=0)
-    if not (np.isfinite(pixdim).all() and (pixdim > 0).all() and np.isfinite(affine).all() and (norms > 1e-6).all()):
-        found = ", ".join(f"{p:g}" for p in (pixdim if not (pixdim > 0).all() else norms))
-        raise InputError(f"{shown(path)}: expected positive voxel spacing, found ({found}) mm; repair the header")
-    if norms.min() < SPACING_MM[0] or norms.max() > SPACING_MM[1]:
-        low, high = SPACING_MM
-        found = ", ".join(f"{p:g}" for p in norms)
-        raise InputError(
-            f"{shown(path)}: expected voxel spacing of {low:g} to {high:g} mm, found ({found}) mm; repair the header "
-            "(its unit, xyzt_units, for one)"
-        )
-    if abs(np.linalg.det(affine[:3, :3])) < 1e-3 * np.prod(norms):
-        raise InputError(f"{shown(path)}: expected three independent axes, found a flat affine; repair the header")
-    return affine
-
-
-def _frame_time_ms(image: nib.Nifti1Image) -> float | None:
-    ms_per_unit = _MS_PER_UNIT.get(int(image.header["xyzt_units"]) & 0b111000)
-    if len(_shape(image)) < 4 or ms_per_unit is None:
-        return None
-    time_ms = float(image.header.get_zooms()[3]) * ms_per_unit
-    return time_ms if 1 <= time_ms <= 500 else None
 
 
 def _slice_axis(shape: tuple[int, ...], spacing: np.ndarray) -> int:

@@ -5,7 +5,7 @@ Keys: sex (F or M), age_years, height_cm, weight_kg, heart_rate_bpm, clinical (f
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 from myoscope.errors import InputError
 from myoscope.files import write_whole
 from myoscope.io.nifti import shown
-from myoscope.study import Patient
+from myoscope.study import Note, Patient, Study
 
 NAME = "patient.json"
 
@@ -37,6 +37,34 @@ def read_patient(folder: Path) -> Patient:
     """
     path = folder / NAME
     return patient_from(path.read_bytes(), shown(path)) if path.is_file() else Patient()
+
+
+def with_facts_beside(study: Study, path: Path) -> Study:
+    """A study with the facts of the `patient.json` that lies in its folder or beside one of its images.
+
+    They win over what the images' files say, with a warning where the two differ.
+
+    Raises:
+        InputError: such a file cannot be used, or two of them differ.
+    """
+    beside = [path if path.is_dir() else path.parent]
+    for series in study.series:
+        beside += [file.parent for grid in series.files for file in (grid.sources or (grid.path,)) if not series.source]
+        beside += [image.path.parent for frame in (series.source.images if series.source else ()) for image in frame]
+    there = {place: found for place in dict.fromkeys(beside) if (found := read_patient(place)) != Patient()}
+    if not there:
+        return study
+    (first, facts), *others = there.items()
+    if different := next((place for place, found in others if found != facts), None):
+        raise InputError(f"{shown(first / NAME)}: expected the facts of one patient, {shown(different / NAME)} differs")
+    known = {key: value for key, value in asdict(facts).items() if value not in (None, {})}
+    known["clinical"] = {**study.patient.clinical, **facts.clinical}
+    notes = study.notes
+    said = {key: getattr(study.patient, key) for key in known if key != "clinical"}
+    if differ := [f"{key} {value} and {known[key]}" for key, value in said.items() if value not in (None, known[key])]:
+        message = f"The images' files and {NAME} differ on the patient: {', '.join(differ)}; {NAME} counts."
+        notes = (*notes, Note("patient_facts_differ", "warning", message))
+    return replace(study, patient=replace(study.patient, **known), notes=notes)
 
 
 def patient_from(facts: bytes | Mapping[str, Any], where: str) -> Patient:

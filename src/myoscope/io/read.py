@@ -1,30 +1,24 @@
 """Read a study: DICOM, a NIfTI file, a folder of them (`patient.json` or not), or a case folder of a data set."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from myoscope.datasets import acdc, emidec, layout_of, own
+from myoscope.datasets import emidec, layout_of, own
 from myoscope.errors import InputError
+from myoscope.io.folder import read_file, read_folder
 from myoscope.io.listing import files_below, looks_like_dicom
-from myoscope.io.nifti import is_nifti, read_nifti, shown
-from myoscope.io.patient import read_patient
-from myoscope.study import Note, Opened, Role, Series, Study
+from myoscope.io.names import guess_role, is_label_name
+from myoscope.io.nifti import is_nifti, shown
+from myoscope.io.patient import with_facts_beside
+from myoscope.study import Note, Opened, Patient, Role, Study
 
 if TYPE_CHECKING:
     from myoscope.io.dicom.read import Sorted
 
-_WORDS = {
-    Role.CINE: r"cine|sax|frame\d+|4d",
-    Role.LGE: r"lge|de|psir|delayed|lateenhancement",
-    Role.T2: r"t2|t2w|stir",
-    Role.BSSFP: r"c0|bssfp|ssfp|trufi|fiesta",
-}
-_LABEL_FILE = re.compile(r"(^|[_\-. ])(gt|gd|seg|label|labels|mask|contours?)([_\-. ]|$)", re.IGNORECASE)
+
+__all__ = ["guess_role", "parse_role", "read_study", "sort_dicom"]
 
 
 def read_study(
@@ -43,7 +37,8 @@ def read_study(
     """
     path = Path(path)
     role = None if role is None else parse_role(role)
-    return replace(_read(path, role, series), opened=Opened(path, role, series or {}))
+    study = replace(_read(path, role, series), opened=Opened(path, role, series or {}))
+    return study if own.is_case(path) else with_facts_beside(study, path)
 
 
 def _read(path: Path, role: Role | None, series: Mapping[Role, Sequence[int]] | None) -> Study:
@@ -53,7 +48,9 @@ def _read(path: Path, role: Role | None, series: Mapping[Role, Sequence[int]] | 
         raise InputError(f"{shown(path)}: no such file or folder; check the path")
     if _holds_dicom(path):
         if role is not None:
-            raise InputError(f"{shown(path)}: --role is for NIfTI; with DICOM give --series {role}=NUMBER")
+            raise InputError(
+                f"{shown(path)}: --role is for NIfTI; in DICOM choose the {role} series by its number (see: inspect)"
+            )
         from myoscope.io.dicom.read import read_dicom
 
         study = read_dicom(path, series)
@@ -90,67 +87,23 @@ def parse_role(text: str) -> Role:
         raise InputError(f"no role is called {text!r}; choose one of {', '.join(Role)}") from None
 
 
-def guess_role(path: Path) -> Role | None:
-    """What the words of a file's name, else of the folders above it, say an image shows; None if they say nothing.
-
-    >>> guess_role(Path("study/Case_LGE.nii.gz")), guess_role(Path("sax/image.nii")), guess_role(Path("a/b.nii"))
-    (<Role.LGE: 'lge'>, <Role.CINE: 'cine'>, None)
-
-    Raises:
-        InputError: one name says two things.
-    """
-    for name in (path.name.removesuffix(".gz").removesuffix(".nii"), *(p.name for p in list(path.parents)[:2])):
-        words = re.split(r"[^a-z0-9]+", name.lower())
-        roles = {role for role, pattern in _WORDS.items() if any(re.fullmatch(pattern, word) for word in words)}
-        if len(roles) == 1:
-            return roles.pop()
-        if roles:
-            raise InputError(
-                f"{shown(path)}: the name says {' and '.join(sorted(roles))}; give --role {'|'.join(Role)}"
-            )
-    return None
-
-
 def _read_file(path: Path, role: Role | None) -> Study:
     folder = path.parent.parent if path.parent.name == "Images" else path.parent
     layout = layout_of(folder)
     if layout is emidec:
         role = role or Role.LGE
-    series = _series(path, role or guess_role(path), getattr(layout, "DIRECTIONS", None))
-    return Study(series.name, read_patient(path.parent), (series,))
-
-
-def _series(path: Path, role: Role | None, directions: np.ndarray | None = None) -> Series:
-    image, grid = read_nifti(path, directions)
-    is_cine = len(image.frames) > 1
-    if role is None and not is_cine:
-        raise InputError(f"{shown(path)}: its name does not say what it shows; give --role {'|'.join(Role)}")
-    if is_cine and role not in (None, Role.CINE, Role.BSSFP):
-        raise InputError(f"{shown(path)}: expected one frame for {role}, found {len(image.frames)}; give --role cine")
-    return Series(Role.CINE if is_cine or role is None else role, grid.stem, image, (grid,))
+    series = read_file(path, role, getattr(layout, "DIRECTIONS", None))
+    return Study(series.name, Patient(), (series,))
 
 
 def _read_folder(folder: Path, role: Role | None) -> Study:
     layout = layout_of(folder)
     if layout:
         return layout.read_study(folder)
-    files = sorted(path for path in folder.rglob("*") if is_nifti(path))
-    images = [path for path in files if _is_image(path)]
-    if not images:
-        found = "only labels" if files else "neither" if any(p.is_file() for p in folder.rglob("*")) else "none"
-        raise InputError(f"{shown(folder)}: expected NIfTI or DICOM images, found {found}; give a study's folder")
     if own.is_data_set(folder) or any(layout_of(sub) for sub in folder.iterdir() if sub.is_dir()):
         raise InputError(f"{shown(folder)}: expected one study, found a data set; give one case folder of it")
-    if role is not None and len(images) > 1:
-        raise InputError(f"{shown(folder)}: --role names what one image shows, found {len(images)}; give one file")
-    frames = [path for path in images if re.search(r"_frame\d+$", path.name.split(".nii")[0])]
-    series = [acdc.read_frames(frames)] if len(frames) > 1 else []
-    series += [_series(path, role or guess_role(path)) for path in images if len(frames) < 2 or path not in frames]
-    for found in Role:
-        names = [s.name for s in series if s.role is found]
-        if len(names) > 1:
-            raise InputError(f"{shown(folder)}: expected one {found} image, found {shown(', '.join(names))}; keep one")
-    return Study(folder.name or folder.resolve().name, read_patient(folder), tuple(series))
+    series, notes = read_folder(folder, role)
+    return Study(folder.name or folder.resolve().name, Patient(), series, notes)
 
 
 def _holds_dicom(path: Path) -> bool:
@@ -161,7 +114,7 @@ def _holds_dicom(path: Path) -> bool:
 
 
 def _is_image(path: Path) -> bool:
-    return is_nifti(path) and not _LABEL_FILE.search(path.name.split(".nii")[0])
+    return is_nifti(path) and not is_label_name(path)
 
 
 def _is_dicom(path: Path) -> bool:

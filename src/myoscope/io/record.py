@@ -202,7 +202,7 @@ def _image(series: Series) -> ImageRecord:
         read = list(dict.fromkeys(image.path for frame in source.images for image in frame))
         named, uid = [], source.series_instance_uid
     else:
-        read, uid = [grid.path for grid in series.files], None
+        read, uid = [path for grid in series.files for path in (grid.sources or (grid.path,))], None
         named = [str(path.absolute()) for path in read]
     if not read:
         digest = hashlib.sha256(series.image.voxels.tobytes()).hexdigest()

@@ -95,11 +95,13 @@ def label_flags(series: str, hearts: Sequence[Anatomy]) -> list[Flag]:
 
 
 def voxel_flags(series: Series) -> list[Flag]:
-    """A flag on an image with voxels that hold no number."""
+    """Flags on an image with voxels that hold no number, or whose header contradicts itself."""
+    warned = dict.fromkeys(one for grid in series.files for one in grid.warned)
+    flags = [_flag(code, "warning", series.role, message) for code, message in warned]
     filled = sum(grid.filled for grid in series.files)
     share = 100 * filled / series.image.voxels.size
     message = f"{filled} voxels ({share:.2g} %) of the file hold no number; they count as 0."
-    return [_flag("voxels_without_value", "warning", series.role, message)] if filled else []
+    return flags + ([_flag("voxels_without_value", "warning", series.role, message)] if filled else [])
 
 
 def confidence_flags(series: str, prediction: Prediction) -> list[Flag]:

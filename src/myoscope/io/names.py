@@ -1,0 +1,140 @@
+"""What the names of NIfTI files and of the folders above them say an image shows."""
+
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Literal
+
+from myoscope.errors import InputError
+from myoscope.io.nifti import shown
+from myoscope.study import Role
+
+_ROLES = {
+    Role.CINE: r"cine|frame\d+|4d",
+    Role.LGE: r"lge|de|psir|delayed|lateenhancement",
+    Role.T2: r"t2|t2w|stir",
+    Role.BSSFP: r"c0|bssfp|ssfp|trufi|fiesta",
+}
+_SHORT = r"sax?|shortaxis"
+"""A short axis; without a word for another role, of a cine."""
+
+_LONG = r"(cine|ssfp|lge|psir)?(lax?|longaxis)?([2-5](ch|chamber|chambers|cv))?"
+_LONG_TOO = r"vla|hla|[lr]vot|(lax?|ch)[2-5]"
+_CHAMBERS = re.compile(r"([2-5])[^a-z0-9]+(ch|chambers?)(?![a-z0-9])")
+
+_OTHERS = {
+    "a map": r"(t1|t2|t2star|t1rho|r2star|ecv|b0|b1)?maps?|(t1|t2)?mapping|ecv|t2star|t1rho|(sh)?molli|sasha",
+    "perfusion": r"perf|perfusion|firstpass",
+    "flow": r"(4d)?flow|venc|phasecontrast",
+    "tagging": r"tag|tags|tagging|tagged|spamm|dense",
+    "a planning or vessel image": r"scouts?|locali[sz]ers?|survey|haste|aorta|angio",
+}
+_PHASES = {
+    "ed": r"ed|enddiastole|enddiastolic|diastole|diastolic",
+    "es": r"es|endsystole|endsystolic|systole|systolic",
+}
+_LABELS = r"gt|gd|seg(s|mented|mentations?)?\d*|label(s|maps?)?\d*|masks?\d*|contours?|annotations?"
+
+
+@dataclass(frozen=True)
+class Named:
+    """What names say of an image.
+
+    `other` is something that is not measured, in words. `phase` is one that a single frame shows, and `key` the file's
+    name without it.
+    """
+
+    role: Role | None
+    view: Literal["short", "long"] | None
+    other: str | None
+    phase: Literal["ed", "es"] | None
+    key: str
+
+
+def stem_of(path: Path) -> str:
+    """A file's name without .nii, .nii.gz and nnU-Net's channel number.
+
+    >>> stem_of(Path("a/patient001_frame01_0000.nii.gz"))
+    'patient001_frame01'
+    """
+    return re.sub(r"(\.nii)?(\.gz)?$", "", path.name, flags=re.IGNORECASE).removesuffix("_0000")
+
+
+def is_label_name(path: Path) -> bool:
+    """Whether a file's name says that it holds labels.
+
+    >>> [is_label_name(Path(name)) for name in ("lge_seg.nii.gz", "Segmentation_1.nii", "lge.nii", "segre.nii")]
+    [True, True, False, False]
+    """
+    return any(re.fullmatch(_LABELS, word) for word in _words(stem_of(path)))
+
+
+def guess_role(path: Path) -> Role | None:
+    """What the words of a file's name, else of the folders above it, say an image shows; None if they say nothing.
+
+    >>> guess_role(Path("study/Case_LGE.nii.gz")), guess_role(Path("sax/image.nii")), guess_role(Path("a/b.nii"))
+    (<Role.LGE: 'lge'>, <Role.CINE: 'cine'>, None)
+
+    Raises:
+        InputError: one name says two things.
+    """
+    return next((role for name in _names(path) if (role := _role(name, path))), None)
+
+
+def read_names(path: Path) -> Named:
+    """What a file's name and the two folders above it say of an image; the nearest that says something counts.
+
+    >>> read_names(Path("p/la_4ch.nii.gz")).view, read_names(Path("p/001_SA_ED.nii.gz")).phase
+    ('long', 'ed')
+
+    Raises:
+        InputError: one name says two things.
+    """
+    names = _names(path)
+    other = None
+    for name in names:
+        other = next((what for what, words in _OTHERS.items() if _says(name, words)), None)
+        if other or _role(name, path):
+            break
+    words = _words(names[0])
+    phase: Literal["ed", "es"] | None = None
+    if found := [(known, word) for known, pattern in _PHASES.items() for word in words if re.fullmatch(pattern, word)]:
+        phase = "ed" if found[0][0] == "ed" else "es"
+        words.remove(found[0][1])
+    role = None if other else guess_role(path)
+    view = next((view for name in names[:2] if (view := _view(name))), None)
+    return Named(role, view, other, phase, "_".join(words))
+
+
+def _names(path: Path) -> list[str]:
+    return [stem_of(path), *(parent.name for parent in list(path.parents)[:2])]
+
+
+def _words(name: str) -> list[str]:
+    return re.split(r"[^a-z0-9]+", name.lower())
+
+
+def _says(name: str, words: str) -> bool:
+    found = _words(name)
+    return any(re.fullmatch(words, word) for word in (*found, *(a + b for a, b in pairwise(found))))
+
+
+def _role(name: str, path: Path) -> Role | None:
+    roles = {role for role, words in _ROLES.items() if any(re.fullmatch(words, word) for word in _words(name))}
+    if len(roles) > 1:
+        raise InputError(f"{shown(path)}: the name says {' and '.join(sorted(roles))}; give --role {'|'.join(Role)}")
+    if roles:
+        return roles.pop()
+    return Role.CINE if _says(name, _SHORT) else None
+
+
+def _view(name: str) -> Literal["short", "long"] | None:
+    if _CHAMBERS.search(name.lower()) or any(_is_long(word) for word in _words(name)) or _says(name, "longaxis"):
+        return "long"
+    return "short" if _says(name, _SHORT) else None
+
+
+def _is_long(word: str) -> bool:
+    match = re.fullmatch(_LONG, word)
+    return bool(re.fullmatch(_LONG_TOO, word) or (match and (match[2] or match[3])))
