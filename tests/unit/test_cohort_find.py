@@ -137,3 +137,8 @@ def test_nothing_there_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"check the path"):
         find_studies([tmp_path / name])
+
+
+def test_phases_and_long_axes_make_no_second_study(tmp_path: Path) -> None:
+    nifti(*(tmp_path / "001" / f"001_{view}_{phase}.nii.gz" for view in ("SA", "LA") for phase in ("ED", "ES")))
+    assert found(tmp_path) == {"001": "nifti"}

@@ -1,5 +1,6 @@
 """Where studies are analysed: this machine, a Dask scheduler that runs already, or SLURM. All scheduling is Dask's."""
 
+import logging
 import os
 import tomllib
 from collections.abc import Iterator
@@ -98,6 +99,7 @@ def client_of(
     import dask
     from distributed import Client, LocalCluster
 
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what becomes of each study is said elsewhere
     quiet = {"distributed.admin.log-format": "%(message)s", "distributed.scheduler.allowed-failures": 3}
     with dask.config.set(quiet):
         if scheduler:

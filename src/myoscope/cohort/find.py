@@ -12,8 +12,8 @@ from pathlib import Path
 from myoscope.datasets import case_folders, layout_of, own
 from myoscope.errors import InputError
 from myoscope.io.listing import is_bystander
+from myoscope.io.names import Named, guess_role, is_label_name, read_names, stem_of
 from myoscope.io.nifti import is_nifti, shown
-from myoscope.io.read import guess_role
 from myoscope.study import Role
 
 LOCK = "cohort.lock"
@@ -160,11 +160,7 @@ def _is_here(found: tuple[str, Path], folder: Path) -> bool:
 
 def _images(folder: Path) -> list[Path]:
     files = sorted(path for path in folder.iterdir() if path.is_file() and is_nifti(path))
-    return [path for path in files if not _LABELS.search(_stem(path))]
-
-
-def _stem(path: Path) -> str:
-    return path.name.removesuffix(".gz").removesuffix(".nii")
+    return [path for path in files if not is_label_name(path)]
 
 
 def _is_part(folder: Path) -> bool:
@@ -181,10 +177,23 @@ def _role(path: Path) -> Role | None:
 
 
 def _one_study(images: Iterable[Path]) -> bool:
-    """Whether images may be of one study: no role twice; the frames of a cine count once."""
-    names = {(_FRAME.sub("", _stem(path)), path.parent) for path in images}
-    roles = Counter(_role(Path(name)) or _role(folder) for name, folder in names)
-    return max(roles.values()) == 1 and not _patients_differ([name for name, _ in names])
+    """Whether images may be of one study: no role twice; the frames of a cine count once, long axes not at all."""
+    kept: dict[tuple[str, Path], Role | None] = {}
+    for path in images:
+        named = _named_alone(path)
+        if named is None or (named.view != "long" and named.other is None):
+            key = _FRAME.sub("", named.key if named and named.phase else stem_of(path))
+            kept[key, path.parent] = (named and named.role) or _role(path.parent)
+    roles = Counter(kept.values())
+    return max(roles.values(), default=1) == 1 and not _patients_differ([key for key, _ in kept])
+
+
+def _named_alone(path: Path) -> Named | None:
+    """What a file's own name says, whatever the folders above are called."""
+    try:
+        return read_names(Path(path.name))
+    except InputError:
+        return None
 
 
 def _patients_differ(names: Sequence[str]) -> bool:

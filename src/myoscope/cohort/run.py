@@ -1,6 +1,5 @@
 """A cohort, whole: find the studies, analyse what is not done, write the tables and the page."""
 
-import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -97,7 +96,6 @@ def run(
     state.prepare()
     with state.locked():
         todo = plan(paths, out, options, say)
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)
         try:
             with Progress(out / "cohort.log", len(todo.todo), say) as progress:
                 for note in todo.notes:

@@ -124,7 +124,6 @@ def _forget(child: subprocess.Popen[str]) -> None:
     for pipe in (child.stdin, child.stdout):
         with suppress(OSError):
             pipe.close()  # type: ignore[union-attr]
-    _here.child = None
 
 
 def kill_children() -> None:
@@ -132,4 +131,4 @@ def kill_children() -> None:
     for child in list(_children):
         child.kill()
         child.wait()
-        _children.discard(child)
+        _forget(child)
