@@ -3,6 +3,7 @@
 import atexit
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -13,9 +14,10 @@ from pydicom import dcmread
 from dicom_writer import write_dicom as send
 from myoscope.analysis import Result, judge
 from myoscope.datasets.phantom import KEPT_ASIDE, draw, sample
-from myoscope.io.dicom.write import write_dicom
+from myoscope.io.dicom.write import dicom_results
 from myoscope.io.read import read_study
 from myoscope.labels import Structure
+from myoscope.measure.results import Measurements
 from myoscope.study import Case, Role, Study
 from myoscope.volume import Volume
 
@@ -52,6 +54,16 @@ class Sent:
                 if place := place_of.get(pixels.astype(np.uint16).tobytes()):
                     found[image.SOPInstanceUID, i + 1 if many else None] = (*place, self.labels[role].frames[place])
         return found
+
+
+def write_dicom(folder: Path, study: Study, labels: Mapping[Role, Volume], measurements: Measurements) -> list[Path]:
+    """Write the DICOM of a result, all of it."""
+    objects, flags = dicom_results(study, labels, measurements)
+    assert not [flag for flag in flags if flag.code == "dicom_not_written"], flags
+    folder.mkdir(exist_ok=True)
+    for name, content in objects.items():
+        (folder / name).write_bytes(content)
+    return [folder / name for name in objects]
 
 
 @lru_cache(maxsize=8)

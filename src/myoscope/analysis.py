@@ -1,6 +1,6 @@
 """The main job, whole: a study in; labels, measurements, diagnosis and report out."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -16,7 +16,7 @@ from myoscope.errors import InputError
 from myoscope.io.save import save_outputs
 from myoscope.labels import Structure
 from myoscope.measure import measure
-from myoscope.measure.results import Measurements, Provenance, SeriesProvenance
+from myoscope.measure.results import Flag, Measurements, Provenance, SeriesProvenance
 from myoscope.prediction import Prediction
 from myoscope.report import render
 from myoscope.study import Role, Series, Study
@@ -61,8 +61,21 @@ class Result:
         Raises:
             InputError: the folder cannot be written, or label maps there were made by hand and would be lost.
         """
-        report = render(self.study, self.labels, self.measurements)
-        return save_outputs(Path(out), self.study, self.labels, self.measurements, report, self.automatic, replaces)
+        measurements = self.measurements
+        dicom: Mapping[str, bytes] = {}
+        if any(series.source for series in self.study.series):
+            from myoscope.io.dicom.write import dicom_results
+
+            dicom, flags = dicom_results(self.study, self.labels, measurements)
+            measurements = with_flags(measurements, flags)
+        report = render(self.study, self.labels, measurements)
+        return save_outputs(Path(out), self.study, self.labels, measurements, report, self.automatic, replaces, dicom)
+
+
+def with_flags(measurements: Measurements, flags: Sequence[Flag]) -> Measurements:
+    """Measurements with more flags."""
+    quality = measurements.quality.model_copy(update={"flags": [*measurements.quality.flags, *flags]})
+    return measurements.model_copy(update={"quality": quality})
 
 
 def analyze(study: Study, device: str = "cpu", progress: Callable[[str], None] = lambda _: None) -> Result:

@@ -1,5 +1,6 @@
 """Segmentations written as DICOM: on the right pixels of the right frames, under the right patient."""
 
+import json
 import warnings
 from collections import Counter
 from dataclasses import replace
@@ -9,14 +10,16 @@ import highdicom as hd
 import numpy as np
 import pytest
 from pydicom import dcmread
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.tag import Tag
 
-from dicom_results import SHA256, Sent, measured, phantom, present, sent
+from dicom_results import SHA256, Sent, measured, phantom, present, sent, write_dicom
 from dicom_writer import BIRTH_DATE, NAME, change
 from dicom_writer import write_dicom as send
 from myoscope.analysis import judge
-from myoscope.errors import InputError
-from myoscope.io.dicom.write import write_dicom
+from myoscope.io.dicom.write import dicom_results
 from myoscope.io.read import read_study
 from myoscope.labels import Structure
 from myoscope.study import Case, Role
@@ -215,14 +218,66 @@ def test_headers_that_are_poor_or_odd(tmp_path: Path) -> None:
         assert (found.PatientSex, found.StudyDate, found.StudyTime, found.AccessionNumber) == ("", "", "", "")
 
 
-def test_a_source_that_is_gone_is_one_line(tmp_path: Path) -> None:
+def flags_of(out: Path) -> dict[str, str]:
+    flags = json.loads((out / "measurements.json").read_text())["quality"]["flags"]
+    return {f["code"]: f["message"] for f in flags if f["level"] == "warning"}
+
+
+def test_a_source_that_is_gone_costs_the_dicom_only(tmp_path: Path) -> None:
     case = _only(phantom(), Role.T2)
     files = send(case.study, tmp_path / "source")
     result = measured(read_study(tmp_path / "source"), case)
     files[3].unlink()
-    with pytest.raises(InputError, match=f"{files[3].name}: cannot be read again"):
-        result.save(tmp_path / "out")
-    assert not list((tmp_path / "out").iterdir())
+    objects, (flag,) = dicom_results(result.study, result.labels, result.measurements)
+    assert objects == {}
+    assert (flag.code, flag.level) == ("dicom_not_written", "warning")
+    assert flag.message.startswith("Not written as DICOM: segmentations and report (the source's files are gone")
+
+
+def test_images_that_share_a_uid_cost_the_dicom_only(tmp_path: Path) -> None:
+    case = _only(phantom(), Role.T2)
+    for path in send(case.study, tmp_path / "source"):
+        change(path, SOPInstanceUID="1.2.3.4")
+    measured(read_study(tmp_path / "source"), case).save(tmp_path / "out")
+    assert "dicom_not_written" in flags_of(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        ("PatientName", b"Doe\\Jane "),
+        ("PatientName", "\u8a31^\u5fd7\u660e".encode("big5")),
+        ("PatientID", b"A1\\A2 "),
+        ("PatientID", b"x" * 90),
+        ("StudyID", b"S" * 40),
+        ("StudyTime", b"unknown "),
+        ("StudyDate", b"unknown "),
+        ("PatientSex", b"F\\M "),
+        ("SliceThickness", b"8,0 "),
+        ("FrameOfReferenceUID", b"no.uid"),
+        ("InstitutionName", b"a\\b "),
+    ],
+)
+def test_a_malformed_field_never_costs_the_result(
+    keyword: str, value: bytes, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    case = _only(phantom(), Role.T2)
+    tag = Tag(keyword)
+    for path in send(case.study, tmp_path / "source"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            dataset = dcmread(path)
+            dataset.pop(tag, None)
+            del dataset.SpecificCharacterSet
+            dataset._dict[tag] = RawDataElement(tag, dictionary_VR(tag), len(value), value, 0, False, True)
+            dataset.save_as(path, enforce_file_format=True)
+    measured(read_study(tmp_path / "source"), case).save(tmp_path / "out")
+    assert sorted(p.name for p in (tmp_path / "out" / "dicom").iterdir()) == ["report_sr.dcm", "t2_seg.dcm"]
+    assert capfd.readouterr() == ("", "")
+    left_out = flags_of(tmp_path / "out").get("dicom_fields_left_out", "")
+    required = keyword.startswith(("Patient", "Study"))
+    assert (keyword in left_out) == required
+    assert "Doe" not in left_out
 
 
 def _only(case: Case, role: Role) -> Case:

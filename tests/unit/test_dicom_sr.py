@@ -11,9 +11,8 @@ import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from dicom_results import SHA256, Sent, sent
+from dicom_results import SHA256, Sent, sent, write_dicom
 from myoscope.analysis import judge
-from myoscope.io.dicom.write import write_dicom
 from myoscope.measure.results import NOTICE
 from myoscope.study import Patient, Role
 

@@ -61,6 +61,7 @@ def save_outputs(
     report: str,
     automatic: Mapping[Role, Volume] | None = None,
     replaces: Collection[Role] = (),
+    dicom: Mapping[str, bytes] | None = None,
 ) -> Path:
     """Write report, measurements, `segmentations/` and `study.json` (`io.record`); gives the report's path.
 
@@ -82,10 +83,9 @@ def save_outputs(
                 (part / "measurements.json").write_text(measurements.model_dump_json(indent=2) + "\n", encoding="utf-8")
                 (part / "measurements.csv").write_text(as_csv(measurements), encoding="utf-8")
                 kept = _write_labels(part, out, study, labels, automatic or {}, replaces)
-                if any(series.source for series in study.series):
-                    from myoscope.io.dicom.write import write_dicom
-
-                    write_dicom(part / "dicom", study, labels, measurements)
+                for name, content in (dicom or {}).items():
+                    (part / "dicom").mkdir(exist_ok=True)
+                    (part / "dicom" / name).write_bytes(content)
                 _move(part, out, kept)
             finally:
                 shutil.rmtree(part, ignore_errors=True)

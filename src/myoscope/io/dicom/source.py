@@ -134,6 +134,21 @@ def _patient_and_study(header: Dataset) -> Dataset:
     return part
 
 
+def malformed(first: Dataset, series: Series) -> list[str]:
+    """Names of the patient's and study's attributes that the source has, and that its first plane leaves out."""
+    assert series.source is not None
+    header = _header(series.source.images[0][0])
+    return [keyword for keyword in _REQUIRED if first.get(keyword) == "" and _raw(header, keyword)]
+
+
+def _raw(header: Dataset, keyword: str) -> bool:
+    """Whether an element holds anything, whatever it is."""
+    try:
+        return keyword in header and bool(header[keyword].value)
+    except Exception:
+        return True
+
+
 def _decoded(header: Dataset, tag: BaseTag) -> DataElement | None:
     """An element whose value is what its kind of value asks for, else None: it is better left out than written on."""
     try:
@@ -142,6 +157,7 @@ def _decoded(header: Dataset, tag: BaseTag) -> DataElement | None:
         if not single or any("\N{REPLACEMENT CHARACTER}" in str(v) or "\\" in str(v) for v in _values(element)):
             return None
         probe = Dataset()
+        probe.SpecificCharacterSet = "ISO_IR 192"
         probe.add(element)
         with BytesIO() as buffer:
             probe.save_as(buffer, implicit_vr=False, little_endian=True)
