@@ -32,13 +32,13 @@ from myoscope.lab.crossval import key_of, read_cases, weights_path
 from myoscope.lab.folds import FOLDS, fold_of
 from myoscope.lab.loop import Budget, progress_of, train
 from myoscope.lab.metrics import LGE_REGIONS, region_scores
+from myoscope.lab.statistics import interval, wilcoxon_p
 from myoscope.labels import Structure
 from myoscope.study import Case, Role
 from myoscope.systems import cascade, jdl
 from myoscope.systems.cascade.recipe import RECIPES, build
 from myoscope.systems.cascade.stack_unet import StackUNet
 from myoscope.systems.cascade.training import prior_on_canvas
-from myoscope.systems.jdl.page import bootstrap, wilcoxon_p
 from myoscope.volume import Volume
 
 SYSTEM = "jdl.unet-joint"
@@ -155,7 +155,7 @@ def page(runs: Path) -> str:
     for region in REGIONS:
         plain, message = (values(found[way], region) for way in WAYS)
         pairs = np.array([message[case] - plain[case] for case in plain])
-        low, high = bootstrap(pairs)
+        low, high = interval(pairs, draws=10_000)
         cells = f"{pairs.mean():+.3f} ({low:+.3f} to {high:+.3f}) | {wilcoxon_p(pairs):.3g}"
         lines.append(f"| {region.replace('infarction', 'scar')} | {len(pairs)} | {cells} |")
     return "\n".join(lines) + "\n"

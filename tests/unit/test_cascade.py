@@ -15,6 +15,7 @@ from myoscope.errors import InputError
 from myoscope.lab import crossval
 from myoscope.lab.loop import Budget
 from myoscope.lab.metrics import border_hausdorff_mm
+from myoscope.lab.pages import render
 from myoscope.lab.slices import CANVAS
 from myoscope.lab.stacks import Spoil, batch, spoilt, with_background
 from myoscope.labels import Structure
@@ -23,7 +24,7 @@ from myoscope.systems import cascade, compact
 from myoscope.systems.cascade import evaluation
 from myoscope.systems.cascade import folds as cascade_train
 from myoscope.systems.cascade.model import Model, one_wall, prior_of, spread
-from myoscope.systems.cascade.page import results_page
+from myoscope.systems.cascade.page import TEMPLATE, page_facts
 from myoscope.systems.cascade.recipe import RECIPES
 from myoscope.systems.cascade.stack_unet import LEAST_PRIOR, StackUNet
 from myoscope.volume import Volume
@@ -352,7 +353,7 @@ def test_page_has_the_papers_numbers_beside_ours() -> None:
         "cards": [{"minutes": 12.0, "steps": 3000, "device": "cpu, 2 cores"}],
         "plain": {"second": {str(i): score for i, score in enumerate(scores[:5])}},
     }
-    text = results_page([part], ["emidec"])
+    text = render(TEMPLATE, page_facts([part], ["emidec"]))
     assert "| infarction | Dice % | paper | 61.44 | 72.08 | 81.51 | 68.48 | 76.87 | 72.08 ± 6.90 |" in text
     assert "| infarction | Dice % | ours | 50.00 | 50.00 | 50.00 | 50.00 | 50.00 | 50.00 ± 0.00 |" in text
     assert "| myocardium | volume error mm3 | ours | 2000.00 |" in text

@@ -12,7 +12,8 @@ from myoscope.datasets.phantom import TRAINING, draw, sample
 from myoscope.diagnose import diagnose, diagnosis_flags, distance
 from myoscope.errors import InputError
 from myoscope.lab.diagnosis import compare, confusion, read_predictions, results_page, with_other
-from myoscope.lab.diagnosis_fit import Judged, Table, deal, final, interval, judge_nested, wilson
+from myoscope.lab.diagnosis_fit import Judged, Table, deal, final, judge_nested
+from myoscope.lab.statistics import interval, wilson
 from myoscope.labels import Structure
 from myoscope.measure.results import START, Lge, Measurements
 from myoscope.study import Case, Role

@@ -20,6 +20,7 @@ from myoscope.lab.augment_stacks import Ranges, apply, middle
 from myoscope.lab.augment_stacks import draw as draw_stacks
 from myoscope.lab.crossval import weights_path
 from myoscope.lab.loop import Budget
+from myoscope.lab.pages import render
 from myoscope.labels import Structure
 from myoscope.prediction import Classification
 from myoscope.study import Case, Patient, Role, Series, Study
@@ -28,7 +29,7 @@ from myoscope.systems.doc_net import evaluation as own
 from myoscope.systems.doc_net.inputs import Inputs, collect, read_stack, read_values, value_names
 from myoscope.systems.doc_net.model import CLASSES, Model, build
 from myoscope.systems.doc_net.network import DocNet, ImageBranch
-from myoscope.systems.doc_net.page import results_page, summarise
+from myoscope.systems.doc_net.page import TEMPLATE, page_facts, summarise
 from myoscope.systems.doc_net.recipe import MANUAL, RECIPES, retuned
 from myoscope.systems.doc_net.training import fit, train
 from myoscope.volume import Volume, plain_affine
@@ -287,7 +288,7 @@ def test_baselines_and_page_from_a_small_run(
     by_title = {row["title"]: row for row in rows}
     assert by_title["ST elevation alone"]["accuracy"] == 100
     assert by_title["automatic scar volume above a threshold"]["accuracy"] == 100
-    page = results_page(rows, ["emidec"], True)
+    page = render(TEMPLATE, page_facts(rows, ["emidec"], True))
     assert "| ST elevation alone | none | 2 | 100.0 % (100.0 to 100.0)" in page
     assert "myoscope evaluate doc-net --data emidec -o RUNS --segmentations LGE_RUNS" in page
 

@@ -15,6 +15,7 @@ from myoscope.errors import InputError
 from myoscope.lab import crossval
 from myoscope.lab.folds import fold_of
 from myoscope.lab.loop import Budget
+from myoscope.lab.statistics import interval, paired, wilcoxon_p
 from myoscope.lab.torchvision_shim import torchvision_ready
 from myoscope.lab.unet import UNet
 from myoscope.labels import SCAR, Structure
@@ -23,7 +24,7 @@ from myoscope.systems import full_name, jdl
 from myoscope.systems.jdl import evaluation
 from myoscope.systems.jdl.model import in_squares, labels_of
 from myoscope.systems.jdl.network import METHODS, Method, WallAndScar
-from myoscope.systems.jdl.page import bootstrap, paired, slice_values, wilcoxon_p, write_phantom
+from myoscope.systems.jdl.page import _by_case, slice_values, write_phantom
 from myoscope.systems.jdl.recipe import RECIPES
 from myoscope.systems.jdl.training import mask_loss
 from myoscope.systems.jdl.transunet import SmallTransUNet
@@ -301,12 +302,13 @@ def test_pairs_are_of_the_same_patients() -> None:
             ("unet-direct", "d", 3, 0.1),
         )
     ]  # fmt: skip
-    assert paired(rows, "unet-joint", "unet-direct", "infarction dice").tolist() == pytest.approx([0.2, 0.1])
-    assert not len(paired(rows, "unet-joint", "unet-direct", "myocardium dice"))
+    scar = [_by_case(rows, f"unet-{method}", "infarction dice") for method in ("joint", "direct")]
+    assert paired(*scar).tolist() == pytest.approx([0.2, 0.1])
+    assert not len(paired(*(_by_case(rows, f"unet-{method}", "myocardium dice") for method in ("joint", "direct"))))
     differences = np.array([0.1, 0.2, 0.15, 0.3, 0.05, 0.12, 0.22, 0.18])
     assert wilcoxon_p(differences) == pytest.approx(2 / 2**8)
     assert wilcoxon_p(np.zeros(5)) == 1
-    low, high = bootstrap(differences)
+    low, high = interval(differences)
     assert 0.05 < low < differences.mean() < high < 0.3
 
 

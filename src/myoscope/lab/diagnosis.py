@@ -28,12 +28,11 @@ from myoscope.lab.diagnosis_fit import (
     Judged,
     Table,
     final,
-    interval,
     judge_nested,
     usual_distance,
-    wilson,
 )
 from myoscope.lab.folds import FOLDS, fold_of
+from myoscope.lab.statistics import interval, wilson
 from myoscope.measure import measure
 from myoscope.measure.results import Provenance
 from myoscope.study import Case, Role

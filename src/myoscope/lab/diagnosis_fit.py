@@ -28,9 +28,6 @@ USUAL_SHARE = 0.95
 LEAST = 1e-9
 """Probabilities are taken for at least this before their logarithm is."""
 
-DRAWS = 2000
-"""Bootstrap draws of patients behind an interval."""
-
 
 @dataclass(frozen=True)
 class Table:
@@ -186,21 +183,3 @@ def final(table: Table, judged: Judged) -> dict[str, Any]:
 def usual_distance(judged: Judged) -> float:
     """The distance within which `USUAL_SHARE` of unseen patients lie."""
     return float(np.quantile(judged.distances, USUAL_SHARE))
-
-
-def interval(values: np.ndarray, scans: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """95 % bootstrap interval of the mean of some values (n,), drawn by scan."""
-    names, member = np.unique(scans, return_inverse=True)
-    sums, counts = np.bincount(member, values), np.bincount(member)
-    drawn = np.random.default_rng(seed).integers(len(names), size=(DRAWS, len(names)))
-    means = sums[drawn].sum(1) / counts[drawn].sum(1)
-    low, high = np.quantile(means, (0.025, 0.975))
-    return float(low), float(high)
-
-
-def wilson(share: float, n: int) -> tuple[float, float]:
-    """95 % Wilson interval of a share of n patients, in per cent (doi:10.1080/01621459.1927.10502953)."""
-    z = 1.96
-    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return float(100 * (middle - half)), float(100 * (middle + half))

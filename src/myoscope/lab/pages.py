@@ -52,3 +52,11 @@ def trainings(cards: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ways = {(card["minutes"], card["steps"], card["device"]) for card in cards}
     order = sorted(ways, key=lambda way: f"{way[0] or 0:g} min ({way[1]} steps) on {way[2]}")
     return [{"minutes": minutes, "steps": steps, "device": device} for minutes, steps, device in order]
+
+
+def save_svg(figure: Any, path: Path) -> None:
+    """Write a Matplotlib figure that is the same bytes whenever it shows the same."""
+    from matplotlib import rc_context
+
+    with rc_context({"svg.hashsalt": "myoscope"}):
+        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)

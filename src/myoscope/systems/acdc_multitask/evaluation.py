@@ -24,13 +24,21 @@ from myoscope.lab.diagnosis import out_of_fold
 from myoscope.lab.folds import fold_of
 from myoscope.lab.loop import Budget
 from myoscope.lab.metrics import CINE_REGIONS, dice, hausdorff_mm
+from myoscope.lab.pages import trainings, write_page
 from myoscope.prediction import Classification
 from myoscope.study import Case, Role
 from myoscope.systems import system_module
 from myoscope.systems.acdc_multitask.inputs import STRUCTURES, Heart, cardiac_features, find_heart, read_labels
 from myoscope.systems.acdc_multitask.model import Model, Seen, build
 from myoscope.systems.acdc_multitask.network import PHASES, SLICES
-from myoscope.systems.acdc_multitask.page import KEPT_ON_CARD, draw_confusions, draw_curves, results_page, summarise
+from myoscope.systems.acdc_multitask.page import (
+    KEPT_ON_CARD,
+    TEMPLATE,
+    draw_confusions,
+    draw_curves,
+    page_facts,
+    summarise,
+)
 from myoscope.systems.acdc_multitask.recipe import LOCATOR, RECIPES
 from myoscope.weights import load_into, weights_of
 
@@ -107,8 +115,7 @@ def evaluate(
             rows += kept["rows"]
             curves.append(kept["curve"])
         cards = [json.loads(path.with_suffix(".json").read_text()) for path in paths.values()]
-        trained = sorted({f"{c['minutes'] or '-'} min, {c['steps'] or '-'} steps, {c['device']}" for c in cards})
-        about = {"folds": [k + 1 for k in paths], "trained": trained, "rows": rows, "curves": curves}
+        about = {"folds": [k + 1 for k in paths], "trained": trainings(cards), "rows": rows, "curves": curves}
         found[name] = summarise(rows) | about
         if "probabilities" in rows[0]:
             said = {row["case"]: Classification(dict(zip(CLASSES, row["probabilities"], strict=True))) for row in rows}
@@ -117,8 +124,8 @@ def evaluate(
         draw_curves(found, runs / f"{system}-curves.svg")
         draw_confusions(found, runs / f"{system}-confusion.svg")
         missing = [name for name in RECIPES if name not in found]
-        text = results_page(found, [root.name for root in roots], bool(segmentations), missing)
-        write_whole(runs / "results.md", text)
+        facts = page_facts(found, [root.name for root in roots], bool(segmentations), missing)
+        text = write_page(TEMPLATE, facts, runs)
     if not found:
         raise InputError(f"{shown(runs)}: expected trained folds, found none; add --minutes to train them")
     return text

@@ -1,4 +1,4 @@
-"""The results page of the multitask network: the paper's Tables 4 and 5, Figures 7 and 8 beside ours."""
+"""What the results page of the multitask network says: the paper's Tables 4 and 5, Figures 7 and 8 beside ours."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from myoscope.datasets.acdc import CLASSES
-from myoscope.lab.diagnosis_fit import interval, wilson
+from myoscope.lab.pages import save_svg
+from myoscope.lab.statistics import interval, wilson
 from myoscope.systems.acdc_multitask.inputs import FEATURES
 from myoscope.systems.acdc_multitask.recipe import RECIPES
 
+TEMPLATE = Path(__file__).with_name("page.md.j2")
 PAPER = json.loads(Path(__file__).with_name("paper.json").read_text())
 AIM_PERCENT = 88
 LEAST = 1e-3
@@ -91,140 +93,35 @@ def title(name: str) -> str:
     return TITLES[task(name)] + (", half resolution" if ".half-" in name else "")
 
 
-def results_page(found: Found, roots: Sequence[str], out_of_fold: bool, missing: Sequence[str]) -> str:
-    """The page as Markdown; `missing` names the variants that were not run."""
-    command = "myoscope evaluate acdc-multitask " + " ".join(f"--data {root}" for root in roots) + " -o RUNS"
-    command += " --segmentations CINE_RUNS" if out_of_fold else ""
+def page_facts(found: Found, roots: Sequence[str], out_of_fold: bool, missing: Sequence[str]) -> dict[str, Any]:
+    """What the page says, for its template; `missing` names the variants that were not run."""
     half = RECIPES["acdc-multitask.half-double"]
-    located = "has not seen the patient" if out_of_fold else "has seen the patient (the installed one)"
-    lines = [
-        "# acdc-multitask: five classes from the images, cross-validation by patient",
-        "",
-        f"Written by `{command}`.",
-        "Folds are balanced by class; patients 074 and 076, one scan, stay together. Nothing is chosen on the held-out",
-        "cases: the last weights are scored. The crop is centred on the heart as found by a model that",
-        f"{located}; the paper centres it on the expert's labels.",
-        f"The paper: {PAPER['source']}.",
-        f"Half resolution: {half.crop}x{half.crop} at {half.spacing_mm:g} mm instead of 192x192 at 1 mm, half the",
-        "growth, less dropout, mild augmentation (the paper has none). All variants: AdamW with a cosine schedule and",
-        "averaged weights for plain Adam.",
-        "",
-        "| variant | folds run | training of a fold |",
-        "|---|---|---|",
-    ]
-    lines += [
-        f"| {title(n)} | {', '.join(map(str, f['folds']))} | {'; '.join(f['trained'])} |" for n, f in found.items()
-    ]
-    if missing:
-        lines += ["", f"**Not run: {', '.join(title(name) for name in missing)}.**"]
-        if any(".half-" not in name for name in missing):
-            lines += ["The published size needs a GPU."]
-    lines += ["", *_accuracy(found), "", *_aims(found), "", *_segmentation(found), "", *_features(found)]
-    lines += _figures(found)
-    return "\n".join(lines) + "\n"
+    return {
+        "roots": list(roots),
+        "out_of_fold": out_of_fold,
+        "paper": PAPER | {"titles": {name: TITLES.get(name, name) for name in PAPER["dice"]}},
+        "half": {"crop": half.crop, "spacing_mm": half.spacing_mm},
+        "classes": list(CLASSES),
+        "variants": [
+            {key: value for key, value in f.items() if key not in ("rows", "curves")}
+            | {"title": title(name), "task": task(name), "published": PAPER["diagnosis"].get(task(name))}
+            for name, f in found.items()
+        ],
+        "missing": [title(name) for name in missing],
+        "published_missing": any(".half-" not in name for name in missing),
+        "aims": _aims(found),
+    }
 
 
-def _accuracy(found: Found) -> list[str]:
-    lines = [
-        "## Table 5: accuracy",
-        "",
-        "Accuracy with 95 % Wilson interval, as `predict` does it (mean over all windows of six slices), and from the",
-        "middle six slices alone, as in the paper; Brier score (0 to 2) and log loss with bootstrap intervals.",
-        "Chance is 20 %; a uniform guess has Brier 0.80 and log loss 1.61.",
-        "",
-        "| method | n | accuracy | middle six slices | Brier score | log loss | paper, n 25 |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for name, f in found.items():
-        if "accuracy" in f:
-            cells = [_with_interval(f, key, form) for key, form in _FORMS]
-            paper = PAPER["diagnosis"][task(name)]["accuracy_percent"]
-            lines.append(f"| {title(name)} | {f['n']} | {' | '.join(cells)} | {paper} % |")
-    published = ", ".join(f"{name} {percent} %" for name, percent in PAPER["challenge_percent"].items())
-    return [*lines, "", f"The challenge's entries, from features of a segmentation, on its test set: {published}."]
-
-
-_FORMS = (("accuracy", "{:.0f} %"), ("middle", "{:.0f} %"), ("brier", "{:.2f}"), ("log_loss", "{:.2f}"))
-
-
-def _with_interval(found: Mapping[str, Any], key: str, form: str) -> str:
-    return f"{form} ({form} to {form})".format(found[key], found[f"{key}_low"], found[f"{key}_high"])
-
-
-def _aims(found: Found) -> list[str]:
-    """The aims of the double task, and what was measured."""
-    lines = ["| aim | measured | reached |", "|---|---|---|"]
+def _aims(found: Found) -> list[dict[str, Any]]:
+    """The aims of the double task, and what was measured: accuracy, and its gain over diagnosis alone."""
+    aims: list[dict[str, Any]] = []
     for name in [name for name in found if task(name) == "double"]:
-        accuracy = found[name]["accuracy"]
-        lines.append(
-            f"| {title(name)}: at least {AIM_PERCENT} % | {accuracy:.1f} % | {_yes(accuracy >= AIM_PERCENT)} |"
-        )
+        aims.append({"title": title(name), "aim": AIM_PERCENT, "accuracy": found[name]["accuracy"], "gain": None})
         if (alone := name.replace("double", "diagnosis")) in found:
             mean, low, high, n = difference(found[name], found[alone])
-            measured = f"{mean:+.1f} points ({low:+.1f} to {high:+.1f}; paired, n {n})"
-            lines.append(f"| above {title(alone)}, interval without 0 | {measured} | {_yes(low > 0)} |")
-    return lines if len(lines) > 2 else []
-
-
-def _yes(reached: bool) -> str:
-    return "yes" if reached else "no"
-
-
-def _segmentation(found: Found) -> list[str]:
-    order = PAPER["order"]
-    head = [f"| method | {' | '.join(order)} |", "|---" * (len(order) + 1) + "|"]
-    lines = [
-        "## Table 4: segmentation",
-        "",
-        "As in the paper: the middle six slices, resampled, against resampled labels, in the crop. Easier than whole",
-        "volumes: base and apex are left out in most patients. No label map of this system is ever measured.",
-    ]
-    paper_names = {name: f"paper, {TITLES.get(name, name)}" for name in PAPER["dice"]}
-    for key, what, form in (("dice", "Dice", "{:.2f}"), ("hausdorff_mm", "Hausdorff distance in mm", "{:.1f}")):
-        lines += ["", f"{what}:", "", *head]
-        lines += [f"| {paper_names[n]} | {' | '.join(form.format(v) for v in row)} |" for n, row in PAPER[key].items()]
-        lines += _rows(found, key, form)
-    empty = "; ".join(f"{title(name)} {f['empty']} of {6 * f['n']}" for name, f in found.items() if "empty" in f)
-    lines += ["", f"Left out of the distances because one mask is empty: {empty or 'none'}."]
-    lines += ["", "Dice on all slices and the image's own grid, as `predict` writes the label maps:", "", *head]
-    return [*lines, *_rows(found, "whole", "{:.2f}")]
-
-
-def _rows(found: Found, key: str, form: str) -> list[str]:
-    lines = []
-    for name, f in found.items():
-        if key in f:
-            cells = ["-" if (v := f[key][region]) is None else form.format(v) for region in PAPER["order"]]
-            lines.append(f"| {title(name)} | {' | '.join(cells)} |")
-    return lines
-
-
-def _features(found: Found) -> list[str]:
-    lines = []
-    for name, f in found.items():
-        if "correlation" in f:
-            cells = [f"{n} {'-' if r is None else format(r, '.2f')}" for n, r in f["correlation"].items()]
-            lines += [f"## The thirteen features, {title(name)}", ""]
-            lines += [f"Correlation with the expert's, n {f['n']}: {', '.join(cells)}.", ""]
-    return lines
-
-
-def _figures(found: Found) -> list[str]:
-    lines = ["## Figure 7: learning curves", ""]
-    lines += [
-        "Mean over folds of the network as it stood at that step (not the averaged weights that are scored), on the"
-    ]
-    lines += [f"middle six slices; the held-out curve is for drawing only. The paper's: {PAPER['figure_7']}.", ""]
-    lines += ["![learning curves](acdc-multitask-curves.svg)"]
-    if any("confusion" in f for f in found.values()):
-        lines += ["", "## Figure 8: confusion matrices", "", f"The paper's: {PAPER['figure_8']}.", ""]
-        lines += ["![confusion matrices](acdc-multitask-confusion.svg)"]
-    for name, f in found.items():
-        if "confusion" in f and task(name) == "double":
-            lines += ["", f"{title(name).capitalize()} (rows: truth):", "", f"| |{'|'.join(CLASSES)}|"]
-            lines += ["|---" * (len(CLASSES) + 1) + "|"]
-            lines += [f"|{c}|{'|'.join(map(str, row))}|" for c, row in zip(CLASSES, f["confusion"], strict=True)]
-    return lines
+            aims[-1]["gain"] = {"over": title(alone), "mean": mean, "low": low, "high": high, "n": n}
+    return aims
 
 
 def draw_curves(found: Found, path: Path) -> None:
@@ -243,7 +140,7 @@ def draw_curves(found: Found, path: Path) -> None:
         axes.set(xlabel="step", ylabel="classification error, %" if key == "accuracy" else "mean Dice")
         if axes.lines:
             axes.legend(fontsize="xx-small")
-    _write(figure, path)
+    save_svg(figure, path)
 
 
 def mean_curve(curves: Sequence[Sequence[Mapping[str, Any]]], group: str, key: str) -> tuple[list[int], list[float]]:
@@ -271,12 +168,4 @@ def draw_confusions(found: Found, path: Path) -> None:
         axes.set_yticks(ticks, CLASSES, fontsize="small")
         axes.set(title=title(name), xlabel="said", ylabel="truth")
         axes.title.set_fontsize("small")
-    _write(figure, path)
-
-
-def _write(figure: Any, path: Path) -> None:
-    """An svg that is the same bytes whenever it shows the same."""
-    from matplotlib import rc_context
-
-    with rc_context({"svg.hashsalt": "myoscope"}):
-        figure.savefig(path, metadata={"Date": None})
+    save_svg(figure, path)

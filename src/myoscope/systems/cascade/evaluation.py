@@ -19,12 +19,13 @@ from myoscope.lab import crossval
 from myoscope.lab.folds import fold_of
 from myoscope.lab.loop import Budget
 from myoscope.lab.metrics import LGE_REGIONS, border_hausdorff_mm, dice, region_scores
+from myoscope.lab.pages import write_page
 from myoscope.labels import LV_WALL, Structure
 from myoscope.measure.thresholds import Threshold, fwhm, n_sd, otsu, scar_above
 from myoscope.study import Case, Role
 from myoscope.systems.cascade.folds import train_folds, wanted
 from myoscope.systems.cascade.model import MIRRORS, Model
-from myoscope.systems.cascade.page import results_page, write_boxes, write_worst
+from myoscope.systems.cascade.page import TEMPLATE, page_facts, write_boxes, write_worst
 from myoscope.systems.compact.model import drop_traces
 
 __all__ = ["evaluate", "train_folds"]
@@ -78,9 +79,7 @@ def evaluate(
     if not parts:
         raise InputError(f"{shown(runs)}: expected trained folds of {VARIANTS[0]}, found none; add --minutes")
     write_boxes(parts[0], runs / "cascade-boxes.svg")
-    text = results_page(parts, [root.name for root in roots])
-    write_whole(runs / "results.md", text)
-    return text
+    return write_page(TEMPLATE, page_facts(parts, [root.name for root in roots]), runs)
 
 
 def _one_variant(

@@ -1,4 +1,4 @@
-"""The cascade's results page, its box plots, and contours of the worst cases (for RUNS, never for the repository)."""
+"""What the cascade's page says, its box plots, and contours of the worst cases (for RUNS, never for the repository)."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,8 +9,11 @@ import numpy as np
 
 from myoscope.files import write_whole
 from myoscope.lab.folds import FOLDS
+from myoscope.lab.pages import save_svg, trainings
+from myoscope.lab.statistics import summary
 from myoscope.study import Case, Role
 
+TEMPLATE = Path(__file__).with_name("page.md.j2")
 PAPER = json.loads(Path(__file__).with_name("paper.json").read_text())
 REGIONS = ("myocardium", "infarction", "no-reflow")
 TITLES = {
@@ -31,46 +34,40 @@ WORST = 3
 Scores = Sequence[Mapping[str, Any]]
 
 
-def results_page(parts: Sequence[Mapping[str, Any]], roots: Sequence[str]) -> str:
-    """The page as Markdown.
+def page_facts(parts: Sequence[Mapping[str, Any]], roots: Sequence[str]) -> dict[str, Any]:
+    """What the page says, for its template.
 
     Args:
         parts: For each variant its `name`, `scores` (one a row and case), `choices` by fold, what `ships`, the fold
             models' `cards`, and `plain`, the scores before traces are dropped.
         roots: Names of the data sets' folders.
     """
-    command = "myoscope evaluate cascade " + " ".join(f"--data {root}" for root in roots) + " -o RUNS"
-    lines = ["# cascade: infarct and no-reflow on LGE, cross-validation by patient", "", f"Written by `{command}`."]
-    lines += [
-        "Dice is the EMIDEC challenge's: on whole volumes, myocardium with all scar in it, infarction with no-reflow",
-        "in it, empty against empty is 1. Volume error is absolute; the ratio error is that over the true myocardium;",
-        "the Hausdorff distance is between the borders of the myocardium. The paper's numbers are from other folds,",
-        f"of more cases: {PAPER['source']}.",
-    ]
-    names = [part["name"] for part in parts]
-    if "cascade.published" not in names:
-        lines += ["", "`cascade.published`, the paper's own recipe, was not run: no numbers of it are here."]
-    for part in parts:
-        lines += _variant(part)
-    return "\n".join(lines) + "\n"
+    return {
+        "roots": list(roots),
+        "source": PAPER["source"],
+        "of_folds": FOLDS,
+        "variants": [_variant(part) for part in parts],
+        "least": {"small_ml": SMALL_ML},
+        "metrics": METRICS,
+    }
 
 
-def _variant(part: Mapping[str, Any]) -> list[str]:
+def _variant(part: Mapping[str, Any]) -> dict[str, Any]:
     scores = part["scores"]
     folds = sorted({s["fold"] for s in scores})
-    minutes = sorted({f"{c['minutes']} min ({c['steps']} steps) on {c['device']}" for c in part["cards"]})
-    lines = ["", f"## {part['name']}", ""]
-    lines += [f"Fold models of the second stage were trained for {'; '.join(minutes)}."]
-    if len(folds) < FOLDS:
-        lines += [f"**Folds {', '.join(map(str, folds))} of {FOLDS} only**: the others are not trained yet."]
-    if len(folds) == 1:
-        lines += ["With one fold there is no other to choose on: choices below were made on the test cases themselves."]
-    lines += _paper_table("Table 1: first stage", "table_1", _rows(scores, "first"), folds)
-    lines += _paper_table("Table 2: the cascade as chosen", "table_2", _rows(scores, "chosen"), folds)
-    lines += _all_rows(scores) + _stricter(scores) + _aims(scores) + _trade_off(part) + _choices(part)
-    if part["name"] == "cascade.small":
-        lines += ["", "![Dice by region and row](cascade-boxes.svg)"]
-    return lines
+    rows = {row: _rows(scores, row) for row in dict.fromkeys(s["row"] for s in scores)}
+    return {
+        "name": part["name"],
+        "trainings": trainings(part["cards"]),
+        "folds": folds,
+        "first": _beside_paper("table_1", rows["first"], folds),
+        "chosen": _beside_paper("table_2", rows["chosen"], folds),
+        "official": [{"title": TITLES.get(row, row)} | _official(some) for row, some in rows.items()],
+        "stricter": [{"title": TITLES.get(row, row)} | _stricter(some) for row, some in rows.items()],
+        "aims": _aims(rows["chosen"]),
+        "trade_off": _trade_off(part),
+        "choices": _choices(part),
+    }
 
 
 def _rows(scores: Scores, row: str) -> Scores:
@@ -86,48 +83,25 @@ def values_of(scores: Scores, region: str, metric: str) -> np.ndarray:
     return np.array([s[f"{region} {metric}"] for s in scores])
 
 
-def _paper_table(title: str, key: str, scores: Scores, folds: Sequence[int]) -> list[str]:
-    lines = ["", f"### {title}", ""]
-    lines += ["| region | metric | whose | " + " | ".join(f"fold {k}" for k in folds) + " | mean ± SD of folds |"]
-    lines += ["|---" * (4 + len(folds)) + "|"]
+def _beside_paper(key: str, scores: Scores, folds: Sequence[int]) -> list[dict[str, Any]]:
+    """Each metric's mean fold by fold, the paper's and ours, with mean and SD of all folds that there are."""
+    table = []
     for region in REGIONS:
         for metric, words in METRICS[region].items():
-            ours = [float(np.nanmean(values_of([s for s in scores if s["fold"] == k], region, metric))) for k in folds]
+            of_folds = [values_of([s for s in scores if s["fold"] == k], region, metric) for k in folds]
+            ours = [summary(values)["mean"] for values in of_folds]
             paper = PAPER[key][region][metric]
-            shown = [paper[k - 1] for k in folds]
-            for whose, found, every in (("paper", shown, paper), ("ours", ours, ours)):
-                cells = " | ".join(f"{v:.2f}" for v in found)
-                lines.append(f"| {region} | {words} | {whose} | {cells} | {np.mean(every):.2f} ± {np.std(every):.2f} |")
-    return lines
+            row = {"region": region, "metric": words}
+            table.append(row | {"whose": "paper", "folds": [paper[k - 1] for k in folds], "all": summary(paper)})
+            known = [mean for mean in ours if mean is not None]
+            table.append(row | {"whose": "ours", "folds": ours, "all": summary(known)})
+    return table
 
 
-def _all_rows(scores: Scores) -> list[str]:
-    lines = ["", "### Every row, official definitions (mean ± SD over cases)", ""]
-    lines += ["| row | myocardium Dice | Hausdorff mm | (axes as released) | infarction Dice | mm3 | ratio % "]
-    lines[-1] += "| no-reflow Dice | mm3 | ratio % |"
-    lines += ["|---" * 10 + "|"]
-    for row in dict.fromkeys(s["row"] for s in scores):
-        some = _rows(scores, row)
-        cells = [_pm(values_of(some, "myocardium", "dice_percent"))]
-        cells += [_pm(values_of(some, "myocardium", "hausdorff_mm"))]
-        cells += [_pm(values_of(some, "myocardium", "hausdorff_mm, axes as released"))]
-        for region in REGIONS[1:]:
-            cells += [_pm(values_of(some, region, metric)) for metric in METRICS[region]]
-        lines.append(f"| {TITLES.get(row, row)} | " + " | ".join(cells) + " |")
-    lines += [
-        "",
-        "The challenge's released code hands the spacing over as (x, y, z) to arrays of (z, y, x): a pixel in x",
-    ]
-    lines += ["then counts as a slice distance. Published Hausdorff distances may be either. Thresholds are applied to"]
-    lines += ["the second stage's myocardium; remote is the darkest of six sectors of each slice's wall, found without"]
-    lines += ["labels; what is dark inside scar they do not find, so no-reflow is always empty there."]
-    return lines
-
-
-def _pm(values: np.ndarray) -> str:
-    if not np.isfinite(values).any():
-        return "-"
-    return f"{np.nanmean(values):.1f} ± {np.nanstd(values):.1f}"
+def _official(scores: Scores) -> dict[str, Any]:
+    """Summaries over the cases by the challenge's definitions; Hausdorff also as its released code has the axes."""
+    found = {region: {m: summary(values_of(scores, region, m)) for m in METRICS[region]} for region in REGIONS}
+    return found | {"as_released": summary(values_of(scores, "myocardium", "hausdorff_mm, axes as released"))}
 
 
 def _present(scores: Scores, region: str) -> list[float]:
@@ -144,77 +118,44 @@ def free_of_infarct(scores: Scores) -> tuple[int, int]:
     return sum(s["infarction ml"] == 0 for s in normal), len(normal)
 
 
-def _stricter(scores: Scores) -> list[str]:
-    lines = ["", "### The stricter reading", ""]
-    lines += ["| row | infarction where present (n) | no-reflow where present (n) | label 3 alone, where present (n) "]
-    lines[-1] += "| label 3 alone, all | presence right: infarct | no-reflow | no infarct given, of those without |"
-    lines += ["|---" * 8 + "|"]
-    for row in dict.fromkeys(s["row"] for s in scores):
-        some = _rows(scores, row)
-        cells = []
-        for region in ("infarction", "no-reflow", "infarct alone"):
-            found = _present(some, region)
-            cells.append(f"{np.mean(found):.1f} ({len(found)})" if found else "-")
-        cells.append(_pm(np.array([100 * s["infarct alone dice"] for s in some])))
-        cells += [f"{_presence(some, region):.0f} %" for region in REGIONS[1:]]
-        free, normal = free_of_infarct(some)
-        cells.append(f"{free} of {normal}")
-        lines.append(f"| {TITLES.get(row, row)} | " + " | ".join(cells) + " |")
-    return lines
+def _stricter(scores: Scores) -> dict[str, Any]:
+    return {
+        "present": [summary(_present(scores, region)) for region in ("infarction", "no-reflow", "infarct alone")],
+        "alone": summary([100 * s["infarct alone dice"] for s in scores]),
+        "presence": [_presence(scores, region) for region in REGIONS[1:]],
+        "free": free_of_infarct(scores),
+    }
 
 
-def _aims(scores: Scores) -> list[str]:
-    chosen = _rows(scores, "chosen")
+def _aims(chosen: Scores) -> list[dict[str, Any]]:
     free, normal = free_of_infarct(chosen)
     ours = {region: float(values_of(chosen, region, "dice_percent").mean()) for region in REGIONS}
     for region in REGIONS[1:]:
-        found = _present(chosen, region)
-        ours[f"{region} where present"] = float(np.mean(found)) if found else np.nan
+        ours[f"{region} where present"] = summary(_present(chosen, region))["mean"]
     ours["presence of infarct right"] = _presence(chosen, "infarction")
-    ours["normal hearts kept free of infarct"] = 100 * free / normal if normal else np.nan
-    lines = ["", "### How far from the aims", "", "| aim | wanted | ours, as chosen | short by |", "|---|---|---|---|"]
-    for name, aim in PAPER["aims"].items():
-        short = "reached" if ours[name] >= aim else f"{aim - ours[name]:.1f}" if np.isfinite(ours[name]) else "-"
-        lines.append(f"| {name} | {aim} % | {ours[name]:.1f} % | {short} |")
-    return lines
+    ours["normal hearts kept free of infarct"] = 100 * free / normal if normal else None  # type: ignore[assignment]
+    return [{"name": name, "aim": aim, "ours": ours[name]} for name, aim in PAPER["aims"].items()]
 
 
-def _trade_off(part: Mapping[str, Any]) -> list[str]:
+def _trade_off(part: Mapping[str, Any]) -> dict[str, Any]:
     """Normal hearts kept free against small infarcts missed, for the row that ships."""
     cases = list(part["plain"][part["ships"]["shares"]].values())
     normal = [s for s in cases if s["infarction true ml"] == 0]
     small = [s for s in cases if 0 < s["infarction true ml"] <= SMALL_ML]
     larger = [s for s in cases if s["infarction true ml"] > SMALL_ML]
-    lines = ["", f"### Least volume of infarct that counts ({TITLES[part['ships']['shares']]})", ""]
-    lines += [
-        f"| least ml | free of infarct, of {len(normal)} without | missed, of {len(small)} up to {SMALL_ML:g} ml "
-    ]
-    lines[-1] += f"| missed, of {len(larger)} larger |"
-    lines += ["|---|---|---|---|"]
+    rows = []
     for least in LEAST_ML:
-        given = [[s["infarction ml"] >= max(least, 1e-9) for s in some] for some in (normal, small, larger)]
-        kept, missed, lost = len(normal) - sum(given[0]), len(small) - sum(given[1]), len(larger) - sum(given[2])
-        lines.append(f"| {least:g} | {kept} | {missed} | {lost} |")
-    return lines
+        below = [sum(s["infarction ml"] < max(least, 1e-9) for s in some) for some in (normal, small, larger)]
+        rows.append({"least_ml": least, "free": below[0], "missed": below[1], "lost": below[2]})
+    groups = {"normal": len(normal), "small": len(small), "larger": len(larger)}
+    return groups | {"title": TITLES[part["ships"]["shares"]], "rows": rows}
 
 
-def _choices(part: Mapping[str, Any]) -> list[str]:
-    lines = [
-        "",
-        "### What was chosen",
-        "",
-        "| for fold | on the other folds: whose probabilities | least ml of infarct ",
-    ]
-    lines[-1] += "| of no-reflow |"
-    lines += ["|---|---|---|---|"]
-    for fold, found in part["choices"].items():
-        least = found[found["best"]]
-        lines.append(f"| {fold} | {TITLES[found['best']]} | {least['infarct']:g} | {least['no_reflow']:g} |")
-    least = part["ships"]["smallest_ml"]
-    lines.append(
-        f"| ships (on all) | {TITLES[part['ships']['shares']]} | {least['infarct']:g} | {least['no_reflow']:g} |"
-    )
-    return lines
+def _choices(part: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What was chosen on the other folds for each, and what ships (`fold` None)."""
+    found = [{"fold": fold, "title": TITLES[c["best"]], **c[c["best"]]} for fold, c in part["choices"].items()]
+    ships = part["ships"]
+    return [*found, {"fold": None, "title": TITLES[ships["shares"]], **ships["smallest_ml"]}]
 
 
 def write_boxes(part: Mapping[str, Any], path: Path) -> None:
@@ -230,7 +171,7 @@ def write_boxes(part: Mapping[str, Any], path: Path) -> None:
         axes.set_yticks(range(1, len(rows) + 1), [TITLES.get(row, row) for row in rows])
         axes.set(title=f"{region}, where present", xlabel="Dice %", xlim=(0, 100))
         axes.invert_yaxis()
-    figure.savefig(path, metadata={"Date": None})
+    save_svg(figure, path)
 
 
 def write_worst(scores: Scores, cases: Mapping[str, Case], labels: Mapping[str, np.ndarray], runs: Path) -> None:

@@ -23,10 +23,11 @@ from myoscope.lab import crossval
 from myoscope.lab.diagnosis import label_maps
 from myoscope.lab.folds import FOLDS, fold_of
 from myoscope.lab.loop import Budget
+from myoscope.lab.pages import write_page
 from myoscope.study import Case, Role
 from myoscope.systems.doc_net.inputs import Inputs, collect, value_names
 from myoscope.systems.doc_net.model import Model
-from myoscope.systems.doc_net.page import results_page, summarise
+from myoscope.systems.doc_net.page import TEMPLATE, page_facts, summarise
 from myoscope.systems.doc_net.recipe import BETTER, MANUAL, OWN_SEGMENTATION, RECIPES, Recipe, retuned
 from myoscope.systems.doc_net.training import fit, train
 
@@ -148,8 +149,7 @@ def evaluate(
         rows = [found[e] for e in every if e in found]
         write_whole(runs / "results.json", json.dumps(rows, indent=1))
         to_come = [f"{e.title} ({e.labels or 'no'} labels)" for e in every if e not in found]
-        text = results_page(rows, [root.name for root in roots], bool(segmentations), to_come)
-        write_whole(runs / "results.md", text)
+        text = write_page(TEMPLATE, page_facts(rows, [root.name for root in roots], bool(segmentations), to_come), runs)
     return text
 
 

@@ -1,4 +1,4 @@
-"""The results page of Clinic-NET and DOC-NET: shares of right answers over repeated splits, with their intervals."""
+"""What the results page of Clinic-NET and DOC-NET says: shares of right answers over repeated splits."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
-RESAMPLES = 2000
+from myoscope.lab.statistics import interval
+
 BINS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 AIM_PERCENT = {"Clinic-NET": 85, "DOC-NET": 95, "Clinic-NET+": 98, "DOC-NET+": 98}
+TEMPLATE = Path(__file__).with_name("page.md.j2")
 PAPER = json.loads(Path(__file__).with_name("paper.json").read_text())
 
 LABELS = {
@@ -41,7 +43,7 @@ def summarise(predictions: Sequence[Mapping[str, float]], known: Mapping[str, bo
         "fp": int((said & (truth == 0)).sum()),
         "tn": int((~said & (truth == 0)).sum()),
     }
-    low, high = _interval([case for case, _, _ in pairs], said == truth)
+    low, high = interval(100.0 * (said == truth), [case for case, _, _ in pairs])
     chosen = np.clip(np.digitize(p, BINS) - 1, 0, len(BINS) - 2)
     bins = [(int((chosen == i).sum()), p[chosen == i], truth[chosen == i]) for i in range(len(BINS) - 1)]
     return {
@@ -64,93 +66,38 @@ def summarise(predictions: Sequence[Mapping[str, float]], known: Mapping[str, bo
     }
 
 
-def _interval(ids: Sequence[str], right: np.ndarray) -> tuple[float, float]:
-    """95 % interval of the mean accuracy in per cent, by bootstrap over patients."""
-    patients = sorted(set(ids))
-    place = {case: i for i, case in enumerate(patients)}
-    where = np.array([place[case] for case in ids])
-    total, count = np.bincount(where, right.astype(float)), np.bincount(where)
-    drawn = np.random.default_rng(0).integers(len(patients), size=(RESAMPLES, len(patients)))
-    low, high = np.percentile(100 * total[drawn].sum(1) / count[drawn].sum(1), (2.5, 97.5))
-    return float(low), float(high)
-
-
-def results_page(
+def page_facts(
     rows: Sequence[Mapping[str, Any]], roots: Sequence[str], with_better: bool, to_come: Sequence[str] = ()
-) -> str:
-    """The page as Markdown; `to_come` names the rows that are still to be run."""
-    command = "myoscope evaluate doc-net " + " ".join(f"--data {root}" for root in roots) + " -o RUNS"
-    command += " --segmentations LGE_RUNS" if with_better else ""
-    cases = rows[0]["test_cases"]
-    lines = [
-        "# doc-net: normal or pathological, repeated splits by patient",
-        "",
-        f"Written by `{command}`.",
-        f"Each split: {cases} test cases, a fifth of each class; of the rest an eighth chooses the epoch (70/10/20).",
-        "The interval of the mean comes from resampling patients; the range holds 95 % of single splits, and says what",
-        "one split, as in the paper, shows by luck. Sensitivity is for pathological. Automatic maps come from models",
-        "that have not seen the case; those behind the training cases' maps have seen some of the test cases.",
-        f"The paper: {PAPER['source']}. Its sensitivities, specificities and confusion matrices: not available.",
-        'Stacks are read at 2 mm, 64x64, where the paper has 128x128 pixels. "Retuned": learning rate 1e-3 with weight',
-        "decay 1e-2 and batch 8, set beforehand; the others are at the paper's Adam 1e-5, 170 epochs, batch 1.",
-        "The spacing and names are never an input, but what an image shows may tell of its spacing.",
+) -> dict[str, Any]:
+    """What the page says, for its template; `to_come` names the rows that are still to be run."""
+    shown = [
+        {**row, "maps": LABELS[row["labels"]], "paper": _paper(row), "network": row["title"].removesuffix(", retuned")}
+        for row in rows
     ]
-    if to_come:
-        lines += ["", f"**Not run yet: {', '.join(to_come)}.**"]
-    titles = {1: "Table 1: clinical values, images, the expert's volumes", 2: "Table 2: automatic volumes"}
-    for table, title in titles.items():
-        lines += ["", f"## {title}", "", *_table([row for row in rows if row["table"] == table])]
-    lines += ["", "The expert's volumes nearly contain the answer: no normal case has scar. They are no headline."]
-    lines += ["", "## Plain baselines", "", *_table([row for row in rows if row["table"] == 0])]
-    return "\n".join([*lines, "", *_aims(rows), "", *_calibration(rows)]) + "\n"
+    return {
+        "roots": list(roots),
+        "with_better": with_better,
+        "to_come": list(to_come),
+        "source": PAPER["source"],
+        "test_cases": rows[0]["test_cases"],
+        "rows": shown,
+        "aims": _aims(shown),
+    }
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    lines = [
-        "| method | label maps | n splits | accuracy, mean (95 % interval) | single splits, 95 % | best | paper % "
-        "| sensitivity | specificity | TP FN FP TN |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for r in rows:
-        paper = PAPER["accuracy_percent"].get(str(r["table"]), {}).get(_network(r), "-")
-        lines.append(
-            f"| {r['title']} | {LABELS[r['labels']]} | {r['splits']} "
-            f"| {r['accuracy']:.1f} % ({r['accuracy_low']:.1f} to {r['accuracy_high']:.1f}) "
-            f"| {r['split_low']:.0f} to {r['split_high']:.0f} % | {r['split_best']:.0f} % | {paper} "
-            f"| {r['sensitivity']:.0f} % | {r['specificity']:.0f} % | {r['tp']} {r['fn']} {r['fp']} {r['tn']} |"
-        )
-    return lines
+def _paper(row: Mapping[str, Any]) -> float | None:
+    """The paper's accuracy in per cent of a row."""
+    return PAPER["accuracy_percent"].get(str(row["table"]), {}).get(row["title"].removesuffix(", retuned"))
 
 
-def _network(row: Mapping[str, Any]) -> str:
-    return row["title"].removesuffix(", retuned")
-
-
-def _aims(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The aims of mean accuracy, and what was measured."""
-    lines = ["## Aims", "", "| aim | reached by | best of these |", "|---|---|---|"]
+def _aims(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The aims of mean accuracy, who reached them, and the best."""
+    found = []
     for name, aim in AIM_PERCENT.items():
-        some = [r for r in rows if _network(r) == name]
-        for kind in dict.fromkeys(r["table"] for r in some):
-            these = [r for r in some if r["table"] == kind]
-            volumes = " with automatic volumes" if kind == 2 else " with the expert's" if name.endswith("+") else ""
-            best = max(these, key=lambda r: r["accuracy"])
-            reached = ", ".join(f"{r['title']} ({LABELS[r['labels']]})" for r in these if r["accuracy"] >= aim)
-            missed = f"{best['accuracy']:.1f} % by {best['title']} ({LABELS[best['labels']]})"
-            lines.append(f"| {name}{volumes}: {aim} % | {reached or 'none'} | {missed} |")
-    return lines
-
-
-def _calibration(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """How far the probabilities of our own variant can be believed."""
-    lines = [
-        "## Calibration of linear+",
-        "",
-        "Over the test cases of all splits: mean probability said, and how often it was.",
-    ]
-    for row in rows:
-        if row["title"] == "linear+ (ours)":
-            lines += ["", f"Label maps: {LABELS[row['labels']]}; Brier score {row['brier']:.3f}.", ""]
-            lines += ["| n | said pathological | was pathological |", "|---|---|---|"]
-            lines += [f"| {b['n']} | {100 * b['said']:.0f} % | {100 * b['was']:.0f} % |" for b in row["calibration"]]
-    return lines
+        some = [row for row in rows if row["network"] == name]
+        for table in dict.fromkeys(row["table"] for row in some):
+            these = [row for row in some if row["table"] == table]
+            reached = [row for row in these if row["accuracy"] >= aim]
+            best = max(these, key=lambda row: row["accuracy"])
+            found.append({"name": name, "table": table, "aim": aim, "reached": reached, "best": best})
+    return found

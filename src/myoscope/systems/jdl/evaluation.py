@@ -22,12 +22,13 @@ from myoscope.lab.crossval import weights_path
 from myoscope.lab.folds import FOLDS, fold_of
 from myoscope.lab.loop import Budget, progress_of
 from myoscope.lab.metrics import LGE_REGIONS, dice, region_scores
+from myoscope.lab.pages import write_page
 from myoscope.labels import LV_WALL, SCAR
 from myoscope.study import Case, Role
 from myoscope.systems import full_name
 from myoscope.systems.jdl.model import Model, labels_of
 from myoscope.systems.jdl.network import METHODS
-from myoscope.systems.jdl.page import results_page, write_boxes, write_patients, write_phantom
+from myoscope.systems.jdl.page import TEMPLATE, page_facts, write_boxes, write_patients, write_phantom
 from myoscope.systems.jdl.recipe import LIMITS, RECIPES
 
 SHIPS = full_name("jdl", None)
@@ -147,9 +148,7 @@ def evaluate(
     write_boxes(slices, runs / "jdl-boxes.svg")
     write_phantom(_fold_models(masks, runs, device), runs / "jdl-contours.svg")
     write_patients(masks, {case.id: case for case in cases}, rows, runs / "patients.png")
-    text = results_page(rows, slices, costs, [root.name for root in roots])
-    write_whole(runs / "results.md", text)
-    return text
+    return write_page(TEMPLATE, page_facts(rows, slices, costs, [root.name for root in roots]), runs)
 
 
 def _unseen(

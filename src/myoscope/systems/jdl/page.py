@@ -1,4 +1,4 @@
-"""jdl's results page: volumes, slices, paired tests and cost of four methods; its box plots and contours."""
+"""What jdl's results page says: volumes, slices, paired tests and cost of four methods; its box plots and contours."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from myoscope.lab.folds import FOLDS
+from myoscope.lab.pages import save_svg
+from myoscope.lab.statistics import holm, interval, paired, summary, wilcoxon_p
 from myoscope.labels import LV_WALL, SCAR, Structure
 from myoscope.report.figures import crop, to_grey
 from myoscope.study import Case, Role
@@ -15,6 +17,7 @@ from myoscope.systems import full_name
 from myoscope.systems.jdl.network import METHODS
 from myoscope.systems.jdl.recipe import SCAR_ABOVE, SMALLEST_ML, WALL_IN_SCAR_ABOVE
 
+TEMPLATE = Path(__file__).with_name("page.md.j2")
 PAPER = json.loads(Path(__file__).with_name("paper.json").read_text())
 SHIPS = full_name("jdl", None).partition(".")[2]
 SCAR_DICE, WALL_DICE = "infarction dice", "myocardium dice"
@@ -28,8 +31,8 @@ PATIENTS = 4
 Rows = Sequence[Mapping[str, Any]]
 
 
-def results_page(rows: Rows, slices: Rows, costs: Mapping[str, Rows], roots: Sequence[str]) -> str:
-    """The page as Markdown.
+def page_facts(rows: Rows, slices: Rows, costs: Mapping[str, Rows], roots: Sequence[str]) -> dict[str, Any]:
+    """What the page says, for its template.
 
     Args:
         rows: One a variant and case.
@@ -37,38 +40,34 @@ def results_page(rows: Rows, slices: Rows, costs: Mapping[str, Rows], roots: Seq
         costs: For each variant what its folds cost.
         roots: Names of the data sets' folders.
     """
-    command = "myoscope evaluate jdl " + " ".join(f"--data {root}" for root in roots) + " -o RUNS"
     variants = list(dict.fromkeys(row["variant"] for row in rows))
-    lines = ["# jdl: scar with the help of a myocardium that is learned with it", "", f"Written by `{command}`."]
-    lines += [
-        "Cross-validation by patient; scar is infarct with no-reflow. All methods of a backbone had the same folds,",
-        "seed, augmentation and minutes; these are processor time on a CPU, and a method with one network makes more",
-        f"steps in them. The paper's data are others: {PAPER['source']}.",
-    ]
-    lines += _missing(rows, variants)
-    lines += ["", "## Whole volumes", ""]
-    lines += _volumes(rows, variants) + _aims(rows) + _by_fold(rows, variants)
-    for backbone in dict.fromkeys(v.partition("-")[0] for v in variants):
-        lines += _tests([row for row in rows if row["variant"].startswith(f"{backbone}-")], backbone)
-    lines += _slices(slices, variants)
-    lines += ["", "## Contours (Figure 3)", ""]
-    lines += ["Each method's first fold model on a slice of a synthetic heart, which none was trained on."]
-    lines += ["", "![Contours on a phantom](jdl-contours.svg)"]
-    return "\n".join(lines + _costs(costs)) + "\n"
+    backbones = list(dict.fromkeys(name.partition("-")[0] for name in variants))
+    return {
+        "roots": list(roots),
+        "source": PAPER["source"],
+        "ships": SHIPS,
+        "backbones": backbones,
+        "missing": _missing(rows, [SHIPS.partition("-")[0], *backbones]),
+        "limits": {"scar": SCAR_ABOVE, "wall_in_scar": WALL_IN_SCAR_ABOVE, "smallest_ml": SMALLEST_ML},
+        "volumes": [_volumes(rows, name) for name in variants],
+        "aims": _aims(rows),
+        "folds": sorted({row["fold"] for row in rows}),
+        "by_fold": [found for name in variants for found in _by_fold(rows, name)],
+        "tests": [_tests(rows, backbone) for backbone in backbones],
+        "draws": BOOTSTRAPS,
+        "slices": [_slices([s for s in slices if s["variant"] == name], name) for name in variants],
+        "costs": [_cost(name, folds) for name, folds in costs.items()],
+    }
 
 
-def _missing(rows: Rows, variants: Sequence[str]) -> list[str]:
-    """By name, what of the backbone that ships and of the others that were begun is not there."""
-    backbones = dict.fromkeys([SHIPS.partition("-")[0], *(v.partition("-")[0] for v in variants)])
-    lines = []
-    for name in (f"{backbone}-{method}" for backbone in backbones for method in METHODS):
+def _missing(rows: Rows, backbones: Sequence[str]) -> list[dict[str, Any]]:
+    """What of the backbone that ships and of the others that were begun is not there."""
+    missing = []
+    for name in (f"{backbone}-{method}" for backbone in dict.fromkeys(backbones) for method in METHODS):
         folds = sorted({row["fold"] for row in rows if row["variant"] == name})
         if len(folds) < FOLDS:
-            which = f" ({', '.join(map(str, folds))})" if folds else ""
-            lines.append(f"- **{name}: {len(folds)} of {FOLDS} folds{which}.**")
-    if "published" not in backbones and "pretrained" not in backbones:
-        lines.append("- TransUNet at the published size was not run: no numbers of it are here.")
-    return ["", *lines] if lines else []
+            missing.append({"variant": name, "folds": folds, "of": FOLDS})
+    return missing
 
 
 def _of(rows: Rows, variant: str, key: str, diseased: bool = False) -> np.ndarray:
@@ -76,142 +75,67 @@ def _of(rows: Rows, variant: str, key: str, diseased: bool = False) -> np.ndarra
     return np.array([row[key] for row in some if not diseased or row["infarction true ml"] > 0], float)
 
 
-def _pm(values: np.ndarray) -> str:
-    return f"{values.mean():.3f} ± {values.std():.3f} ({len(values)})" if len(values) else "-"
+def _volumes(rows: Rows, name: str) -> dict[str, Any]:
+    healthy = [r for r in rows if r["variant"] == name and r["infarction true ml"] == 0]
+    error = np.abs(_of(rows, name, "infarction ml", True) - _of(rows, name, "infarction true ml", True))
+    return {
+        "variant": name,
+        "scar": summary(_of(rows, name, SCAR_DICE, True)),
+        "scar_anywhere": summary(_of(rows, name, "scar_anywhere", True)),
+        "wall": summary(_of(rows, name, WALL_DICE)),
+        "paper_wall": PAPER["myocardium_dice"].get(name.partition("-")[2]),
+        "error_ml": summary(error)["mean"],
+        "free_of_scar": sum(r["infarction ml"] == 0 for r in healthy),
+        "healthy": len(healthy),
+    }
 
 
-def _volumes(rows: Rows, variants: Sequence[str]) -> list[str]:
-    lines = ["| variant | scar Dice, cases with scar (n) | scar network's word alone | myocardium Dice (n) "]
-    lines[-1] += "| paper's myocardium | scar volume error | no scar given, of those without |"
-    lines += ["|---" * 7 + "|"]
-    for name in variants:
-        paper = PAPER["myocardium_dice"].get(name.partition("-")[2])
-        healthy = [r for r in rows if r["variant"] == name and r["infarction true ml"] == 0]
-        error = np.abs(_of(rows, name, "infarction ml", True) - _of(rows, name, "infarction true ml", True))
-        cells = [_pm(_of(rows, name, SCAR_DICE, True)), _pm(_of(rows, name, "scar_anywhere", True))]
-        cells += [_pm(_of(rows, name, WALL_DICE)), f"{paper:.3f}" if paper else "not available"]
-        cells += [f"{error.mean():.1f} ml" if len(error) else "-"]
-        cells += [f"{sum(r['infarction ml'] == 0 for r in healthy)} of {len(healthy)}"]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+def _aims(rows: Rows) -> list[dict[str, Any]]:
+    joint = {"scar": _of(rows, SHIPS, SCAR_DICE, True), "myocardium": _of(rows, SHIPS, WALL_DICE)}
     return [
-        *lines,
-        "",
-        "Mean ± SD over patients. Scar counts where it lies inside the myocardium found, as `predict` writes it;",
-        f"`direct` finds no myocardium. Scar needs a probability of {SCAR_ABOVE:g}, myocardium of 0.5, in scar of",
-        f"{WALL_IN_SCAR_ABOVE:g}; less than {SMALLEST_ML:g} ml of scar in a heart is none. The paper takes the scar",
-        "network's word alone; of its scar Dice there is a box plot only: not available.",
+        {"name": name, "aim": PAPER["aims"][name], "short": float(PAPER["aims"][name] - values.mean())}
+        for name, values in joint.items()
+        if len(values)
     ]
 
 
-def _aims(rows: Rows) -> list[str]:
-    joint = {"scar": _of(rows, SHIPS, SCAR_DICE, True), "myocardium": _of(rows, SHIPS, WALL_DICE)}
-    parts = []
-    for name, values in joint.items():
-        if len(values):
-            short = PAPER["aims"][name] - values.mean()
-            parts.append(f"{name} {PAPER['aims'][name]}: " + ("reached" if short <= 0 else f"short by {short:.3f}"))
-    return ["", f"Aims for {SHIPS}: {'; '.join(parts)}."] if parts else []
+def _by_fold(rows: Rows, name: str) -> list[dict[str, Any]]:
+    """Means fold by fold, for scar and for the wall where that is looked for."""
+    found = []
+    for what, key, diseased in (("scar", SCAR_DICE, True), ("myocardium", WALL_DICE, False)):
+        folds = sorted({row["fold"] for row in rows})
+        means = [summary(_of([r for r in rows if r["fold"] == k], name, key, diseased))["mean"] for k in folds]
+        if any(mean is not None for mean in means):
+            found.append({"variant": name, "what": what, "means": means})
+    return found
 
 
-def _by_fold(rows: Rows, variants: Sequence[str]) -> list[str]:
-    folds = sorted({row["fold"] for row in rows})
-    lines = ["", "### Fold by fold", "", "| variant | | " + " | ".join(f"fold {k}" for k in folds) + " |"]
-    lines += ["|---" * (2 + len(folds)) + "|"]
-    for name in variants:
-        for title, key, diseased in (("scar", SCAR_DICE, True), ("myocardium", WALL_DICE, False)):
-            found = [_of([r for r in rows if r["fold"] == k], name, key, diseased) for k in folds]
-            if any(map(len, found)):
-                cells = " | ".join(f"{values.mean():.3f}" if len(values) else "-" for values in found)
-                lines.append(f"| {name} | {title} | {cells} |")
-    return lines
-
-
-def _tests(rows: Rows, backbone: str) -> list[str]:
+def _tests(rows: Rows, backbone: str) -> dict[str, Any]:
     """Joint against the others on the same patients, by Wilcoxon's test, Holm-corrected, and bootstrap intervals."""
     found = []
     for method, key in COMPARED:
-        pairs = paired(rows, f"{backbone}-joint", f"{backbone}-{method}", key)
+        pairs = paired(_by_case(rows, f"{backbone}-joint", key), _by_case(rows, f"{backbone}-{method}", key))
         if len(pairs) > 1:
             found.append((method, key, pairs))
-    if not found:
-        return ["", f"## Paired tests: {backbone}", "", "Joint and a rival on the same patients are not there yet."]
     raw = [wilcoxon_p(pairs) for *_, pairs in found]
-    lines = ["", f"## Paired tests: {backbone}", ""]
-    lines += ["| joint minus | of | n | mean difference (95 % interval) | p | p after Holm | joint is |"]
-    lines += ["|---" * 7 + "|"]
+    made = []
     for (method, key, pairs), p, held in zip(found, raw, holm(raw), strict=True):
-        low, high = bootstrap(pairs)
-        verdict = "no different" if held >= 0.05 else "better" if pairs.mean() > 0 else "worse"
-        cells = f"{len(pairs)} | {pairs.mean():+.3f} ({low:+.3f} to {high:+.3f}) | {p:.3g} | {held:.3g} | {verdict}"
-        title = "scar Dice" if key == SCAR_DICE else "myocardium Dice"
-        lines.append(f"| {method} | {title} | {cells} |")
-    return [
-        *lines,
-        "",
-        f"Of {len(COMPARED)} comparisons planned {len(found)} are made, hence Holm's correction; each on the patients",
-        f"held out from both (for scar: those with scar). Wilcoxon's signed-rank test; {BOOTSTRAPS:,} resamples of",
-        'patients, not of slices. "No different" means that these patients do not show a difference at 0.05. How much',
-        "training runs with other seeds would differ is in neither.",
-    ]
+        low, high = interval(pairs, draws=BOOTSTRAPS)
+        test = {"method": method, "scar": key == SCAR_DICE, "n": len(pairs), "mean": float(pairs.mean())}
+        made.append(test | {"low": low, "high": high, "p": p, "held": held})
+    return {"backbone": backbone, "planned": len(COMPARED), "made": made}
 
 
-def paired(rows: Rows, first: str, second: str, key: str) -> np.ndarray:
-    """First minus second, one value a patient that both variants have (with scar, where scar is compared)."""
-    values: dict[str, dict[str, float]] = {first: {}, second: {}}
-    for row in rows:
-        counts = row[key] is not None and (key != SCAR_DICE or row["infarction true ml"] > 0)
-        if row["variant"] in values and counts:
-            values[row["variant"]][row["case"]] = row[key]
-    both = sorted(set(values[first]) & set(values[second]))
-    return np.array([values[first][case] - values[second][case] for case in both])
+def _by_case(rows: Rows, variant: str, key: str) -> dict[str, float]:
+    """A score of every case of a variant; of scar only where there is scar."""
+    some = [row for row in rows if row["variant"] == variant and row[key] is not None]
+    return {row["case"]: row[key] for row in some if key != SCAR_DICE or row["infarction true ml"] > 0}
 
 
-def wilcoxon_p(differences: np.ndarray) -> float:
-    """Two-sided p of Wilcoxon's signed-rank test; 1 where there is no difference at all."""
-    from scipy.stats import wilcoxon
-
-    return float(wilcoxon(differences).pvalue) if differences.any() else 1.0
-
-
-def bootstrap(differences: np.ndarray) -> tuple[float, float]:
-    """95 % interval of the mean of one value a patient, by resampling patients; the same values, the same interval."""
-    rng = np.random.default_rng(0)
-    means = rng.choice(differences, (BOOTSTRAPS, len(differences))).mean(1)
-    low, high = np.percentile(means, (2.5, 97.5))
-    return float(low), float(high)
-
-
-def holm(p: Sequence[float]) -> list[float]:
-    """Holm's step-down correction (1979), in the order given.
-
-    >>> holm([0.01, 0.04, 0.03])
-    [0.03, 0.06, 0.06]
-    """
-    result, least = [0.0] * len(p), 0.0
-    for rank, i in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
-        least = max(least, min(1.0, (len(p) - rank) * p[i]))
-        result[i] = least
-    return result
-
-
-def _slices(slices: Rows, variants: Sequence[str]) -> list[str]:
-    lines = ["", "## Slices (Figures 2 and 4)", ""]
-    lines += ["| variant | Dice, slices with scar (n) | precision (n) | recall (n) | false scar in slices without |"]
-    lines += ["|---" * 5 + "|"]
-    for name in variants:
-        some = [s for s in slices if s["variant"] == name]
-        clean = [s for s in some if not s["scar pixels"]]
-        wrong = sum(s["found pixels"] > 0 for s in clean)
-        cells = " | ".join(_pm(np.array(values)) for values in slice_values(some).values())
-        lines.append(f"| {name} | {cells} | {wrong} of {len(clean)} |")
-    return [
-        *lines,
-        "",
-        "Slices where the expert drew scar; precision where some was found too. Of the paper's box plots no number is",
-        "available. (Its words on what precision and recall mean are swapped, its formulas are right.)",
-        "",
-        "![Dice, precision and recall of scar by slice](jdl-boxes.svg)",
-    ]
+def _slices(slices: Rows, name: str) -> dict[str, Any]:
+    clean = [s for s in slices if not s["scar pixels"]]
+    values = {key: summary(some) for key, some in slice_values(slices).items()}
+    return values | {"variant": name, "clean": len(clean), "wrong": sum(s["found pixels"] > 0 for s in clean)}
 
 
 def slice_values(slices: Rows) -> dict[str, list[float]]:
@@ -220,34 +144,26 @@ def slice_values(slices: Rows) -> dict[str, list[float]]:
     return {key: [s[key] for s in shown if s[key] is not None] for key in ("dice", "precision", "recall")}
 
 
-def _costs(costs: Mapping[str, Rows]) -> list[str]:
-    lines = ["", "## Cost of a fold", ""]
-    lines += ["| variant | folds | device | minutes given | used | steps | seconds a step | peak memory | weights |"]
-    lines += ["|---" * 9 + "|"]
-    for name, folds in costs.items():
-        known = [cost for cost in folds if "steps" in cost]
-        minutes = ", ".join(sorted({f"{cost['minutes']:g}" for cost in folds if cost["minutes"]})) or "-"
-        cells = [str(len(folds)), ", ".join(sorted({cost["device"] for cost in folds})), minutes]
-        if known:
-            steps = sum(cost["steps"] for cost in known)
-            seconds = sum(cost["seconds"] for cost in known)
-            memory = [cost["peak_mb"] for cost in known if cost["peak_mb"]]
-            cells += [f"{seconds / 60 / len(known):.1f}", f"{steps / len(known):.0f}", f"{seconds / steps:.2f}"]
-            cells += [f"{max(memory):.0f} MB" if memory else "-"]
-        else:
-            cells += ["-"] * 4
-        lines.append(f"| {name} | " + " | ".join(cells) + f" | {folds[0]['mib']:.1f} MiB |")
-    return [
-        *lines,
-        "",
-        "Minutes and seconds are processor time on a CPU, wall clock on a GPU. Memory is all that the process held at",
-        "once on a CPU (after other trainings in one process: with what they left), PyTorch's on a GPU.",
-    ]
+def _cost(name: str, folds: Rows) -> dict[str, Any]:
+    """What the folds of a variant cost; `steps`, `used` and `seconds_a_step` are None where that was not kept."""
+    known = [cost for cost in folds if "steps" in cost]
+    steps, seconds = sum(cost["steps"] for cost in known), sum(cost["seconds"] for cost in known)
+    memory = [cost["peak_mb"] for cost in known if cost["peak_mb"]]
+    return {
+        "variant": name,
+        "folds": len(folds),
+        "devices": sorted({cost["device"] for cost in folds}),
+        "minutes": sorted({cost["minutes"] for cost in folds if cost["minutes"]}, key=lambda m: f"{m:g}"),
+        "used_minutes": seconds / 60 / len(known) if known else None,
+        "steps": steps / len(known) if known else None,
+        "seconds_a_step": seconds / steps if known else None,
+        "peak_mb": max(memory) if memory else None,
+        "mib": folds[0]["mib"],
+    }
 
 
 def write_boxes(slices: Rows, path: Path) -> None:
     """Box plots of Dice, precision and recall of scar by slice; same rows, same file."""
-    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     variants = list(dict.fromkeys(s["variant"] for s in slices))
@@ -259,8 +175,7 @@ def write_boxes(slices: Rows, path: Path) -> None:
         axes.set_yticks(range(1, len(variants) + 1), variants)
         axes.set(title=f"{key.replace('dice', 'Dice')} of scar, slice by slice", xlim=(0, 1))
         axes.invert_yaxis()
-    with rc_context({"svg.hashsalt": "myoscope"}):
-        figure.savefig(path, metadata={"Date": None})
+    save_svg(figure, path)
 
 
 def write_phantom(models: Mapping[str, Any], path: Path) -> None:
@@ -289,7 +204,6 @@ def write_patients(masks: Mapping[str, Mapping[str, Any]], cases: Mapping[str, C
 
 def _write_contours(shown: Sequence[tuple[Case, Mapping[str, np.ndarray]]], path: Path) -> None:
     """For each case the slice with most scar: image, expert's contours, then each variant's."""
-    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     columns = 2 + len(shown[0][1])
@@ -308,5 +222,4 @@ def _write_contours(shown: Sequence[tuple[Case, Mapping[str, np.ndarray]]], path
                 mask = None if labels is None else np.isin(labels[z][window], structures)
                 if mask is not None and mask.any() and not mask.all():
                     axes.contour(mask, [0.5], colors=colour, linewidths=1)
-    with rc_context({"svg.hashsalt": "myoscope"}):
-        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+    save_svg(figure, path)

@@ -23,11 +23,12 @@ from myoscope.lab.crossval import fold_models, key_of, read_cases, train_folds, 
 from myoscope.lab.folds import FOLDS
 from myoscope.lab.loop import Budget
 from myoscope.lab.metrics import dice
+from myoscope.lab.pages import write_page
 from myoscope.labels import SCAR, Structure
 from myoscope.measure.t2 import EDEMA
 from myoscope.study import Case, Role
 from myoscope.systems import compact, full_name, system_module
-from myoscope.systems.compact.myops.page import results_page, write_boxes
+from myoscope.systems.compact.myops.page import TEMPLATE, page_facts, write_boxes
 from myoscope.volume import Volume
 
 __all__ = ["evaluate", "train_folds"]
@@ -86,7 +87,8 @@ def evaluate(
     write_whole(runs / "results.json", json.dumps({"folds": used, "scores": for_card(system, summary)}, indent=1))
     write_boxes(rows, runs / f"{system}-boxes.svg")
     absent = [name for name, _ in places if name not in cards]
-    return results_page(system, [root.name for root in roots], summary, cards, absent, card_of(late))
+    facts = page_facts(system, [root.name for root in roots], summary, cards, absent, card_of(late))
+    return write_page(TEMPLATE, facts, runs)
 
 
 def card_of(late: Mapping[str, Path]) -> Mapping[str, Any] | None:
