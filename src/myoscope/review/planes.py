@@ -9,7 +9,7 @@ from myoscope.volume import Volume
 WINDOW_PERCENTILES = (1.0, 99.5)
 """Brightness of these shares of the voxels around the heart is black and white, to begin with."""
 
-MARGIN = 0.25
+MARGIN = 0.1
 """Around the heart: its own size, times this, on each side."""
 
 SAMPLED = 2_000_000

@@ -44,14 +44,15 @@ class Screen {
     this.z = Math.floor(stack.slices / 2);
     await stack.load(this.t);
     this.box = stack.box(this.t);
+    this.view.show(stack, this.t, this.z);
+    this.view.lookAt(this.box);
+    performance.mark("first picture");
     this.grid.show(stack, this.box);
     this.grid.drawHeads(this.#phase("ed"), this.#phase("es"));
     for (const [id, count] of [["slice", stack.slices], ["phase", stack.frames]]) {
       Object.assign($(id), { max: count, disabled: count === 1 });
     }
     for (const id of ["play", "ed", "es", "copy-left", "copy-right", "delete-all"]) $(id).disabled = stack.frames === 1;
-    this.view.show(stack, this.t, this.z);
-    this.view.lookAt(this.box);
     this.go(this.t, this.z);
     this.take({ ...this.state, changed: null });
     for (let k = 1; k < stack.frames; k++) {
