@@ -68,7 +68,8 @@ def test_the_table_has_a_row_a_study(made: tuple[Path, Path, pd.DataFrame]) -> N
         for part, key in (("lv", "ejection_fraction_percent"), ("lge", "infarct_ml")):
             value = measured[part][key]
             assert pd.isna(row[f"{part}.{key}"]) if value is None else row[f"{part}.{key}"] == value
-    lines = list(csv.DictReader((out / "cohort.csv").open()))
+    with (out / "cohort.csv").open() as file:
+        lines = list(csv.DictReader(file))
     assert [line["study"] for line in lines] == list(frame["study"])
     assert [float(line["lge.infarct_ml"] or "nan") for line in lines] == pytest.approx(
         list(frame["lge.infarct_ml"].astype(float)), nan_ok=True

@@ -40,7 +40,7 @@ def read_patients(path: Path, items: Sequence[Item]) -> tuple[dict[str, dict[str
     ids = {item.name: item.id for item in items if names[item.name] == 1} | {item.id: item.id for item in items}
     found: dict[str, dict[str, Any]] = {}
     strangers = 0
-    for number, cells in _lines(path):
+    for number, cells in lines_of(path):
         where = f"{shown(path)}, line {number}"
         name = cells.pop("study", "")
         if names[name] > 1 and name not in ids:
@@ -78,7 +78,12 @@ def with_facts(study: Study, facts: Mapping[str, Any]) -> Study:
     return replace(study, patient=replace(study.patient, **changes), notes=notes)
 
 
-def _lines(path: Path) -> list[tuple[int, dict[str, str]]]:
+def lines_of(path: Path) -> list[tuple[int, dict[str, str]]]:
+    """Line numbers and cells by column of a patient table.
+
+    Raises:
+        InputError: no such table, or an unknown column.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

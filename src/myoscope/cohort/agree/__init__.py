@@ -1,0 +1,175 @@
+"""How well a cohort agrees with a site's own readers: `myoscope agree`."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from myoscope.cohort.agree.compare import Compared, compare_labels, numbers
+from myoscope.cohort.agree.page import render
+from myoscope.cohort.agree.reference import contours_below, labels_at, read_numbers
+from myoscope.cohort.agree.statistics import Agreement, agreement
+from myoscope.cohort.state import Out
+from myoscope.errors import InputError
+from myoscope.files import write_whole
+from myoscope.io.nifti import shown
+from myoscope.io.read import read_study
+from myoscope.io.record import StudyRecord, read_record
+from myoscope.study import Study
+
+NO_INTERVALS = (
+    "Coverage and recalibration of intervals: measurements.json of this version holds no intervals: there is "
+    "nothing to check or to recalibrate."
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """Agreement in one measurement, over all patients (`group` "all") or a group of them (`by` class, ...)."""
+
+    name: str
+    by: str
+    group: str
+    result: Agreement
+
+
+def agree(out: Path, reference: Path, page: Path, patients: Path | None = None) -> list[str]:
+    """Compare a cohort with readers and write a page, and its numbers beside it as JSON; gives lines to print.
+
+    Args:
+        out: The cohort's folder.
+        reference: A CSV table of numbers, or a folder of contours.
+        page: The page to write.
+        patients: A CSV table with `study` and `class`; classes that the cohort knew need none.
+
+    Raises:
+        InputError: no cohort, no reference of any of its studies, or one that cannot be read.
+    """
+    state = Out(out)
+    studies = sorted(path.name for path in state.studies.glob("*") if state.done(path.name))
+    if not studies:
+        raise InputError(f"{shown(out)}: expected a cohort's folder, found no study in it; run myoscope cohort first")
+    if not reference.exists():
+        raise InputError(f"{shown(reference)}: no such file or folder; check the path")
+    classes = _classes(patients) if patients else {}
+    compared, problems = [], []
+    tables = read_numbers(reference) if reference.is_file() else None
+    places = {} if tables is not None else contours_below(reference)
+    for study in studies:
+        record = read_record(state.studies / study)
+        theirs: Any = _of((tables if tables is not None else places), study, record)
+        if theirs is None:
+            continue
+        measured = json.loads((state.studies / study / "measurements.json").read_text())
+        group = classes.get(study) or classes.get(_name(study)) or (state.done(study) or {}).get("class")
+        groups = {"class": str(group)} if group else {}
+        if tables is not None:
+            compared.append(Compared(study, numbers(measured), theirs, groups))
+            continue
+        try:
+            if record is None or record.input is None:
+                raise InputError(f"{study}: where its images lie is not known; analyze it again")
+            images = read_study(Path(record.input.path), record.input.role, record.input.series)
+            labels = labels_at(theirs, images)
+            folder = state.studies / study
+            compared.append(compare_labels(images, folder, labels, measured, groups | _scanner(images)))
+        except InputError as error:
+            problems.append(str(error))
+    if not compared:
+        hint = f" ({problems[0]})" if problems else ""
+        raise InputError(
+            f"{shown(reference)}: expected a reference named after studies of {shown(out)}, found none{hint}"
+        )
+    rows = agreements(compared)
+    if not rows:
+        raise InputError(f"{shown(reference)}: expected at least 3 studies with numbers of both, found fewer")
+    write_whole(page, render(compared, rows, problems, NO_INTERVALS))
+    write_whole(page.with_suffix(".json"), json.dumps(_as_json(compared, rows, problems), indent=1) + "\n")
+    return _summary(compared, rows, problems)
+
+
+def agreements(compared: list[Compared]) -> list[Row]:
+    """Agreement in every measurement that three patients have by both; over all of them, then by group."""
+    rows = []
+    for name in dict.fromkeys(name for one in compared for name in one.theirs):
+        both = [one for one in compared if name in one.ours and name in one.theirs]
+        chosen = [("all", "all", both)]
+        for by in dict.fromkeys(by for one in both for by in one.groups):
+            values = sorted({one.groups[by] for one in both if by in one.groups})
+            chosen += [(by, value, [one for one in both if one.groups.get(by) == value]) for value in values]
+        for by, group, members in chosen:
+            a, b = (
+                np.array([side[name] for side in sides])
+                for sides in ([one.ours for one in members], [one.theirs for one in members])
+            )
+            if result := agreement(a, b):
+                rows.append(Row(name, by, group, result))
+    return rows
+
+
+def _of(references: Mapping[str, Any], study: str, record: StudyRecord | None) -> Any:
+    """The reference of a study: by its id, the id without its hash, or the name of the folder or file it came from."""
+    place = Path(record.input.path) if record and record.input else Path(study)
+    stem = place.name.removesuffix(".gz").removesuffix(".nii").removesuffix(".zip")
+    return next((references[name] for name in (study, _name(study), place.name, stem) if name in references), None)
+
+
+def _name(study: str) -> str:
+    return re.sub(r"-[0-9a-f]{8}$", "", study)
+
+
+def _classes(path: Path) -> dict[str, str]:
+    from myoscope.cohort.patients import lines_of
+
+    return {cells["study"]: cells["class"] for _, cells in lines_of(path) if cells.get("class")}
+
+
+def _scanner(study: Study) -> dict[str, str]:
+    """Manufacturer with model, and field strength, from the header of a DICOM study's first image."""
+    source = next((series.source for series in study.series if series.source), None)
+    if source is None:
+        return {}
+    from pydicom import dcmread
+
+    header = dcmread(source.images[0][0].path, stop_before_pixels=True, force=True)
+    maker = " ".join(str(header.get(key, "")) for key in ("Manufacturer", "ManufacturerModelName")).strip()
+    field = header.get("MagneticFieldStrength")
+    return ({"scanner": maker} if maker else {}) | ({"field strength": f"{float(field):g} T"} if field else {})
+
+
+def _as_json(compared: list[Compared], rows: list[Row], problems: list[str]) -> dict[str, Any]:
+    studies = [
+        {
+            "study": one.study,
+            "groups": dict(one.groups),
+            "ours": dict(one.ours),
+            "theirs": dict(one.theirs),
+            "overlaps": [asdict(overlap) for overlap in one.overlaps],
+        }
+        for one in compared
+    ]
+    found = {"agreement": [asdict(row) for row in rows], "studies": studies, "problems": problems}
+    return {"intervals": None, "why_no_intervals": NO_INTERVALS} | _finite(found)
+
+
+def _finite(value: Any) -> Any:
+    """NaN has no JSON."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _summary(compared: list[Compared], rows: list[Row], problems: list[str]) -> list[str]:
+    lines = [f"{len(compared)} studies compared" + (f", {len(problems)} could not be" if problems else "")]
+    for row in rows:
+        if row.by == "all":
+            r = row.result
+            limits = f"limits {r.lower_limit.value:.1f} to {r.upper_limit.value:.1f}"
+            lines.append(f"{row.name}: n {r.n}, bias {r.bias.value:.1f}, {limits}, ICC {r.icc.value:.3f}")
+    return [*lines, *problems[:10]]

@@ -1,0 +1,245 @@
+"""Agreement with readers: statistics against other ways to the same numbers, and a file of each contour format."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
+
+from dicom_writer import tiny_study, write_dicom
+from myoscope.cohort.agree import NO_INTERVALS, agree, agreements
+from myoscope.cohort.agree.compare import Compared
+from myoscope.cohort.agree.cvi42 import read_cvi42
+from myoscope.cohort.agree.polygons import fill
+from myoscope.cohort.agree.reference import contours_below, labels_at, read_numbers
+from myoscope.cohort.agree.rtstruct import RTSTRUCT_CLASS, read_rtstruct
+from myoscope.cohort.agree.statistics import agreement, concordance, icc
+from myoscope.errors import InputError
+from myoscope.io.dicom import on_source_frames
+from myoscope.io.read import read_study
+from myoscope.io.save import write_study
+from myoscope.labels import Structure
+from myoscope.study import Role, Study
+
+JUDGES = np.array([[9, 2], [6, 1], [8, 4], [7, 1], [10, 5], [6, 2]], float)
+"""The first two of Shrout & Fleiss's judges (1979)."""
+
+
+def test_icc_is_the_variance_components() -> None:
+    """ICC(A,1) from expected mean squares, by hand."""
+    a, b = JUDGES.T
+    n, grand = len(a), JUDGES.mean()
+    between = 2 * ((JUDGES.mean(1) - grand) ** 2).sum() / (n - 1)
+    judges = n * ((JUDGES.mean(0) - grand) ** 2).sum()
+    error = (((JUDGES - grand) ** 2).sum() - between * (n - 1) - judges) / (n - 1)
+    patients, raters = (between - error) / 2, (judges - error) / n
+    found = icc(a, b)
+    assert found.value == pytest.approx(patients / (patients + raters + error))
+    assert found.low < found.value < found.high <= 1
+
+
+def test_the_intervals_cover() -> None:
+    """Of 400 samples of 40 patients, about 95 of 100 intervals hold the true value."""
+    rng = np.random.default_rng(5)
+    covered = np.zeros(3)
+    for _ in range(400):
+        patient = rng.normal(0, 3, 40)
+        a, b = patient + rng.normal(0, 1, 40), patient + rng.normal(0, 1, 40)
+        found = agreement(a, b)
+        assert found
+        for i, (estimate, truth) in enumerate(
+            ((found.icc, 0.9), (found.concordance, 0.9), (found.upper_limit, 1.96 * np.sqrt(2)))
+        ):
+            covered[i] += estimate.low <= truth <= estimate.high
+    assert (covered / 400 > 0.92).all() and (covered / 400 < 0.985).all(), covered / 400
+
+
+def test_bland_altman_by_hand() -> None:
+    ours, theirs = np.array([3.0, 5, 8, 10]), np.array([1.0, 5, 7, 11])
+    found = agreement(ours, theirs)
+    assert found and found.n == 4
+    sd = np.std([2, 0, 1, -1], ddof=1)
+    assert (found.bias.value, found.sd) == (0.5, pytest.approx(sd))
+    assert found.upper_limit.value == pytest.approx(0.5 + 1.96 * sd)
+    assert agreement(ours[:2], theirs[:2]) is None
+    assert concordance(ours, ours).value == 1
+
+
+def test_groups_have_rows_of_their_own() -> None:
+    ones = [
+        Compared(str(i), {"lv.edv_ml": i + (i % 2)}, {"lv.edv_ml": float(i)}, {"class": "AB"[i % 2]}) for i in range(8)
+    ]
+    found = {(row.by, row.group): row.result for row in agreements(ones)}
+    assert set(found) == {("all", "all"), ("class", "A"), ("class", "B")}
+    assert (found["class", "A"].bias.value, found["class", "B"].bias.value, found["all", "all"].n) == (0, 1, 8)
+
+
+def test_a_circle_is_filled_to_its_area() -> None:
+    angle = np.linspace(0, 2 * np.pi, 400, endpoint=False)
+    for centre in ((30.0, 25.0), (30.4, 24.7)):
+        mask = fill(np.column_stack([centre[0] + 12.3 * np.cos(angle), centre[1] + 12.3 * np.sin(angle)]), (50, 60))
+        rows, columns = np.indices(mask.shape)
+        assert (mask == (np.hypot(columns - centre[0], rows - centre[1]) < 12.299)).mean() > 0.999
+
+
+def square(column: float, row: float, half: float) -> np.ndarray:
+    return np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * (half + 0.5) + [column, row]
+
+
+SQUARES = {"endo": (15, 14, 4), "epi": (15, 14, 6), "rv": (6, 14, 2)}
+
+
+def expected(shape: tuple[int, int]) -> np.ndarray:
+    rows, columns = np.indices(shape)
+    far = {name: np.maximum(abs(columns - x), abs(rows - y)) <= half for name, (x, y, half) in SQUARES.items()}
+    return np.select(
+        [far["endo"], far["epi"], far["rv"]], [Structure.LV, Structure.MYOCARDIUM, Structure.RV], Structure.BACKGROUND
+    )
+
+
+@pytest.fixture(scope="module")
+def dicom_study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    folder = tmp_path_factory.mktemp("dicom")
+    write_dicom(tiny_study(), folder)
+    return read_study(folder)
+
+
+def cvi42(path: Path, contours: dict[str, dict[str, np.ndarray]]) -> Path:
+    """A workspace as UK Biobank's users have it: `{uid: {name: points (n, 2) in pixels}}`."""
+    space = 'xmlns:Hash="http://www.circlecvi.com/cvi42/Workspace/Hash/" xmlns:Point="http://www.circlecvi.com/Point/"'
+    images = ""
+    for uid, lines in contours.items():
+        items = ""
+        for name, points in lines.items():
+            dots = "".join(
+                f"<List:item><Point:x>{4 * x:.0f}</Point:x><Point:y>{4 * y:.0f}</Point:y></List:item>"
+                for x, y in points
+            ).replace("List:item", "item")
+            items += (
+                f'<Hash:item Hash:key="{name}"><Hash:item Hash:key="Points">{dots}</Hash:item>'
+                '<Hash:item Hash:key="SubpixelResolution">4</Hash:item></Hash:item>'
+            )
+        images += f'<Hash:item Hash:key="{uid}"><Hash:item Hash:key="Contours">{items}</Hash:item></Hash:item>'
+    path.write_text(f'<Workspace {space}><Hash:item Hash:key="ImageStates">{images}</Hash:item></Workspace>')
+    return path
+
+
+def test_cvi42_contours_lie_on_their_pixels(dicom_study: Study, tmp_path: Path) -> None:
+    series = dicom_study.get(Role.CINE)
+    assert series and series.source
+    uid = series.source.images[1][2].sop_instance_uid
+    names = {"endo": "saendocardialContour", "epi": "saepicardialContour", "rv": "sarvendocardialContour0001"}
+    lines = {names[kind]: square(*where) for kind, where in SQUARES.items()}
+    path = cvi42(tmp_path / "x.xml", {uid: lines | {"lalaContour": square(3, 3, 1)}})
+    labels = read_cvi42(path, dicom_study)
+    assert list(labels) == [Role.CINE]
+    drawn = on_source_frames(labels[Role.CINE].frames, series.files[0])
+    assert (drawn[1, 2] == expected(drawn.shape[2:])).all()
+    assert not drawn[0].any() and not np.delete(drawn[1], 2, axis=0).any()
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("<x>", "ParseError"), ("<!DOCTYPE x []><x/>", "document type"), ("<x/>", "found none")],
+)
+def test_what_is_no_workspace_is_refused(dicom_study: Study, tmp_path: Path, text: str, found: str) -> None:
+    (path := tmp_path / "x.xml").write_text(text)
+    with pytest.raises(InputError, match=found):
+        read_cvi42(path, dicom_study)
+
+
+def rtstruct(path: Path, study: Study, names: dict[str, str]) -> Path:
+    """A structure set with the squares on the third slice of LGE."""
+    series = study.get(Role.LGE)
+    assert series and series.source
+    image = series.source.images[0][2]
+    found = Dataset()
+    found.SOPClassUID, found.SOPInstanceUID, found.Modality = RTSTRUCT_CLASS, "1.2.3.4", "RTSTRUCT"
+    found.StudyInstanceUID = series.source.study_instance_uid
+    found.StructureSetROISequence, found.ROIContourSequence = [], []
+    for number, (kind, where) in enumerate(SQUARES.items(), 1):
+        line = square(*where)
+        at = np.column_stack([line, np.full(len(line), 2), np.ones(len(line))]) @ series.image.affine.T
+        contour = Dataset()
+        contour.ContourGeometricType, contour.NumberOfContourPoints = "CLOSED_PLANAR", len(line)
+        contour.ContourData = [f"{value:.6g}" for value in (at[:, :3] * [-1, -1, 1]).ravel()]
+        reference = Dataset()
+        reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = (
+            image.sop_class_uid,
+            image.sop_instance_uid,
+        )
+        contour.ContourImageSequence = [reference]
+        roi, drawn = Dataset(), Dataset()
+        roi.ROINumber, roi.ROIName = number, names[kind]
+        drawn.ReferencedROINumber, drawn.ContourSequence = number, [contour]
+        found.StructureSetROISequence.append(roi)
+        found.ROIContourSequence.append(drawn)
+    found.file_meta = FileMetaDataset()
+    found.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    found.file_meta.MediaStorageSOPClassUID, found.file_meta.MediaStorageSOPInstanceUID = RTSTRUCT_CLASS, "1.2.3.4"
+    found.save_as(path, enforce_file_format=True)
+    return path
+
+
+def test_a_structure_set_lies_on_its_slice(dicom_study: Study, tmp_path: Path) -> None:
+    path = rtstruct(tmp_path / "rt.dcm", dicom_study, {"endo": "LV endo", "epi": "Epicardium", "rv": "RV"})
+    labels = read_rtstruct(path, dicom_study)
+    (volume,) = labels.values()
+    assert list(labels) == [Role.LGE]
+    assert (volume.frames[0, 2] == expected(volume.voxels.shape[-2:])).all()
+    assert not np.delete(volume.frames[0], 2, axis=0).any()
+    places = contours_below(tmp_path)
+    assert list(places) == [dicom_study.id]
+    assert (labels_at(places[dicom_study.id], dicom_study)[Role.LGE].voxels == volume.voxels).all()
+    with pytest.raises(InputError, match="expected regions called"):
+        read_rtstruct(rtstruct(tmp_path / "no.dcm", dicom_study, dict.fromkeys(SQUARES, "liver")), dicom_study)
+
+
+def test_a_table_of_numbers(tmp_path: Path) -> None:
+    (path := tmp_path / "reader.csv").write_text("study;lv.edv_ml;remark\na;100.5;x\nb;;y\n")
+    assert read_numbers(path) == {"a": {"lv.edv_ml": 100.5}, "b": {}}
+    path.write_text("study,lv.edv_ml\na,high\n")
+    with pytest.raises(InputError, match="line 2: expected numbers"):
+        read_numbers(path)
+    path.write_text("case,edv\na,1\n")
+    with pytest.raises(InputError, match="expected a column study"):
+        read_numbers(path)
+
+
+def cohort_of(root: Path, studies: dict[str, float]) -> Path:
+    """A cohort's folder as far as a table of numbers needs it."""
+    for name, edv in studies.items():
+        (folder := root / "studies" / name).mkdir(parents=True)
+        (folder / "run.json").write_text('{"class": "NOR"}')
+        part = {"lv": {"edv_ml": edv, "ed_frame": 0}, "rv": {}, "lge": {}, "t2": {}}
+        (folder / "measurements.json").write_text(json.dumps(part))
+    return root
+
+
+def test_agree_with_a_table_says_that_there_are_no_intervals(tmp_path: Path) -> None:
+    out = cohort_of(tmp_path / "out", {"a-0123abcd": 100.0, "b": 120.0, "c": 90.0, "d": 80.0})
+    (table := tmp_path / "reader.csv").write_text("study,lv.edv_ml\na,90\nb,118\nc,92\nnobody,3\n")
+    lines = agree(out, table, tmp_path / "page.html")
+    assert lines[0] == "3 studies compared" and "n 3, bias 3.3" in lines[1]
+    found = json.loads((tmp_path / "page.json").read_text())
+    assert found["intervals"] is None and found["why_no_intervals"] == NO_INTERVALS
+    page = (tmp_path / "page.html").read_text()
+    assert NO_INTERVALS in page and "<script" not in page
+    table.write_text("study,lv.edv_ml\nnobody,3\n")
+    with pytest.raises(InputError, match="named after studies"):
+        agree(out, table, tmp_path / "page.html")
+
+
+def test_label_maps_named_after_studies(tmp_path: Path) -> None:
+    """A folder of each study's maps, and a file beside it."""
+    study = read_study(write_study(Study("x", tiny_study().patient, tiny_study().series[1:2]), tmp_path / "in"))
+    (tmp_path / "ref" / "in").mkdir(parents=True)
+    from myoscope.io.save import write_series
+
+    codes = np.zeros(study.series[0].image.voxels.shape, np.uint8)
+    codes[2] = expected(codes.shape[1:])
+    write_series(study.series[0], study.series[0].image.with_voxels(codes), tmp_path / "ref" / "in")
+    labels = labels_at(contours_below(tmp_path / "ref")["in"], study)
+    assert (labels[Role.LGE].voxels == codes).all()
