@@ -11,8 +11,9 @@ from myoscope.datasets.acdc import SAME_SCAN
 from myoscope.datasets.phantom import TRAINING, draw, sample
 from myoscope.diagnose import diagnose, diagnosis_flags, distance
 from myoscope.errors import InputError
-from myoscope.lab.diagnosis import compare, confusion, read_predictions, results_page, with_other
+from myoscope.lab.diagnosis import TEMPLATE, compare, confusion, page_facts, read_predictions, with_other
 from myoscope.lab.diagnosis_fit import Judged, Table, deal, final, judge_nested
+from myoscope.lab.pages import render
 from myoscope.lab.statistics import interval, wilson
 from myoscope.labels import Structure
 from myoscope.measure.results import START, Lge, Measurements
@@ -154,9 +155,12 @@ def test_another_model_is_compared_in_pairs(tmp_path: Path, monkeypatch: pytest.
     knows = read_predictions(path, found.classes)
     both = with_other(found, knows)
     assert both.x.shape == (48, 7) and both.sets["two"] == [0, 1, 4, 5, 6]
-    assert "the other model adds to the measurements" in compare(found, judged, knows)
+    assert compare(found, judged, knows)["verdict"] == "adds"
     guesses = dict.fromkeys(knows, np.full(3, 1 / 3))
-    assert "adds nothing that can be told from chance" in compare(found, judged, guesses)
+    assert compare(found, judged, guesses)["verdict"] == "nothing"
+    assert "By log loss the other model adds nothing" in render(
+        TEMPLATE, page_facts("x", [("x", found, judged)], guesses)
+    )
     with pytest.raises(InputError, match="none of p0"):
         with_other(found, {})
 
@@ -183,9 +187,9 @@ def test_other_predictions_are_checked(tmp_path: Path, text: str | None, message
 
 def test_page_and_intervals(judged: Judged) -> None:
     found = blobs()
-    page = results_page("cine", [("expert", found, judged)])
+    page = render(TEMPLATE, page_facts("cine", [("expert", found, judged)]))
     assert "16 A, 16 B, 16 C" in page and "| expert | 48 | 0 |" in page and "Brier" in page
-    assert confusion(np.array([0, 1]), np.array([[0, 0], [0, 1]]), ["A", "B"], "x")[-1] == "| B |0.5|0.5|"
+    assert confusion(np.array([0, 1]), np.array([[0, 0], [0, 1]]), 2)[-1] == [0.5, 0.5]
     low, high = interval(np.arange(48.0), found.scans)
     assert low < 23.5 < high
     assert wilson(1.0, 75) == pytest.approx((95.1, 100.0), abs=0.1)

@@ -20,12 +20,14 @@ from myoscope.files import write_whole
 from myoscope.io.nifti import shown
 from myoscope.lab.crossval import fold_models, read_cases
 from myoscope.lab.folds import FOLDS, fold_of
+from myoscope.lab.pages import TEMPLATES, render
 from myoscope.labels import Structure
 from myoscope.prediction import Prediction
 from myoscope.study import Case, Role, Series
 from myoscope.systems import system_module
 from myoscope.systems.compact.confidence import calibrate
 
+TEMPLATE = TEMPLATES / "confidence.md.j2"
 USUAL_PERCENT = 99.0
 STRANGERS = 6
 """So many images of each strange kind."""
@@ -54,7 +56,7 @@ def main(
     lines = {structure.name.lower(): fit(found) for structure, found in pairs.items()}
     kept = {"lines": lines} | ({} if late else {"unusual_distance": limit})  # a joint map takes compact-lge's
     write_whole(runs / "confidence.json", json.dumps(kept, indent=1) + "\n")
-    page.write_text(results_page(system, pairs, distances, strange, limit))
+    page.write_text(render(TEMPLATE, page_facts(system, pairs, distances, strange, limit)))
     typer.echo(page.read_text())
 
 
@@ -154,41 +156,35 @@ def cross_fit(rows: np.ndarray) -> np.ndarray:
     return result
 
 
-def results_page(
+def page_facts(
     system: str, pairs: Pairs, distances: Sequence[np.ndarray], strange: dict[str, list[np.ndarray]], limit: float
-) -> str:
-    """How well the probabilities hold, and what the distance finds, as Markdown."""
-    lines = [
-        f"# How sure {system} is",
-        "",
-        f"Written by `python -m myoscope.lab.confidence {system}`; every series is judged by a model that has not",
-        "seen the patient, and calibrated by a line fitted on the other folds. Shares are of the voxels that a series",
-        "gives to a structure: said to be right, and right by the expert.",
-        "",
-        "| structure | series | said | right | less sure half: said | right | surer half: said | right | mean gap |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
+) -> dict[str, Any]:
+    """How well the probabilities hold, and what the distance finds, for the page's template."""
+    structures = []
     for structure, rows in pairs.items():
         said, right = cross_fit(rows), rows[:, 2]
         if np.isnan(said).any():
             continue
         low = said <= np.median(said)
         cells = [said, right, said[low], right[low], said[~low], right[~low], abs(said - right)]
-        shares = " | ".join(f"{100 * np.mean(cell):.0f} %" for cell in cells)
-        lines.append(f"| {structure.name.lower().replace('_', '-')} | {len(rows)} | {shares} |")
-    if not strange:
-        return "\n".join(lines) + "\n"
-    lines += ["", f"A slice is unusual beyond a distance of {limit:.2f}, the {USUAL_PERCENT:g}th percentile here.", ""]
-    lines += [
-        "| images | series | slices with heart | unusual slices | series mostly unusual |",
-        "|---|---|---|---|---|",
-    ]
-    for kind, found in {"patients not seen": list(distances), **strange}.items():
-        slices = np.concatenate([d[np.isfinite(d)] for d in found])
-        mostly = [bool(np.isfinite(d).any()) and bool((d[np.isfinite(d)] > limit).mean() >= 0.5) for d in found]
-        share = f"{100 * (slices > limit).mean():.0f} %" if len(slices) else "-"
-        lines.append(f"| {kind} | {len(found)} | {len(slices)} | {share} | {sum(mostly)} |")
-    return "\n".join(lines) + "\n"
+        percent = [100 * float(np.mean(cell)) for cell in cells]
+        structures.append({"name": structure.name.lower().replace("_", "-"), "n": len(rows), "percent": percent})
+    images = {"patients not seen": list(distances), **strange} if strange else {}
+    return {
+        "system": system,
+        "structures": structures,
+        "limit": limit,
+        "usual_percent": USUAL_PERCENT,
+        "images": [{"kind": kind} | _unusual(found, limit) for kind, found in images.items()],
+    }
+
+
+def _unusual(found: Sequence[np.ndarray], limit: float) -> dict[str, Any]:
+    """How many slices with heart, what per cent of them are unusual, and how many series mostly are."""
+    slices = np.concatenate([d[np.isfinite(d)] for d in found])
+    mostly = [bool(np.isfinite(d).any()) and bool((d[np.isfinite(d)] > limit).mean() >= 0.5) for d in found]
+    percent = 100 * float((slices > limit).mean()) if len(slices) else None
+    return {"series": len(found), "slices": len(slices), "unusual_percent": percent, "mostly": sum(mostly)}
 
 
 if __name__ == "__main__":

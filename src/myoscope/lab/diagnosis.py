@@ -32,6 +32,7 @@ from myoscope.lab.diagnosis_fit import (
     usual_distance,
 )
 from myoscope.lab.folds import FOLDS, fold_of
+from myoscope.lab.pages import TEMPLATES, render
 from myoscope.lab.statistics import interval, wilson
 from myoscope.measure import measure
 from myoscope.measure.results import Provenance
@@ -39,6 +40,7 @@ from myoscope.study import Case, Role
 from myoscope.systems import system_module
 from myoscope.volume import Volume
 
+TEMPLATE = TEMPLATES / "diagnosis.md.j2"
 ORDER = {"cine": list(acdc.CLASSES), "lge": list(emidec.CLASSES)}
 WITHOUT: dict[str, dict[str, tuple[str, ...]]] = {
     "cine": {
@@ -86,7 +88,7 @@ def judge_and_fit(
     """The results page, and the classifier fitted on the last of some tables (by the name of their labels)."""
     tests = [(name, found, judge_nested(found)) for name, found in tables.items()]
     name, used, judged = tests[-1]
-    text = results_page(series, tests) + ("" if other is None else compare(used, judged, other))
+    text = render(TEMPLATE, page_facts(series, tests, other))
     licence = "CC BY-NC-SA 4.0 (LICENSE-WEIGHTS.md): research use only, not commercial"
     return text, final(used, judged) | {"labels": name, "licence": licence}
 
@@ -190,81 +192,69 @@ def known(table: Table, other: Mapping[str, np.ndarray]) -> Table:
     return replace(table, ids=[table.ids[i] for i in rows], x=table.x[rows], y=table.y[rows], scans=table.scans[rows])
 
 
-def compare(table: Table, judged: Judged, other: Mapping[str, np.ndarray]) -> str:
-    """Whether another model's probabilities add anything to the measurements, as Markdown: paired, with intervals."""
+def compare(table: Table, judged: Judged, other: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Whether another model's probabilities add anything to the measurements: paired, with intervals."""
     both = judge_nested(with_other(table, other)).of_truth(table.y)
     alone = judged.of_truth(table.y)
     lone = Judged(np.array([[other[case] for case in table.ids]]), np.zeros((1, len(table.y)))).of_truth(table.y)
-    lines = ["", "## With another model's out-of-fold probabilities", ""]
-    lines += [
-        "| | measurements | other model | both | both - measurements | 95 % interval |",
-        "|---|---|---|---|---|---|",
-    ]
+    rows: dict[str, dict[str, Any]] = {}
     for name in alone:
-        low, high = interval(both[name] - alone[name], table.scans)
-        means = " | ".join(f"{found[name].mean():.3f}" for found in (alone, lone, both))
-        lines.append(f"| {name} | {means} | {(both[name] - alone[name]).mean():+.3f} | {low:+.3f} to {high:+.3f} |")
-    low, high = interval(both["log loss"] - alone["log loss"], table.scans)
-    words = "adds to" if high < 0 else "takes from" if low > 0 else "adds nothing that can be told from chance to"
-    return "\n".join([*lines, "", f"By log loss the other model {words} the measurements."]) + "\n"
+        gain = both[name] - alone[name]
+        low, high = interval(gain, table.scans)
+        means = [float(found[name].mean()) for found in (alone, lone, both)]
+        rows[name] = {"means": means, "gain": float(gain.mean()), "low": low, "high": high}
+    adds, takes = rows["log loss"]["high"] < 0, rows["log loss"]["low"] > 0
+    return {"rows": rows, "verdict": "adds" if adds else "takes" if takes else "nothing"}
 
 
-def results_page(series: str, tests: Sequence[tuple[str, Table, Judged]]) -> str:
-    """Accuracy, scores and confusion of every test (name, table, what was found), as Markdown."""
+def page_facts(
+    series: str, tests: Sequence[tuple[str, Table, Judged]], other: Mapping[str, np.ndarray] | None = None
+) -> dict[str, Any]:
+    """What the page says, for its template: the tests (name, table, what was found), another model beside the last.
+
+    Counts of a confusion are means over the dealings; rows are the truth.
+    """
     _, used, judged = tests[-1]
     everyone = used.experts or used
-    counts = ", ".join(f"{int((everyone.y == i).sum())} {name}" for i, name in enumerate(everyone.classes))
-    lines = [
-        f"# Diagnosis from {series}",
-        "",
-        f"Written by `python -m myoscope.lab.diagnosis --series {series}`.",
-        f"Nested {FOLDS}-fold cross-validation by scan, dealt {REPEATS} times; choices are made on inner folds.",
-        "Right: mean over the dealings, its 95 % interval for so many patients (Wilson), lowest and highest dealing.",
-        "Brier score (summed over classes), log loss: of those with a diagnosis, with 95 % bootstrap intervals.",
-        "Without diagnosis: measurements that no heart has (the segmentation failed), or too few; they are not right.",
-        f"Probabilities assume that classes are as frequent as here: {counts}.",
-        "",
-        "| labels | n | without diagnosis | right | 95 % interval | dealings | Brier score | log loss |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for name, found, result in tests:
-        scores, n = result.of_truth(found.y), len(found.y) + found.without
-        right = 100 * (result.shares.argmax(2) == found.y).sum(1) / n
-        low, high = wilson(right.mean() / 100, n)
-        cells = [name, n, found.without, f"{right.mean():.1f} %", f"{low:.0f} to {high:.0f} %"]
-        cells += [
-            f"{right.min():.0f} to {right.max():.0f} %",
-            *(_scored(scores[k], found) for k in ("brier", "log loss")),
-        ]
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
-    lines += ["", f"Chosen on the inner folds of {sum(judged.chosen.values())} fits, and how often:", ""]
-    for (measurements, strength, experts), count in judged.chosen.most_common():
-        words = "learned from the experts' labels too" if experts else "from predicted labels alone"
-        lines.append(f"- {count} times: {measurements}; inverse strength {strength:g}; {words}.")
-    lines.append("")
-    limit = usual_distance(judged)
-    lines += [
-        f"{USUAL_SHARE:.0%} of unseen patients lie within {limit:.1f} of the nearest class (Mahalanobis distance); "
-        "a patient further away is called unlike the training data."
-    ]
-    for name, found, result in tests:
-        lines += ["", *confusion(found.y, result.shares.argmax(2), found.classes, f"{name}, mean over the dealings")]
-    return "\n".join(lines) + "\n"
+    return {
+        "series": series,
+        "of_folds": FOLDS,
+        "repeats": REPEATS,
+        "counts": {name: int((everyone.y == i).sum()) for i, name in enumerate(everyone.classes)},
+        "tests": [_tested(*test) for test in tests],
+        "chosen": [{**choice._asdict(), "count": count} for choice, count in judged.chosen.most_common()],
+        "fits": sum(judged.chosen.values()),
+        "usual": {"share": USUAL_SHARE, "distance": usual_distance(judged)},
+        "other": None if other is None else compare(used, judged, other),
+    }
 
 
-def _scored(values: np.ndarray, found: Table) -> str:
-    low, high = interval(values, found.scans)
-    return f"{values.mean():.3f} ({low:.3f} to {high:.3f})"
+def _tested(name: str, found: Table, result: Judged) -> dict[str, Any]:
+    """Shares of right answers in per cent over the dealings, scores with their intervals, and the confusion."""
+    n = len(found.y) + found.without
+    right = 100 * (result.shares.argmax(2) == found.y).sum(1) / n
+    low, high = wilson(right.mean() / 100, n)
+    scores = {}
+    for key in ("brier", "log loss"):
+        values = result.of_truth(found.y)[key]
+        least, most = interval(values, found.scans)
+        scores[key] = {"mean": float(values.mean()), "low": least, "high": most}
+    return {
+        "name": name,
+        "n": n,
+        "without": found.without,
+        "right": {"mean": float(right.mean()), "low": low, "high": high},
+        "dealings": [float(right.min()), float(right.max())],
+        "scores": scores,
+        "classes": list(found.classes),
+        "confusion": confusion(found.y, result.shares.argmax(2), len(found.classes)),
+    }
 
 
-def confusion(truth: np.ndarray, guesses: np.ndarray, classes: Sequence[str], title: str) -> list[str]:
-    """A confusion matrix in Markdown; rows are the truth (n,), counts means over the guesses (repeats, n)."""
-    lines = [f"Confusion, {title} (rows: truth):", "", "| |" + "|".join(classes) + "|"]
-    lines.append("|---" * (len(classes) + 1) + "|")
-    for i, name in enumerate(classes):
-        counts = [((truth == i) & (guesses == j)).sum() / len(guesses) for j in range(len(classes))]
-        lines.append(f"| {name} |" + "|".join(f"{count:.3g}" for count in counts) + "|")
-    return lines
+def confusion(truth: np.ndarray, guesses: np.ndarray, classes: int) -> list[list[float]]:
+    """Counts, rows the truth (n,), as means over the guesses (repeats, n)."""
+    pairs = [[(truth == i) & (guesses == j) for j in range(classes)] for i in range(classes)]
+    return [[float(cell.sum() / len(guesses)) for cell in row] for row in pairs]
 
 
 if __name__ == "__main__":
