@@ -34,7 +34,7 @@ def _phantom(seed: int) -> dict:
     from myoscope.io.save import write_study
     from myoscope.study import Case, Role
 
-    roles = ((Role.CINE, Role.LGE), (Role.LGE, Role.T2, Role.BSSFP))[seed % 2]
+    roles = ((Role.CINE, Role.LGE), (Role.LGE, Role.T2))[seed % 2]
     case = draw(sample(seed), roles, frames=(2, 8)[seed % 4 == 0])
     with tempfile.TemporaryDirectory() as folder:
         study = read_study(write_study(case.study, Path(folder)))

@@ -1,5 +1,6 @@
 """Patient, Series, Study, Case: what is read, before anything is measured."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -82,7 +83,7 @@ class FileGrid:
     @property
     def stem(self) -> str:
         """The file's name without .nii or .nii.gz."""
-        return self.path.name.removesuffix(".gz").removesuffix(".nii")
+        return re.sub(r"(\.nii)?(\.gz)?$", "", self.path.name, flags=re.IGNORECASE)
 
 
 @dataclass(frozen=True)

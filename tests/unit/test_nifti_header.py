@@ -85,8 +85,8 @@ def test_a_header_without_contradiction_says_nothing(tmp_path: Path) -> None:
 def test_pixdim_against_sform_names_both_sizes(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.nii", smooth(), oblique(), scaled(0.6))
     (message,) = said(path)
-    assert "1.5 x 1.4 x 10 by its affine" in message
-    assert "1.5 x 1.4 x 6 by its pixdim" in message
+    assert "1.5 x 1.4 x 10 mm by its affine" in message
+    assert "1.5 x 1.4 x 6 mm by its pixdim" in message
     assert "0.6 times" in message
     assert read_nifti(path)[0].spacing_mm[0] == pytest.approx(10, rel=1e-5)
 

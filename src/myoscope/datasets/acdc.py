@@ -71,9 +71,9 @@ def read_frames(paths: list[Path], phases: tuple[int | None, int | None] = (None
     read = [read_nifti(path) for path in paths]
     first, grid = read[0]
     for (image, own), path in zip(read, paths, strict=True):
-        if image.voxels.ndim != 3 or not image.same_grid(first) or own.order != grid.order:
+        if len(image.frames) != 1 or not image.same_grid(first) or own.order != grid.order:
             raise InputError(f"{shown(path)}: expected a frame on the grid of {shown(paths[0].name)}; give one cine")
-    image = first.with_voxels(np.stack([volume.voxels for volume, _ in read]))
+    image = first.with_voxels(np.concatenate([volume.frames for volume, _ in read]))
     name = _FRAME.sub("", paths[0].name)
     return Series(Role.CINE, name, image, tuple(grid for _, grid in read), *phases)
 

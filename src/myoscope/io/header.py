@@ -146,10 +146,12 @@ def _alike(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def _sizes(affine: np.ndarray, pixdim: np.ndarray, taken: str) -> Warned:
     """The warning on two sizes of a voxel."""
     other = "pixdim" if taken == "affine" else "affine"
-    one, two = (" x ".join(f"{mm:.4g}" for mm in sizes) for sizes in (affine, pixdim))
+    one, two = (" x ".join(f"{mm:.3g}" for mm in sizes) for sizes in (affine, pixdim))
     factor = np.prod(pixdim) / np.prod(affine)
+    factor = factor if taken == "affine" else 1 / factor
+    then = f"volumes are {factor:.3g} times as large" if abs(factor - 1) > DIFFERENT_SIZE else "slices lie another way"
     message = (
-        f"The header contradicts itself: voxels of {one} by its affine, of {two} by its pixdim. The {taken} was "
-        f"taken; if the {other} is right, volumes are {factor if taken == 'affine' else 1 / factor:.3g} times as large."
+        f"The header contradicts itself: voxels of {one} mm by its affine, of {two} mm by its pixdim. The {taken} was "
+        f"taken; if the {other} is right, {then}."
     )
     return "header_contradicts_itself", message
