@@ -292,6 +292,9 @@ def test_every_tool_by_keyboard(page: Any, tmp_path: Path) -> None:
         did("Shift+Delete")
         did("Shift+D")
         assert "end-diastole" in page.locator("#view").get_attribute("aria-label")
+        assert page.get_attribute("#ed", "aria-pressed") == "true"
+        did("Shift+D")
+        assert page.get_attribute("#ed", "aria-pressed") == "false"
         did("ArrowRight", "Shift+S")
         for _ in range(steps):
             page.keyboard.press("Control+z")
@@ -396,6 +399,9 @@ def test_a_second_tab_is_told_and_may_take_over(page: Any, tmp_path: Path) -> No
         page.wait_for_selector("body:not(.editing)")
         assert "Another tab took over" in page.inner_text("#banner")
         assert page.is_disabled("#size")
+        other.close(run_before_unload=False)
+        page.wait_for_selector("#banner", state="hidden")
+        begin(page)
 
 
 def test_leaving_with_unsaved_work_asks(page: Any, tmp_path: Path) -> None:

@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from myoscope import cli
+from dicom_results import measured, phantom
+from myoscope import analysis, cli
+from myoscope.io.save import write_study
 from review_world import Server, analysed, labels_on_disk, serving
 
 pytest.importorskip("starlette", reason="pip install 'myoscope[review]'")
@@ -261,3 +263,18 @@ def test_other_images_are_refused(
     path.with_name("cine.nii.gz").unlink()
     said = refused(monkeypatch, capsys, out, "--study", tmp_path / "moved")
     assert "expected the cine images that it was made from, found none" in said
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_analyze_says_how_to_correct(
+    terminal: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The last line, on a terminal only: nothing that a program reads changes."""
+    case = phantom()
+    study = write_study(case.study, tmp_path / "a study")
+    monkeypatch.setattr(analysis, "analyze", lambda study, *_: measured(study, case))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    cli.analyze(study, tmp_path / "out")
+    last = capsys.readouterr().out.splitlines()[-1]
+    expected = f"look and correct: myoscope review {tmp_path / 'out'}"
+    assert last == (expected if terminal else f"report: {tmp_path / 'out' / 'report.html'}")

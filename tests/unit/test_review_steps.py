@@ -1,6 +1,7 @@
 """Changes as the page says them, the journal, and numbers after each stroke; without a server."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -208,3 +209,14 @@ def test_a_save_that_was_interrupted(session: Session, monkeypatch: pytest.Monke
     assert np.array_equal(back.labels[Role.CINE], after)
     back.labels[Role.CINE][:] = before
     assert {o.role: o.changed_voxels for o in back.before.measurements.provenance.series}["cine"] > 0
+
+
+def test_a_joint_map_is_corrected_where_it_lies(session: Session) -> None:
+    origins = session.before.measurements.provenance.series
+    shared = [o.model_copy(update={"labels_from": "compact-myops, one map on the grid of lge"}) for o in origins[1:]]
+    provenance = session.before.measurements.provenance.model_copy(update={"series": [origins[0], *shared]})
+    measurements = session.before.measurements.model_copy(update={"provenance": provenance})
+    session.before = replace(session.before, measurements=measurements, joint=Role.LGE)
+    with pytest.raises(StepError, match="t2 is measured from the map on lge; correct it there"):
+        session.do({"role": "t2", "patches": [{"t": 0, "z": 3, "runs": [[0, 1, 1]]}]})
+    session.do({"role": "lge", "patches": [{"t": 0, "z": 3, "runs": [[0, 1, 1]]}]})

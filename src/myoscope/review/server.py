@@ -186,6 +186,10 @@ def serve(session: Session, say: Callable[[str], None]) -> None:
                 uvicorn.Server(config).run(sockets=[listening])
         finally:
             session.close()
+            if session.dirty:
+                say(
+                    "not saved: what was changed is kept, and taken up again by the next myoscope review of this folder"
+                )
 
 
 def _describe(session: Session) -> dict[str, Any]:
@@ -198,6 +202,7 @@ def _describe(session: Session) -> dict[str, Any]:
                 "spacing_mm": series.image.spacing_mm,
                 "frame_time_ms": series.image.frame_time_ms,
                 "window": session.levels[series.role].window,
+                "map_on": session.map_on(series.role),
                 "labelled": bool(session.counts[series.role][:, 1:].any()),
             }
             for series in session.study.series

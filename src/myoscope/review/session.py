@@ -11,7 +11,7 @@ from myoscope.labels import Structure
 from myoscope.review.journal import Journal, hashes_of
 from myoscope.review.numbers import Numbers, count_voxels, measure_now, numbers_before
 from myoscope.review.planes import Levels, levels_of
-from myoscope.review.steps import Patch, Step, read_step, say_step
+from myoscope.review.steps import Patch, Step, StepError, read_step, say_step
 from myoscope.study import Role, Study
 from myoscope.volume import Volume
 
@@ -78,6 +78,11 @@ class Session:
         """(T, Z, Y, X) of every role's labels."""
         return {role: codes.shape for role, codes in self.labels.items()}
 
+    def map_on(self, role: Role) -> Role | None:
+        """The role whose joint map speaks for this one, where that is another."""
+        joint = self.before.joint
+        return joint if joint is not role and self.before.shares(role) else None
+
     @property
     def dirty(self) -> bool:
         """Whether something is not saved."""
@@ -92,6 +97,8 @@ class Session:
             StepError: it is none.
         """
         step = read_step(said, self.shapes)
+        if step.role and self.map_on(step.role):
+            raise StepError(f"{step.role} is measured from the map on {self.map_on(step.role)}; correct it there")
         self.journal.add(do=say_step(step))
         self._apply(step)
         self.undone.clear()

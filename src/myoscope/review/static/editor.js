@@ -21,7 +21,7 @@ export class Editor {
   begin(x, y) {
     const { stack, t, z } = this.screen.where();
     const plane = stack.plane(t, z);
-    if (!plane) return;
+    if (!plane || this.#belongsElsewhere(stack)) return;
     this.stroke = { stack, t, z, plane, before: plane.slice(), touched: new Set(), x, y };
     const under = plane[Math.round(y) * stack.columns + Math.round(x)];
     this.stroke.pushed = under ?? 0;
@@ -102,7 +102,14 @@ export class Editor {
     this.screen.say(`Contours of slice ${z + 1} deleted${everywhere ? " in all phases" : ""}.`);
   }
 
+  // A joint map is drawn on one series and speaks for others: these have none of their own to change.
+  #belongsElsewhere(stack) {
+    if (stack.map_on) this.screen.say(`${stack.role.toUpperCase()} is measured from the map on ${stack.map_on.toUpperCase()}: correct it there.`);
+    return Boolean(stack.map_on);
+  }
+
   #replace(stack, planes) {
+    if (this.#belongsElsewhere(stack)) return;
     const patches = [];
     for (const [t, z, codes] of planes) {
       const plane = stack.plane(t, z);
@@ -122,7 +129,10 @@ export class Editor {
   }
 
   chooseFrame(name) {
-    if (this.editing) this.ask("/api/do", { frames: { [name]: this.screen.where().t } });
+    const { t } = this.screen.where();
+    const { by_hand, [name.slice(0, 2)]: now } = this.screen.state;
+    const taken = by_hand.includes(name) && now === t; // chosen again: let go
+    if (this.editing) this.ask("/api/do", { frames: { [name]: taken ? null : t } });
   }
 
   undo() {

@@ -189,6 +189,7 @@ class Screen {
     const { editing } = this.editor;
     [$("undo").disabled, $("redo").disabled] = [!editing || !state.undo, !editing || !state.redo];
     $("save").disabled = !editing || !state.dirty;
+    for (const name of ["ed", "es"]) $(name).setAttribute("aria-pressed", state.by_hand.includes(`${name}_frame`));
     $("saved").textContent = state.dirty ? "Not saved" : "";
     document.body.dataset.steps = state.undo;
     this.#say_where();
