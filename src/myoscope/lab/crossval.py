@@ -1,6 +1,5 @@
 """Cross-validation: train the folds that are missing, predict what each has not seen, score, and write the table."""
 
-import csv
 import json
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -21,7 +20,7 @@ from myoscope.lab.cache import read_cache
 from myoscope.lab.folds import FOLDS, fold_of
 from myoscope.lab.loop import Budget
 from myoscope.lab.metrics import CINE_REGIONS, LGE_REGIONS, region_scores
-from myoscope.lab.pages import TEMPLATES, trainings, write_page
+from myoscope.lab.pages import TEMPLATES, trainings, write_page, write_table
 from myoscope.study import Case, Role
 from myoscope.systems import system_module
 from myoscope.weights import weights_of
@@ -283,11 +282,7 @@ def evaluate(
             used.append(fold + 1)
     if not rows:
         raise InputError(f"{shown(runs)}: expected trained folds, found none; add --minutes to train them")
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    with (runs / "scores.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows)
+    write_table(runs / "scores.csv", rows)
     summary = summarise(rows)
     cards = [json.loads(weights_path(system, k - 1, runs).with_suffix(".json").read_text()) for k in used]
     write_whole(runs / "results.json", json.dumps({"folds": used, "scores": summary}, indent=1))

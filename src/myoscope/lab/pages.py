@@ -1,11 +1,12 @@
 """Results pages: a Jinja2 template over the JSON that a run wrote, and nothing else."""
 
+import csv
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Undefined
 
 from myoscope.files import write_whole
 
@@ -23,6 +24,14 @@ def write_page(template: Path, facts: Mapping[str, Any], runs: Path) -> str:
     text = render(template, json.loads((runs / "page.json").read_text()))
     write_whole(runs / "results.md", text)
     return text
+
+
+def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Rows as CSV; a column for every key that any of them has."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)))
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def render(template: Path, facts: Mapping[str, Any]) -> str:
@@ -44,6 +53,8 @@ def fixed(value: float | None, form: str = ".3f") -> str:
     >>> fixed(0.12345), fixed(-2.0, "+.1f"), fixed(None)
     ('0.123', '-2.0', '-')
     """
+    if isinstance(value, Undefined):
+        str(value)  # raises, with the name
     return "-" if value is None else format(value, form)
 
 

@@ -3,7 +3,6 @@
 Whose probabilities decide, and the least volume that counts, are chosen for each fold on the other folds.
 """
 
-import csv
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from myoscope.lab import crossval
 from myoscope.lab.folds import fold_of
 from myoscope.lab.loop import Budget
 from myoscope.lab.metrics import LGE_REGIONS, border_hausdorff_mm, dice, region_scores
-from myoscope.lab.pages import write_page
+from myoscope.lab.pages import write_page, write_table
 from myoscope.labels import LV_WALL, Structure
 from myoscope.measure.thresholds import Threshold, fwhm, n_sd, otsu, scar_above
 from myoscope.study import Case, Role
@@ -105,10 +104,7 @@ def _one_variant(
     chosen = [s | {"row": "chosen"} for s in scores if s["row"] == choices[held[str(s["case"])]]["best"]]
     scores += chosen
     folder = next(iter(models.values())).parent.parent
-    with (folder / "scores.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(scores[0]))
-        writer.writeheader()
-        writer.writerows(scores)
+    write_table(folder / "scores.csv", scores)
     final = choose(plain, list(held))
     ships = {"shares": final["best"], "smallest_ml": final[final["best"]]}
     write_whole(folder / "chosen.json", json.dumps(ships, indent=1))

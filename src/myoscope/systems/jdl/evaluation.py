@@ -3,7 +3,6 @@
 On a CPU minutes are processor time (of all threads), so that what else runs does not favour a method.
 """
 
-import csv
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +21,7 @@ from myoscope.lab.crossval import weights_path
 from myoscope.lab.folds import FOLDS, fold_of
 from myoscope.lab.loop import Budget, progress_of
 from myoscope.lab.metrics import LGE_REGIONS, dice, region_scores
-from myoscope.lab.pages import write_page
+from myoscope.lab.pages import write_page, write_table
 from myoscope.labels import LV_WALL, SCAR
 from myoscope.study import Case, Role
 from myoscope.systems import full_name
@@ -139,11 +138,8 @@ def evaluate(
             masks[name.partition(".")[2]] = found
     if not rows:
         raise InputError(f"{shown(runs)}: expected trained folds of {SHIPS}, found none; add --minutes to train them")
-    for path, table in ((runs / "scores.csv", rows), (runs / "slices.csv", slices)):
-        with path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(table[0]))
-            writer.writeheader()
-            writer.writerows(table)
+    write_table(runs / "scores.csv", rows)
+    write_table(runs / "slices.csv", slices)
     _keep_results(rows, runs)
     write_boxes(slices, runs / "jdl-boxes.svg")
     write_phantom(_fold_models(masks, runs, device), runs / "jdl-contours.svg")

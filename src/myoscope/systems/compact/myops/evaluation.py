@@ -5,7 +5,6 @@ from RUNS/compact-myops or, where that is not there, from the folder of this nam
 (`segmentations`) there are rows for both together too, as `analyze` uses them.
 """
 
-import csv
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -23,7 +22,7 @@ from myoscope.lab.crossval import fold_models, key_of, read_cases, train_folds, 
 from myoscope.lab.folds import FOLDS
 from myoscope.lab.loop import Budget
 from myoscope.lab.metrics import dice
-from myoscope.lab.pages import write_page
+from myoscope.lab.pages import write_page, write_table
 from myoscope.labels import SCAR, Structure
 from myoscope.measure.t2 import EDEMA
 from myoscope.study import Case, Role
@@ -78,10 +77,7 @@ def evaluate(
     if not rows:
         raise InputError(f"{shown(runs)}: expected trained folds, found none; add --minutes to train them")
     cards = {name: found for (name, _), (_, found) in zip(places, scored, strict=True) if found}
-    with (runs / "scores.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_table(runs / "scores.csv", rows)
     summary = summarise(rows)
     used = sorted({row["fold"] for row in rows})
     write_whole(runs / "results.json", json.dumps({"folds": used, "scores": for_card(system, summary)}, indent=1))
