@@ -15,6 +15,7 @@ from nibabel.orientations import apply_orientation, inv_ornt_aff
 
 from myoscope.errors import InputError
 from myoscope.io.nifti import read_labels, read_nifti, write_labels
+from myoscope.io.read import read_study
 from myoscope.labels import OWN_CODES, Structure
 from myoscope.study import FileGrid
 from myoscope.volume import Volume
@@ -97,6 +98,14 @@ def test_a_qform_that_turns_the_image_is_said(tmp_path: Path) -> None:
 
     (message,) = said(saved(tmp_path / "a.nii", smooth(), oblique(), turned))
     assert "sform and qform turn the image differently, by 39 degrees" in message
+
+
+def test_a_qform_that_moves_the_image_is_said(tmp_path: Path) -> None:
+    def moved(header: Any) -> None:
+        header["qoffset_x"] += 14
+
+    (message,) = said(saved(tmp_path / "a.nii", smooth(), oblique(), moved))
+    assert "place the image 10 voxels apart" in message
 
 
 def test_an_sform_of_zeros_gives_way_to_the_qform(tmp_path: Path) -> None:
@@ -186,6 +195,15 @@ def test_time_and_slices_exchanged_are_refused(tmp_path: Path) -> None:
     voxels = smooth((*SHAPE, 6)).transpose(0, 1, 3, 2)
     with pytest.raises(InputError, match="exchange the two axes"):
         read_nifti(saved(tmp_path / "cine.nii", voxels, oblique()))
+
+
+def test_frames_of_one_slice_stored_as_slices_are_refused(tmp_path: Path) -> None:
+    x, y = np.indices((64, 60))
+    chest = np.random.default_rng(0).uniform(100, 900, x.shape)
+    frames = [np.where(np.hypot(x - 32, y - 30) < 6 - 2 * np.sin(np.pi * t / 20), 700, chest) for t in range(20)]
+    path = saved(tmp_path / "cine_sax.nii", np.stack(frames, -1).astype(np.float32), oblique())
+    with pytest.raises(InputError, match="as alike as frames of one slice"):
+        read_study(path)
 
 
 # --- labels ---

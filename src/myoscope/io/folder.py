@@ -13,6 +13,7 @@ from myoscope.errors import InputError
 from myoscope.io.listing import files_below
 from myoscope.io.names import Named, is_label_name, read_names, stem_of
 from myoscope.io.nifti import is_nifti, read_nifti, shown
+from myoscope.io.order import looks_like_time
 from myoscope.labels import MYOPS_CODES
 from myoscope.study import FileGrid, Note, Role, Series
 from myoscope.volume import Volume
@@ -143,6 +144,11 @@ def _read(found: Found, role: Role | None, directions: np.ndarray | None = None)
     if is_label_map(series.image.voxels):
         raise LabelMapError(f"{shown(path)}: expected an image, found a label map by its values; give the image")
     frames = len(series.image.frames)
+    if role is Role.CINE and frames == 1 and looks_like_time(series.image.frames[0]):
+        raise InputError(
+            f"{shown(path)}: expected slices on the third axis, found planes as alike as frames of one slice; store a "
+            "cine as (x, y, z, t), a single slice as (x, y, 1, t)"
+        )
     if role is None and frames == 1:
         raise InputError(f"{shown(path)}: its name does not say what it shows; give --role {_ROLES}")
     if frames > 1 and role not in (None, Role.CINE, Role.BSSFP):

@@ -18,6 +18,9 @@ DIFFERENT_SIZE = 0.01
 DIFFERENT_DEGREES = 2.0
 """... and two directions, by more than this; so do rows and columns that are not perpendicular."""
 
+DIFFERENT_VOXELS = 0.5
+"""Two places of the first voxel contradict each other when they are further apart than so many voxels."""
+
 FRAME_TIME_MS = (1.0, 500.0)
 """A time between frames lies between these; the lower one is what a header holds that nobody filled in."""
 
@@ -102,6 +105,13 @@ def _chosen(header: Any) -> tuple[np.ndarray, list[Warned]]:
         message = "The header's sform cannot be used (it gives the voxels no size); its qform was taken instead."
         return qform, [("header_contradicts_itself", message)]
     turned = _degrees(sform, qform)
+    voxels = float(np.linalg.norm(sform[:3, 3] - qform[:3, 3]) / np.linalg.norm(sform[:3, :3], axis=0).min())
+    if turned <= DIFFERENT_DEGREES and voxels > DIFFERENT_VOXELS:
+        message = (
+            f"The header's sform and qform place the image {voxels:.2g} voxels apart; the sform was taken. "
+            "Against other images of the study it may be displaced; check the header."
+        )
+        return sform, [("header_contradicts_itself", message)]
     if turned <= DIFFERENT_DEGREES:
         return sform, []
     message = (

@@ -20,6 +20,11 @@ NEIGHBOURS = 0.5
 SWAPPED = 1.3
 """Frames differ from the next by this many times what slices do, when the axes of time and place are exchanged."""
 
+TIME_STEP, TIME_MOST, TIME_ROUND, TIME_PLANES = 0.015, 0.15, 2.5, 10
+"""So many planes or more are a cycle of time when neighbours differ by less than the first on average, any two by less
+than the second, and the last from the first by less than the third times neighbours (263 real stacks: at least 0.031,
+0.095, 1.5, never all three; slices of a scanner's cine in time: at most 0.004, 0.094, 2.2)."""
+
 _SIDE, _FRAMES, _LONGEST = 24, 4, 24
 
 
@@ -66,6 +71,15 @@ def axes_exchanged(voxels: np.ndarray) -> bool:
     frames = [np.diag(unlike(first[:, z]), 1).mean() for z in range(first.shape[1])]
     slices = [np.diag(unlike(frame), 1).mean() for frame in first]
     return bool(np.mean(frames) > SWAPPED * np.mean(slices) and np.mean(frames) > 0.01)
+
+
+def looks_like_time(planes: np.ndarray) -> bool:
+    """Whether planes (N, Y, X) are rather the frames of one slice than slices."""
+    if len(planes) < TIME_PLANES:
+        return False
+    apart = unlike(planes)
+    step = float(np.diag(apart, 1).mean())
+    return bool(1e-6 < step < TIME_STEP and apart.max() < TIME_MOST and apart[0, -1] < TIME_ROUND * step)
 
 
 def _length(apart: np.ndarray, order: tuple[int, ...]) -> float:
