@@ -176,7 +176,12 @@ def test_frames_in_files_of_their_own(case: Case, measure: Measure, tmp_path: Pa
     for t, name in ((0, "edv_ml"), (1, "esv_ml")):
         counted = (case.labels[Role.CINE].frames[t] == Structure.LV).sum() * case.labels[Role.CINE].voxel_ml
         assert measured["lv"][name] == pytest.approx(counted)
-    (mine / "a_frame12_seg.nii.gz").unlink()
+    (mine / "a_frame01_seg.nii.gz").rename(mine / "a_frame01_gt.nii.gz")
+    shutil.copy(study / "a_frame12.nii.gz", mine / ".hidden.nii.gz")
+    assert measure(study, "--labels", mine)["lv"] == measured["lv"]
+    (mine / "a_frame12_seg.nii.gz").rename(mine / "b.nii.gz")
+    assert "b.nii.gz: expected the name of an image (a_frame01_seg.nii.gz, " in measure(study, "--labels", mine)
+    (mine / "b.nii.gz").unlink()
     assert "a_frame12_seg.nii.gz: expected a label map of each cine frame, one is missing" in measure(
         study, "--labels", mine
     )

@@ -12,6 +12,9 @@ from myoscope.labels import OWN_CODES, Structure
 from myoscope.study import Role, Series, Study
 from myoscope.volume import Volume
 
+ENDINGS = ("_seg", "_gt")
+"""Behind an image's name in that of its label map: ours, and ACDC's."""
+
 Place = tuple[Role, int | None]
 """A role, and which of its image files; None: all of them in one label map."""
 
@@ -23,8 +26,8 @@ def read_label_maps(
 
     Args:
         study: The images.
-        given: Folders with files named as `analyze` writes them (`STEM_seg.nii.gz`; DICOM segmentations under any
-            name, `.dcm`), files, or `ROLE=FILE`.
+        given: Folders with files named as `analyze` writes them (`STEM_seg.nii.gz`, or ACDC's `_gt`; DICOM
+            segmentations under any name, `.dcm`), files, or `ROLE=FILE`.
         codes: The convention that NIfTI maps were drawn with (a name in `io.codes.CONVENTIONS`). None: ours, and maps
             whose geometry contradicts that are refused; so it is after a translation.
         kept: Maps for those frames of a role, lying in files of their own, that are not given.
@@ -39,7 +42,7 @@ def read_label_maps(
     code_of = OWN_CODES if codes is None else codes_of(codes)
     read: dict[Place, Volume] = {}
     names: dict[Role, list[str]] = {}
-    for role, path in _files(given):
+    for role, path in _files(given, study):
         if is_nifti(path) or path.suffix.lower() != ".dcm":
             place, labels = _read_nifti(study, role, path, code_of)
         else:
@@ -72,14 +75,15 @@ def stored_labels(folder: Path, series: Series) -> Volume | None:
     return read[0] if len(read) == 1 else series.image.with_voxels(np.stack([volume.voxels for volume in read]))
 
 
-def _files(given: Sequence[str]) -> list[tuple[Role | None, Path]]:
+def _files(given: Sequence[str], study: Study) -> list[tuple[Role | None, Path]]:
+    images = {grid.path.resolve() for series in study.series for grid in series.files}
     files: list[tuple[Role | None, Path]] = []
     for text in given:
         name, _, rest = text.partition("=")
         role = Role(name) if rest and name in list(Role) else None
         path = Path(rest if role else text)
         if path.is_dir() and role is None:
-            found = sorted(p for p in path.iterdir() if is_nifti(p) or p.suffix.lower() == ".dcm")
+            found = sorted(p for p in path.iterdir() if _may_be_labels(p) and p.resolve() not in images)
             if not found:
                 raise InputError(
                     f"{shown(path)}: expected label maps (.nii, .nii.gz, .dcm), found none; give OUT/segmentations"
@@ -90,6 +94,10 @@ def _files(given: Sequence[str]) -> list[tuple[Role | None, Path]]:
         else:
             files.append((role, path))
     return files
+
+
+def _may_be_labels(path: Path) -> bool:
+    return not path.name.startswith(".") and (is_nifti(path) or path.suffix.lower() == ".dcm")
 
 
 def _series(study: Study, role: Role, path: Path | None = None) -> Series:
@@ -104,9 +112,12 @@ def _read_nifti(study: Study, role: Role | None, path: Path, code_of: dict[int, 
     candidates = study.series if role is None else (_series(study, role, path),)
     stem = path.name.removesuffix(".gz").removesuffix(".nii")
     places: list[tuple[Series, int | None]] = [
-        (s, i) for s in candidates for i, grid in enumerate(s.files) if stem == f"{grid.stem}_seg"
+        (s, i)
+        for s in candidates
+        for i, grid in enumerate(s.files)
+        if stem in (f"{grid.stem}{ending}" for ending in ENDINGS)
     ]
-    if not places and len(candidates) == 1:
+    if not places and len(candidates) == 1 and (role or len(candidates[0].files) == 1):
         places = [(candidates[0], None)]
     if len(places) != 1:
         names = ", ".join(f"{grid.stem}_seg.nii.gz" for s in study.series for grid in s.files)
