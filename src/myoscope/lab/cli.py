@@ -27,8 +27,7 @@ Segmentations = Annotated[
     Path | None,
     typer.Option(
         "--segmentations",
-        help="Fold models for label maps out of fold: of compact-lge (for cascade), cascade.small (for doc-net), "
-        "compact-cine (for acdc-multitask).",
+        help="Runs of `evaluate` of the system whose label maps, out of fold, this one learns from; asked for by name.",
     ),
 ]
 
