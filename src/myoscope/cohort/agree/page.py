@@ -52,15 +52,16 @@ def render(compared: Sequence[Compared], rows: Sequence["Row"], problems: Sequen
 
 def _cells(row: "Row") -> dict[str, Any]:
     r = row.result
+    digits = 3 if "ratio" in row.name else 1
     return {
         "name": row.name,
         "group": row.group,
         "by": row.by,
         "n": r.n,
-        "theirs": f"{r.theirs_mean:.1f}",
-        "ours": f"{r.ours_mean:.1f}",
-        "bias": _text(r.bias, 1),
-        "limits": f"{r.lower_limit.value:.1f} to {r.upper_limit.value:.1f}",
+        "theirs": f"{r.theirs_mean:.{digits}f}",
+        "ours": f"{r.ours_mean:.{digits}f}",
+        "bias": _text(r.bias, digits),
+        "limits": f"{r.lower_limit.value:.{digits}f} to {r.upper_limit.value:.{digits}f}",
         "icc": _text(r.icc, 3),
         "concordance": _text(r.concordance, 3),
     }

@@ -1,7 +1,7 @@
 "use strict";
 const data = JSON.parse(document.getElementById("data").textContent);
 const at = (id) => document.getElementById(id);
-const STEP = 100;
+const STEP = 100, FLAGS = 4;
 const columns = [
   { title: "Doubt", of: (one) => one.doubt, down: true },
   { title: "Study", of: (one) => one.study },
@@ -50,7 +50,8 @@ function line(one) {
   }
   const says = row.appendChild(element("td", undefined, "says"));
   if (one.reason) says.appendChild(element("p", one.status === "done" ? one.reason : `${one.status}: ${one.reason}`, "bad"));
-  for (const flag of one.flags) says.appendChild(element("p", flag, flag.startsWith("error") ? "bad" : ""));
+  for (const flag of one.flags.slice(0, FLAGS)) says.appendChild(element("p", flag, flag.startsWith("error") ? "bad" : ""));
+  if (one.flags.length > FLAGS) says.appendChild(element("p", `and ${one.flags.length - FLAGS} more in its report`));
   return row;
 }
 
