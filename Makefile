@@ -1,5 +1,5 @@
 # Every target works from a bare clone: what it needs is installed into .venv first.
-.PHONY: demo test nightly check bench picture clean
+.PHONY: demo test nightly soak slurm check bench bench-cohort picture clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -16,6 +16,15 @@ test: $(VENV)/dev
 nightly: $(VENV)/dev
 	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest tests/unit/test_nifti_fuzz.py -rP
 
+# Clients of a cohort killed with -9, so many times over so many studies; the test suite has a few of them.
+SOAK ?= 20/60
+soak: $(VENV)/dev
+	MYOSCOPE_SOAK=$(SOAK) $(BIN)/python -m pytest tests/integration/test_cohort_killed.py
+
+# On a real SLURM of one node, started on loopback: needs Debian's slurm-wlm, and root.
+slurm: $(VENV)/dev
+	$(BIN)/python -m pytest tests/slurm
+
 check: $(VENV)/dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -24,6 +33,10 @@ check: $(VENV)/dev
 
 bench: $(VENV)/dev
 	$(BIN)/python benchmarks/study.py --page docs/results/benchmark.md
+
+# Wants a machine that does nothing else, for half an hour; DATA: roots of data sets to run too.
+bench-cohort: $(VENV)/dev
+	$(BIN)/python -P benchmarks/cohort.py --data $(DATA) --page docs/results/cohort.md
 
 # The README's picture: of the synthetic study only, never of a patient. Needs chromium and pdftoppm.
 picture: demo

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from markupsafe import escape
 
 from myoscope import __version__
 from myoscope.diagnose import diagnose, diagnosis_flags
@@ -51,6 +52,11 @@ class Result:
     labels: Mapping[Role, Volume]
     measurements: Measurements
     automatic: Mapping[Role, Volume] = field(default_factory=dict)
+
+    def _repr_html_(self) -> str:
+        """The report, as a notebook shows it: in a frame of its own, so that its style stays inside."""
+        report = render(self.study, self.labels, self.measurements)
+        return f'<iframe srcdoc="{escape(report)}" sandbox style="width:100%;height:40rem;border:0"></iframe>'
 
     def save(self, out: Path | str, replaces: Collection[Role] = ()) -> Path:
         """Write report, measurements and segmentations into a folder, whole or not at all; gives the report's path.

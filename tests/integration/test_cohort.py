@@ -183,3 +183,13 @@ def test_a_full_disk_ends_with_one_line_and_a_whole_state(tmp_path: Path) -> Non
 def test_a_call_that_cannot_be_is_refused(tmp_path: Path, words: tuple[str, ...], expected: str) -> None:
     done = cohort(write_studies(tmp_path / "in", 1), "-o", tmp_path / "out", *words)
     assert done.returncode == 2 and expected in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_result_shows_its_report_in_a_notebook() -> None:
+    from cohort_world import small_case
+    from myoscope.analysis import judge
+
+    case = small_case(7)
+    shown = judge(case.study, case.labels, {})._repr_html_()
+    assert shown.startswith("<iframe srcdoc=") and " sandbox " in shown and shown.count("<") == 2
+    assert "Research use only" in shown

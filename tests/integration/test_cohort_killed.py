@@ -1,6 +1,6 @@
 """Workers and clients killed with -9 in the middle: every study is done once, none half.
 
-`make soak` kills twenty times over sixty studies (MYOSCOPE_SOAK=1); here it is fewer.
+`make soak` kills twenty times over sixty studies (MYOSCOPE_SOAK=20/60); here it is fewer.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ import pytest
 
 from cohort_world import write_studies
 
-KILLS, STUDIES = (20, 60) if os.environ.get("MYOSCOPE_SOAK") else (2, 6)
+KILLS, STUDIES = map(int, os.environ.get("MYOSCOPE_SOAK", "2/6").split("/"))
 
 
 def start(*words: object) -> subprocess.Popen[str]:
