@@ -78,7 +78,8 @@ def _contradiction(planes: np.ndarray, spacing_mm: Spacing) -> str | None:
     if inside[Structure.RV] > CAVITY_SHARE * max(inside.sum(), 1):
         return "the RV (6) lies inside the LV's wall; LV and RV seem exchanged: 1 is the LV's cavity, 6 the RV's"
     scar = in_muscle[Structure.INFARCT]
-    if scar > inside[Structure.LV] and scar > SCAR_SHARE * area[Structure.MYOCARDIUM]:
+    acdc = not area[Structure.INFARCT + 1 :].any()  # its codes end with 3
+    if acdc and scar > inside[Structure.LV] and scar > SCAR_SHARE * area[Structure.MYOCARDIUM]:
         return "infarct (3) fills the cavity; likely ACDC's codes (1 RV, 2 myocardium, 3 LV): give --codes acdc"
     if in_lv.sum() > HOLE_SHARE * area[Structure.LV]:
         return "the LV's cavity (1) is a ring; likely 1 was drawn as myocardium: 1 is the cavity, 2 the myocardium"
