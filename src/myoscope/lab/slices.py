@@ -9,43 +9,23 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from myoscope.labels import Structure
+from myoscope.segment import images
 from myoscope.study import Case, Role
 from myoscope.volume import Volume
 
 CANVAS = 256
 """Side of the square that every slice is padded or cropped to, in pixels."""
 
-LOW_PERCENTILE, HIGH_PERCENTILE = 0.5, 99.5
-
 
 def normalise(slices: Tensor) -> Tensor:
-    """Each slice scaled to [0, 1] between its own percentiles, padding left out.
-
-    Slice by slice, because EMIDEC's slices were stored so. Padding is what equals the slice's minimum.
-
-    Args:
-        slices: (N, H, W), float32.
-
-    Returns:
-        (N, H, W); a constant slice gives 0.
-    """
-    result = torch.zeros_like(slices)
-    for i, image in enumerate(slices):
-        low = image.min()
-        inside = image[image > low].numpy(force=True)
-        if inside.size < 16:
-            continue
-        a, b = np.percentile(inside, (LOW_PERCENTILE, HIGH_PERCENTILE))
-        result[i] = ((image - float(a)) / max(float(b - a), 1e-6)).clamp(0, 1)
-    return result
+    """As `segment.images.normalise`, on tensors."""
+    return torch.from_numpy(images.normalise(slices.numpy(force=True))).to(slices.device)
 
 
 def resample_slices(slices: Tensor, spacing_mm: tuple[float, float], target_mm: float) -> Tensor:
-    """Slices (N, H, W) at another in-plane spacing; antialiased where it gets coarser."""
-    size = [max(1, round(n * mm / target_mm)) for n, mm in zip(slices.shape[1:], spacing_mm, strict=True)]
-    if size == list(slices.shape[1:]):
-        return slices
-    return F.interpolate(slices[:, None], size, mode="bilinear", antialias=True, align_corners=False)[:, 0]
+    """As `segment.images.resample_slices`, on tensors."""
+    found = images.resample_slices(slices.numpy(force=True), spacing_mm, target_mm)
+    return torch.from_numpy(found).to(slices.device)
 
 
 def resample_labels(labels: np.ndarray, spacing_mm: tuple[float, float], target_mm: float) -> Tensor:
