@@ -238,6 +238,8 @@ def _chosen(texts: list[str] | None) -> dict[Any, list[int]]:
 
 def _summary(measurements: Any) -> None:
     """The few numbers that a reader looks for first, and what to beware of."""
+    from myoscope.diagnose.words import class_words, percent_words
+
     lv, rv, lge, t2 = measurements.lv, measurements.rv, measurements.lge, measurements.t2
     diagnosis = measurements.diagnosis
     for title, value, unit in (
@@ -252,7 +254,8 @@ def _summary(measurements: Any) -> None:
         if value is not None:
             typer.echo(f"{title}: {value:.1f} {unit}")
     if diagnosis.prediction:
-        typer.echo(f"proposed diagnosis: {diagnosis.prediction} ({diagnosis.probabilities[diagnosis.prediction]:.0%})")
+        sure = percent_words(diagnosis.probabilities[diagnosis.prediction])
+        typer.echo(f"proposed diagnosis: {class_words(diagnosis.prediction)} ({sure})")
     for flag in measurements.quality.flags:
         if flag.level != "info":
             typer.echo(f"{flag.level}: {flag.message}")

@@ -345,14 +345,14 @@ def test_evidence_names_the_class_it_is_weighed_against_and_what_is_assumed():
         probabilities={"DCM": 0.8, "MINF": 0.2},
         evidence=[Evidence(measurement="LV ejection fraction (%)", value=20, weight=1.5)],
         runner_up="MINF",
-        prevalence={"DCM": 0.5, "MINF": 0.5},
+        prevalence={"DCM": 0.4, "MINF": 0.6},
     )
     diagnosis = Diagnosis(**one.model_dump(), by_series={"cine": one})
     study, labels = make_study(roles=(Role.LGE,))
     page = Page(render(study, labels, make_measurements(diagnosis=diagnosis)))
     assert "Dilated cardiomyopathy, against: old infarct, reduced LV function" in page.text
     assert "LV ejection fraction 20.0 % +1.5 for" in page.text
-    assert "as frequent as among the patients learned from: DCM 50%, MINF 50%." in page.text
+    assert "learned from: dilated cardiomyopathy 40%, old infarct, reduced LV function 60%." in page.text
     assert "From cine alone" not in page.text and "Uncertain" not in page.text
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from myoscope.diagnose.words import DIAGNOSES, class_words, percent_words
 from myoscope.measure.results import START, Diagnosis, Evidence, Measurements, SeriesDiagnosis
 from myoscope.report.tables import describe, in_unit
 
@@ -11,17 +12,6 @@ MAX_EVIDENCE = 7
 
 FULL_BAR = 5.0
 """Weight in log-odds of a full bar of evidence, in every report: odds of 150 to 1."""
-
-DIAGNOSES = {
-    "NOR": "Normal heart",
-    "MINF": "Old infarct, reduced LV function",
-    "DCM": "Dilated cardiomyopathy",
-    "HCM": "Hypertrophic cardiomyopathy",
-    "RV": "Abnormal right ventricle",
-    "normal": "No infarct",
-    "pathological": "Infarct",
-}
-"""Classes in words."""
 
 
 def series_title(series: str | None) -> str:
@@ -58,7 +48,7 @@ class ShownDiagnosis:
     uncertain: bool
     rival: str | None
     frequency: str | None
-    probabilities: tuple[tuple[str, str, float], ...]
+    probabilities: tuple[tuple[str, str, float, str], ...]
     evidence: tuple[ShownEvidence, ...]
 
 
@@ -77,15 +67,26 @@ def diagnoses(measurements: Measurements) -> list[ShownDiagnosis]:
 
 def _shown(title: str, found: Diagnosis | SeriesDiagnosis, code: str) -> ShownDiagnosis:
     ranked = sorted(found.probabilities.items(), key=lambda pair: -pair[1])
-    named = tuple((DIAGNOSES.get(c, c), c if c in DIAGNOSES and c.isupper() else "", p) for c, p in ranked)
+    named = tuple((class_words(c), c if c in DIAGNOSES and c.isupper() else "", p, percent_words(p)) for c, p in ranked)
     return ShownDiagnosis(
         title,
-        DIAGNOSES.get(code, code),
+        class_words(code),
         found.unlike_training,
-        DIAGNOSES.get(found.runner_up, found.runner_up) if found.runner_up else None,
-        ", ".join(f"{name} {share:.0%}" for name, share in found.prevalence.items()) or None,
+        class_words(found.runner_up) if found.runner_up else None,
+        _frequency(found),
         named,
         tuple(_evidence(found.evidence)),
+    )
+
+
+def _frequency(found: Diagnosis | SeriesDiagnosis) -> str | None:
+    """How frequent each class is where the probabilities hold."""
+    shares = found.prevalence
+    if len(set(shares.values())) == 1:
+        return f"all equal, {next(iter(shares.values())):.0%} each"
+    words = {name: class_words(name) for name in shares}
+    return (
+        ", ".join(f"{words[name][:1].lower()}{words[name][1:]} {share:.0%}" for name, share in shares.items()) or None
     )
 
 

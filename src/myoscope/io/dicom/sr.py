@@ -10,11 +10,11 @@ from pydicom.sr.codedict import codes as dicom
 from pydicom.sr.coding import Code
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
+from myoscope.diagnose.words import class_words
 from myoscope.io.dicom import codes
 from myoscope.io.dicom.codes import AHA_SITES, GROUPS, SEGMENT_NAMES, Group, own, unit_of
 from myoscope.io.dicom.source import Planes, instances
 from myoscope.measure.results import Measurements, Segment, SeriesDiagnosis, SeriesProvenance
-from myoscope.report.verdict import DIAGNOSES
 from myoscope.study import Role
 
 
@@ -138,7 +138,7 @@ def _segment(segment: Segment) -> sr.MeasurementsAndQualitativeEvaluations | Non
 
 def _class(series: str, found: SeriesDiagnosis) -> sr.MeasurementsAndQualitativeEvaluations:
     """The class proposed from one series, with probabilities; in a scheme of our own, for it is no coded diagnosis."""
-    meanings = {name: own(name, DIAGNOSES.get(name, name)) for name in found.probabilities}
+    meanings = {name: own(name, class_words(name)) for name in found.probabilities}
     probabilities = [
         _measurement(codes.PROBABILITY, value, codes.RATIO, of_class=meanings[name])
         for name, value in found.probabilities.items()
@@ -155,7 +155,7 @@ def _measurement(
     name: Code, value: float, unit: Code, phase: Code | None = None, of_class: Code | None = None, **how: Any
 ) -> sr.Measurement:
     """A number with its unit; `phase` of the cycle and the class it is the probability of go with its concept."""
-    item = sr.Measurement(name=name, value=float(value), unit=unit, **how)
+    item = sr.Measurement(name=name, value=sensible(value), unit=unit, **how)
     for modifier, code in ((codes.CYCLE_PHASE, phase), (codes.PROPOSED_CLASS, of_class)):
         if code is not None:
             if "ContentSequence" not in item[0]:
@@ -164,6 +164,15 @@ def _measurement(
                 sr.CodeContentItem(modifier, code, sr.RelationshipTypeValues.HAS_CONCEPT_MOD)
             )
     return item
+
+
+def sensible(value: float) -> float:
+    """A measurement with four digits: no contour is more exact.
+
+    >>> sensible(138.323975482624), sensible(0.87654321)
+    (138.3, 0.8765)
+    """
+    return float(f"{value:.4g}")
 
 
 def _container(title: str, **content: Any) -> sr.MeasurementsAndQualitativeEvaluations:
