@@ -12,9 +12,10 @@ demo: $(VENV)/runtime
 test: $(VENV)/dev
 	$(BIN)/python -m pytest tests/unit src tests/integration tests/realdata
 
-# Thousands of damaged NIfTI files, new ones every time; the test suite has a sample of them.
+# Thousands of damaged NIfTI files, new ones every time, and 20,000 combinations of faults; the tests have a sample.
 nightly: $(VENV)/dev
 	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest tests/unit/test_nifti_fuzz.py -rP
+	$(BIN)/python benchmarks/inputs.py --count 20000 --clean 500 --page out/inputs-nightly.md
 
 # Clients of a cohort killed with -9, so many times over so many studies; the test suite has a few of them.
 SOAK ?= 20/60
