@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+import psutil
 import pytest
 
-from myoscope.cohort.cluster import read_slurm, slurm_cluster
+from myoscope.cohort.cluster import client_of, read_slurm, slurm_cluster
 from myoscope.errors import InputError
 
 SETTINGS = """
@@ -49,3 +50,9 @@ def test_settings_that_cannot_be_are_refused(tmp_path: Path, text: str, found: s
     (path := tmp_path / "slurm.toml").write_text(text)
     with pytest.raises(InputError, match=found):
         read_slurm(path)
+
+
+def test_a_local_cluster_listens_on_loopback_only() -> None:
+    with client_of(workers=2):
+        listening = [c.laddr.ip for c in psutil.Process().net_connections() if c.status == psutil.CONN_LISTEN]
+    assert set(listening) <= {"127.0.0.1", "::1"}

@@ -17,6 +17,9 @@ from myoscope.io.nifti import shown
 WAIT_SECONDS = 30
 """For a scheduler to answer."""
 
+LOOPBACK = "127.0.0.1:0"
+"""Where Dask's web pages are: by default they would be open to everybody who reaches this machine."""
+
 
 class Slurm(BaseModel):
     """`--slurm SETTINGS.toml`: what a job asks for, and how many of them."""
@@ -79,7 +82,7 @@ def slurm_cluster(settings: Slurm) -> Any:
         log_directory=settings.log_folder,
         job_name="myoscope",
         worker_extra_args=["--no-dashboard"],
-        scheduler_options={"dashboard_address": None},
+        scheduler_options={"dashboard_address": LOOPBACK},
     )
 
 
@@ -125,7 +128,8 @@ def client_of(
                     threads_per_worker=1,
                     processes=False,
                     memory_limit=None,
-                    dashboard_address=None,
+                    dashboard_address=LOOPBACK,
+                    worker_dashboard_address=LOOPBACK,
                 ) as cluster,
                 Client(cluster) as client,
             ):
