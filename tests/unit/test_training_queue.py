@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-QUEUE = Path(__file__).parents[2] / "benchmarks" / "queue.py"
+QUEUE = Path(__file__).parents[2] / "benchmarks" / "training_queue.py"
 
 
 @pytest.fixture

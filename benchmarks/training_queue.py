@@ -1,6 +1,6 @@
 """Works through a list of trainings, two at a time, at the lowest priority and on one thread each.
 
-python benchmarks/queue.py JOBS docs/results/training-log.csv
+python benchmarks/training_queue.py JOBS docs/results/training-log.csv
 
 JOBS is a text file with one call a line, as in `train compact-cine --fold 1/5 --data ACDC --minutes 60 -o RUNS`; it is
 read again whenever a worker is free, so lines may be added, moved or taken out at any time. What is done stands in
