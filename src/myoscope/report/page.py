@@ -22,6 +22,7 @@ from myoscope.measure.results import (
 )
 from myoscope.report import bullseye
 from myoscope.report.charts import Curve, curve_key, volume_curve
+from myoscope.report.concerns import warnings_about
 from myoscope.report.figures import ROLE_TITLES, SeriesFigure, series_figure
 from myoscope.report.reference import (
     EN_DASH,
@@ -180,8 +181,8 @@ def _confidence(measurements: Measurements) -> list[tuple[str, str]]:
     ]
 
 
-def _key_numbers(study: Study, tables: Tables) -> list[tuple[str, Any]]:
-    """The numbers a reader looks for first."""
+def _key_numbers(study: Study, tables: Tables) -> list[tuple[str, Any, tuple[str, ...]]]:
+    """The numbers a reader looks for first, with the warnings about them."""
     names = []
     if study.get(Role.CINE) or tables.value("lv.edv_ml") is not None:
         names.append("lv.ejection_fraction_percent")
@@ -192,7 +193,8 @@ def _key_numbers(study: Study, tables: Tables) -> list[tuple[str, Any]]:
         names += ["lge.infarct_percent", "lge.no_reflow_percent"]
     if _has(study, tables, Role.T2, "t2"):
         names.append("t2.edema_percent")
-    return [(describe(name).title, tables.cell(name, with_notes=False)) for name in names]
+    flags = tables.measurements.quality.flags
+    return [(describe(name).title, tables.cell(name, with_notes=False), warnings_about(name, flags)) for name in names]
 
 
 def _has(study: Study, tables: Tables, role: Role, part: str) -> bool:
