@@ -7,11 +7,13 @@ of reading may come from. Ends with 1 where a number was wrong without a word, o
 """
 
 import argparse
+import multiprocessing
 import sys
 import tempfile
 import traceback
 import warnings
 from collections import Counter, defaultdict
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -90,10 +92,6 @@ def _short(outcome: str) -> str:
 
 
 def main() -> None:
-    sys.path.remove(str(Path(__file__).parent))  # it has a queue.py, as Python has
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
-
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=500)
     parser.add_argument("--clean", type=int, default=16)
