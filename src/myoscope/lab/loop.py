@@ -212,6 +212,8 @@ def load_state(
         i, name = key.split(".")
         state.setdefault(int(i), {})[name] = tensor
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+    for weight, kept in optimiser.state.items():  # a fused step wants both to lie alike
+        kept |= {k: torch.empty_like(weight).copy_(v) for k, v in kept.items() if v.shape == weight.shape}
     return progress_of(folder)
 
 
