@@ -123,17 +123,19 @@ def test_what_fails_is_a_row_and_stops_nobody(tmp_path: Path) -> None:
     (studies / "broken").mkdir()
     (studies / "broken" / "lge.nii.gz").write_bytes(b"no image")
     (tmp_path / "sitecustomize.py").write_text(HANG)
-    limits = ("--workers", 2, "--minutes", 0.4, "--memory-gb", 0.9)
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    done = cohort(studies, "-o", out, *limits, PYTHONPATH=path)
+    hung = cohort(studies / "hangs", "-o", out, "--minutes", 0.1, PYTHONPATH=path)
+    assert hung.stdout.startswith("0 studies done, 1 failed"), hung.stderr
+    limits = ("--workers", 2, "--memory-gb", 0.9)
+    done = cohort(studies, "-o", out, *limits)
     assert done.returncode == 0, done.stderr
-    assert "2 studies done, 3 failed" in done.stdout, statuses(out)
+    assert "2 studies done, 3 failed; 4 of them in this run" in done.stdout, statuses(out)
     found = statuses(out)
     assert {name: status for name, (status, _) in found.items()} == {
         **dict.fromkeys(("p000", "p001"), "done"),
         **dict.fromkeys(("hangs", "eats", "broken"), "failed"),
     }
-    assert "took longer than 0.4 minutes" in found["hangs"][1]
+    assert "took longer than 0.1 minutes" in found["hangs"][1]
     assert "more than 0.9 GB of memory" in found["eats"][1]
     assert "lge.nii.gz" in found["broken"][1] and str(tmp_path) not in found["broken"][1]
     assert cohort(studies, "-o", out, *limits).stdout.startswith("2 studies done, 3 failed; 0 of them in this run")
