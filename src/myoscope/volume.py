@@ -54,10 +54,11 @@ class Volume:
 
         Where the affine is sheared, that is less than the length of its columns.
         """
-        columns, rows = self.affine[:3, 0], self.affine[:3, 1]
-        area, x = np.linalg.norm(np.cross(columns, rows)), np.linalg.norm(columns)
+        columns, rows, slices = self.affine[:3, :3].T
+        across = np.cross(columns, rows)
+        area, x = np.linalg.norm(across), np.linalg.norm(columns)
         with np.errstate(all="ignore"):
-            return float(np.abs(np.linalg.det(self.affine[:3, :3])) / area), float(area / x), float(x)
+            return float(np.abs(across @ slices) / area), float(area / x), float(x)
 
     @property
     def voxel_ml(self) -> float:
