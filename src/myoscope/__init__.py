@@ -1,5 +1,9 @@
 """myoscope: from a cardiac MR study to measurements, a proposed diagnosis and a report that can be checked by eye.
 
+>>> import myoscope
+>>> study = myoscope.read_study("STUDY")  # doctest: +SKIP
+>>> myoscope.analyze(study).save("OUT")  # doctest: +SKIP
+
 Research use only, not a medical device.
 """
 
@@ -47,8 +51,13 @@ if TYPE_CHECKING:
     from myoscope.volume import Volume
 
 
+def __dir__() -> list[str]:
+    """What tab completion offers."""
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> Any:
-    """Import on first use, so that `myoscope --help` does not wait for torch."""
+    """Import on first use, so that `myoscope --help` starts at once."""
     if name not in _HOME:
         raise AttributeError(f"module 'myoscope' has no attribute {name!r}")
     module = import_module(_HOME[name])

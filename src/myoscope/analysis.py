@@ -20,10 +20,12 @@ from myoscope.measure import measure
 from myoscope.measure.results import Flag, Measurements, Provenance, SeriesProvenance
 from myoscope.prediction import Prediction
 from myoscope.report import render
+from myoscope.segment.cine import SliceModel
+from myoscope.segment.joint import JointModel
+from myoscope.segment.lge import CascadeModel
 from myoscope.study import Role, Series, Study
-from myoscope.systems import system_module
 from myoscope.volume import Volume
-from myoscope.weights import is_installed, weights_of
+from myoscope.weights import FOLDER, is_installed, network_of
 
 SYSTEM_FOR = {Role.CINE: "compact-cine", Role.BSSFP: "compact-cine", Role.LGE: "cascade.small"}
 """The system that segments each role on its own; T2 has none."""
@@ -33,6 +35,10 @@ JOINT_SYSTEM = "compact-myops"
 
 JOINT_LGE_SYSTEM = "compact-lge"
 """... and the one that says what of that map's wall is scar, where there is LGE."""
+
+_KINDS: dict[str, Any] = {JOINT_SYSTEM: JointModel, SYSTEM_FOR[Role.LGE]: CascadeModel}
+USED = (*dict.fromkeys(SYSTEM_FOR.values()), JOINT_SYSTEM, JOINT_LGE_SYSTEM)
+"""The systems whose network files an analysis may run."""
 
 CONVENTIONS = [
     "Volumes by summation of discs over all labelled slices; papillary muscles and trabeculae count as blood pool.",
@@ -84,24 +90,35 @@ def with_flags(measurements: Measurements, flags: Sequence[Flag]) -> Measurement
     return measurements.model_copy(update={"quality": quality})
 
 
-def analyze(study: Study, device: str = "cpu", progress: Callable[[str], None] = lambda _: None) -> Result:
+def analyze(
+    study: Study,
+    device: str = "cpu",  # noqa: ARG001
+    progress: Callable[[str], None] = lambda _: None,
+    models: Path | None = None,
+) -> Result:
     """Segment, measure and judge a study.
 
     Args:
         study: From `read_study`.
-        device: "cpu" or "cuda".
+        device: Kept for old calls; the networks run on the CPU.
         progress: Called with a few words before each step.
+        models: Folder of network files and cards of one's own, which go before the installed ones.
 
     Raises:
-        InputError: no series of the study can be segmented.
+        InputError: no series of the study can be segmented, or the folder has no network file that is used.
+
+    >>> import myoscope
+    >>> result = myoscope.analyze(myoscope.read_study("STUDY"))  # doctest: +SKIP
+    >>> result.save("out")  # doctest: +SKIP
     """
+    check_models(models)
     predictions: dict[Role, Prediction] = {}
     origins: dict[Role, dict[str, Any]] = {}
     joint: Role | None = None
     if study.get(Role.T2) and is_installed(JOINT_SYSTEM):
         progress("segmenting LGE, T2 and bSSFP together")
-        model = _model(JOINT_SYSTEM, device)
-        series, found = model.segment_joint(study, _model(JOINT_LGE_SYSTEM, device))
+        model = _model(JOINT_SYSTEM, models)
+        series, found = model.segment_joint(study, _model(JOINT_LGE_SYSTEM, models))
         how = f", one map on the grid of {series.role}"
         if series.role is Role.LGE:
             how += f"; infarct and no-reflow by {JOINT_LGE_SYSTEM}"
@@ -111,14 +128,14 @@ def analyze(study: Study, device: str = "cpu", progress: Callable[[str], None] =
             found = replace(found, labels=found.labels.with_voxels(edema))
         joint, predictions = series.role, {series.role: found}
         study = replace(study, notes=(*study.notes, *model.alignment(study)))
-        there = [s.role for s in study.series if s.role in model.recipe.roles]
-        origins = {role: _origin(model, how) for role in there}
+        there = [s.role for s in study.series if s.role in model.roles]
+        origins = {role: _origin(model, models, how) for role in there}
     for series in study.series:
         if series.role in SYSTEM_FOR and series.role not in origins:
             progress(f"segmenting {series.role}")
-            model = _model(SYSTEM_FOR[series.role], device)
+            model = _model(SYSTEM_FOR[series.role], models)
             predictions[series.role] = model.segment(series)
-            origins[series.role] = _origin(model)
+            origins[series.role] = _origin(model, models)
     if not predictions:
         roles = ", ".join(series.role for series in study.series)
         raise InputError(f"{study.id}: expected a cine, LGE or bSSFP image, found {roles}; nothing can segment it yet")
@@ -126,11 +143,23 @@ def analyze(study: Study, device: str = "cpu", progress: Callable[[str], None] =
     return judge(study, {role: found.labels for role, found in predictions.items()}, origins, predictions, joint)
 
 
-def _origin(model: Any, how: str = "") -> dict[str, Any]:
+def check_models(models: Path | None) -> None:
+    """Refuse a folder without a network file of one's own that an analysis would use.
+
+    Raises:
+        InputError: there is none.
+    """
+    if models and not any(network_of(system, models).parent != FOLDER for system in USED):
+        names = ", ".join(f"{system}.onnx" for system in USED)
+        raise InputError(f"{models.name}: expected network files with their cards ({names}), found none of them")
+
+
+def _origin(model: Any, models: Path | None, how: str = "") -> dict[str, Any]:
+    own = models and network_of(model.name, models).parent != FOLDER
     return {
-        "labels_from": model.recipe.name + how,
+        "labels_from": model.name + (" (network file of the user's own, given by --models)" if own else "") + how,
         "weights_sha256": model.sha256,
-        "weights_licence": model.card["licence"],
+        "weights_licence": model.card.get("licence"),
     }
 
 
@@ -181,6 +210,6 @@ def _series_provenance(series: Series, origin: Mapping[str, Any]) -> SeriesProve
 
 
 @lru_cache(maxsize=4)
-def _model(system: str, device: str) -> Any:
-    """A system's installed model, loaded once."""
-    return system_module(system).Model.load(weights_of(system), device)
+def _model(system: str, models: Path | None = None) -> Any:
+    """A system's model, installed or of one's own, loaded once."""
+    return _KINDS.get(system, SliceModel).load(network_of(system, models))

@@ -9,7 +9,7 @@ import typer
 
 from myoscope import __version__
 from myoscope.cohort.cli import agree, cohort
-from myoscope.console import Device, Out, check_device, progress, run
+from myoscope.console import Device, Out, progress, run
 from myoscope.errors import InputError
 from myoscope.lab.cli import app as laboratory
 
@@ -44,21 +44,34 @@ def demo(
 
 
 @app.command()
-def analyze(study: Path, out: Out, role: RoleName = None, series: SeriesRole = None, device: Device = "cpu") -> None:
+def analyze(
+    study: Path,
+    out: Out,
+    role: RoleName = None,
+    series: SeriesRole = None,
+    device: Device = "cpu",
+    models: Annotated[
+        Path | None,
+        typer.Option(help="Folder of network files and cards that train wrote, to go before the installed ones."),
+    ] = None,
+) -> None:
     """Segment, measure and judge a study: DICOM (folder, zip), a NIfTI file, a folder of them, or a data set's case."""
     from myoscope.io.read import read_study
     from myoscope.io.record import refuse_handwork
     from myoscope.io.save import check_out
 
     found = read_study(study, role, _chosen(series))
-    device = check_device(device)
+    if device not in ("cpu", "cuda"):
+        raise InputError(f"expected --device cpu or cuda, found {device!r}")
+    if device == "cuda":
+        typer.echo("--device cuda brings nothing here: the networks of analyze run on the CPU", err=True)
     check_out(out)
     refuse_handwork(out)
     with progress() as say:
         say("loading the models")
         from myoscope import analysis
 
-        result = analysis.analyze(found, device, say)
+        result = analysis.analyze(found, progress=say, models=models)
         say("writing the report")
         report = result.save(out)
     _summary(result.measurements)

@@ -9,7 +9,6 @@ from myoscope.datasets.clinical import TITLES, of_patient
 from myoscope.errors import InputError
 from myoscope.measure.results import START, Evidence, Flag, SeriesDiagnosis
 from myoscope.study import Role, Study
-from myoscope.systems import full_name, system_module
 from myoscope.volume import Volume
 from myoscope.weights import FOLDER, weights_of
 
@@ -32,10 +31,16 @@ def from_clinical_values(study: Study, labels: Volume) -> tuple[SeriesDiagnosis 
     except InputError as error:
         return None, [_flag("warning", f"Clinical values were not used. {error}.")]
     known = len(TITLES) - len(values.missing)
-    name = full_name("doc-net", None)
-    if known < ENOUGH or not (FOLDER / f"{name}.safetensors").is_file():
+    if known < ENOUGH:
         return None, []
-    found = _model(name).predict(study, labels)
+    try:
+        model = _model()
+    except ModuleNotFoundError:
+        text = "Clinical values were not used: what judges from them needs pip install 'myoscope[lab]'."
+        return None, [_flag("warning", text)]
+    if model is None:
+        return None, []
+    found = model.predict(study, labels)
     evidence = [Evidence(measurement=m, value=value, weight=weight) for m, value, weight in found.evidence]
     (rival,) = found.probabilities.keys() - {found.prediction}
     if evidence:
@@ -57,5 +62,10 @@ def _flag(level: Any, message: str) -> Flag:
 
 
 @lru_cache(maxsize=1)
-def _model(name: str) -> Any:
+def _model() -> Any:
+    from myoscope.systems import full_name, system_module
+
+    name = full_name("doc-net", None)
+    if not (FOLDER / f"{name}.safetensors").is_file():
+        return None
     return system_module("doc-net").Model.load(weights_of(name))

@@ -1,4 +1,7 @@
-"""The weights that are installed: safetensors, each with its card (json) beside it."""
+"""The weights that are installed, each with its card (json) beside it.
+
+The laboratory reads safetensors, the clinic network files (ONNX), which `train` and `lab.export` write beside them.
+"""
 
 import hashlib
 import json
@@ -29,6 +32,42 @@ def weights_of(system: str) -> Path:
 def is_installed(system: str) -> bool:
     """Whether a system's weights are installed."""
     return (FOLDER / f"{system}.safetensors").is_file()
+
+
+def network_of(system: str, models: Path | None = None) -> Path:
+    """Path NAME.onnx of a system's network file: in a folder of one's own, where it lies there, or the installed one."""
+    own = models / f"{system}.onnx" if models else None
+    return own if own and own.with_suffix(".json").is_file() else FOLDER / f"{system}.onnx"
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """The card beside a network file.
+
+    Raises:
+        InputError: it is missing or no card.
+    """
+    try:
+        card = json.loads(path.with_suffix(".json").read_text())
+    except (OSError, ValueError):
+        card = None
+    if not isinstance(card, dict):
+        raise InputError(f"{path.name}: expected a card ({path.stem}.json) beside it, found none; train or reinstall")
+    return card
+
+
+def members_of(path: Path, card: Mapping[str, Any], part: str = "") -> list[Path]:
+    """The network files of a system: NAME.onnx; NAME.1.onnx and so on where the card says `members`; of a `part`
+    (first stage) NAME.PART.onnx.
+
+    Raises:
+        InputError: one is missing.
+    """
+    stem = ".".join([path.stem, part] if part else [path.stem])
+    count = int(card.get("members", 1))
+    files = [path.with_name(f"{stem}{f'.{i}' if count > 1 else ''}.onnx") for i in range(1, count + 1)]
+    if missing := [file.name for file in files if not file.is_file()]:
+        raise InputError(f"{missing[0]}: expected a network file, found none; python -m myoscope.lab.export writes it")
+    return files
 
 
 def write_weights(path: Path, tensors: Mapping[str, Any], card: Mapping[str, Any]) -> None:

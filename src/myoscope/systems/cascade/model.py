@@ -1,5 +1,6 @@
 """A trained network: from images to labels, to and from its file."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from myoscope.lab.export import OneStack, add_to_card, clinic_facts, write_network
 from myoscope.lab.slices import normalise, resample_slices
 from myoscope.labels import LV_WALL, Structure
 from myoscope.measure.wall import largest_piece
@@ -126,6 +128,21 @@ class Model:
     def save(self, path: Path, card: dict) -> None:
         """Write the weights of both stages (float16 safetensors) and the card (json) beside them."""
         write_weights(path, self.tensors(), card | self.facts())
+        if self.recipe.network == "refine":  # the published ones are not for `analyze`
+            self.export(path)
+
+    def export(self, path: Path) -> None:
+        """Write the network files (ONNX) that `analyze` runs beside the weights, what it must know into the card."""
+        classes = len(self.recipe.classes)
+        one = OneStack(copy.deepcopy(self.network))
+        write_network(path.with_suffix(".onnx"), one, torch.zeros(3, 1 + classes, self.recipe.view, self.recipe.view))
+        multiple: Any = self.network.multiple
+        facts = clinic_facts(self.recipe, multiple, self.recipe.spacing_mm) | {
+            "view": self.recipe.view,
+            "shares": self.recipe.shares,
+            "first": self.facts()["first"] | self.first.write_network(path.with_suffix(".first.onnx")),
+        }
+        add_to_card(path, facts)
 
     def facts(self) -> dict[str, Any]:
         """What `of` must know beside the tensors."""

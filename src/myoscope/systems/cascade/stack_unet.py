@@ -23,9 +23,10 @@ class AcrossSlices(nn.Module):
 
     def forward(self, x: Tensor, follows: Tensor) -> Tensor:
         """Slices (N, C, H, W); `follows` (N,) says which slices continue the stack of the one before."""
-        after = follows.roll(-1).to(x.dtype)[:, None, None, None]
+        after = torch.cat([follows[1:], follows[:1]]).to(x.dtype)[:, None, None, None]
         before = follows.to(x.dtype)[:, None, None, None]
-        near = torch.cat([x.roll(1, 0) * before, x, x.roll(-1, 0) * after], 1)
+        previous, following = torch.cat([x[-1:], x[:-1]]), torch.cat([x[1:], x[:1]])  # `roll` is no operator of ONNX
+        near = torch.cat([previous * before, x, following * after], 1)
         return x + F.leaky_relu(self.norm(self.convolution(near)), 0.01)
 
 

@@ -1,5 +1,6 @@
 """A trained network: from images to labels, to and from its file."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from myoscope.lab.export import Plain, Seen, add_to_card, clinic_facts, write_network
 from myoscope.lab.slices import normalise, resample_slices
 from myoscope.lab.unet import UNet
 from myoscope.labels import SCAR, Structure
@@ -76,6 +78,18 @@ class Model:
     def save(self, path: Path, card: dict) -> None:
         """Write the weights (float16 safetensors) and the card (json) beside them."""
         write_weights(path, self.tensors(), card | {"spacing_mm": self.recipe.spacing_mm})
+        self.export(path)
+
+    def export(self, path: Path) -> None:
+        """Write the network file (ONNX) that `analyze` runs beside the weights, and what it must know into the card."""
+        add_to_card(path, self.write_network(path.with_suffix(".onnx")))
+
+    def write_network(self, path: Path) -> dict[str, Any]:
+        """Write NAME.onnx; gives what the clinic must know."""
+        network = copy.deepcopy(self.network)
+        seen = Seen(network, self.familiar.mean, self.familiar.whitening) if self.familiar else Plain(network)
+        write_network(path, seen, torch.zeros(2, 3, 8 * self.network.multiple, 8 * self.network.multiple))
+        return clinic_facts(self.recipe, self.network.multiple, self.recipe.spacing_mm)
 
     def tensors(self) -> dict[str, Tensor]:
         """What `of` makes the model from again, with a card of its `system`, `widths` and `spacing_mm`."""

@@ -1,5 +1,6 @@
 """A trained network: from images to labels, to and from its file."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -8,13 +9,14 @@ import torch
 from torch import Tensor
 
 from myoscope.errors import InputError
+from myoscope.lab.export import Plain, add_to_card, clinic_facts, write_network
 from myoscope.lab.slices import normalise, resample_slices
 from myoscope.lab.unet import UNet
 from myoscope.labels import SCAR, Structure
 from myoscope.prediction import Prediction
 from myoscope.study import Note, Role, Series, Study
 from myoscope.systems import compact
-from myoscope.systems.compact.alignment import alignment_notes
+from myoscope.segment.alignment import alignment_notes
 from myoscope.systems.compact.confidence import calibrate_all, heart_features
 from myoscope.systems.compact.model import drop_traces, keep_heart, shares_of
 from myoscope.systems.compact.myops.recipe import _WALL, RECIPES, ROLES, Recipe
@@ -112,6 +114,17 @@ class Model:
     def save(self, path: Path, card: dict) -> None:
         """Write the weights (float16 safetensors) and the card (json) beside them."""
         write_weights(path, half(self.network.state_dict()), card)
+        self.export(path)
+
+    def export(self, path: Path) -> None:
+        """Write the network file (ONNX) that `analyze` runs beside the weights, and what it must know into the card."""
+        side = 8 * self.network.multiple
+        write_network(
+            path.with_suffix(".onnx"),
+            Plain(copy.deepcopy(self.network)),
+            torch.zeros(2, len(self.recipe.roles), side, side),
+        )
+        add_to_card(path, clinic_facts(self.recipe, self.network.multiple, self.recipe.spacing_mm))
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> "Model":
