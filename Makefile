@@ -54,5 +54,5 @@ $(VENV)/runtime: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
 	touch $@
 
 $(VENV)/dev: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
-	$(PIP) -e ".[train,ensemble,search,pacs,cohort,review,dev]"
+	$(PIP) -e ".[lab,search,pacs,cohort,review,dev]"
 	touch $@ $(VENV)/runtime

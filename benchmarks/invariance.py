@@ -102,7 +102,7 @@ TRANSFORMS: dict[str, tuple[Callable[[Volume], Volume], float]] = {
 
 def volumes_ml(series: Series, image: Volume) -> dict[str, float]:
     """Volume of every region of REGIONS in a series with another image, frames added up."""
-    found = _model(SYSTEM_FOR[series.role], "cpu").segment(replace(series, image=image)).labels
+    found = _model(SYSTEM_FOR[series.role]).segment(replace(series, image=image)).labels
     return {name: float(np.isin(found.frames, s).sum()) * found.voxel_ml for name, s in REGIONS.items()}
 
 

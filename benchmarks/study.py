@@ -88,7 +88,7 @@ def warm(study: Path, repeats: int) -> dict[str, Times]:
         marks = [time.perf_counter()]
         found = read_study(study)
         marks.append(time.perf_counter())
-        models = {s.role: analysis._model(analysis.SYSTEM_FOR[s.role], "cpu") for s in found.series}
+        models = {s.role: analysis._model(analysis.SYSTEM_FOR[s.role]) for s in found.series}
         predictions = {s.role: models[s.role].segment(s) for s in found.series}
         marks.append(time.perf_counter())
         labels = {role: prediction.labels for role, prediction in predictions.items()}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from myoscope import __version__
-from myoscope.analysis import SYSTEM_FOR
+from myoscope.analysis import SYSTEM_FOR, USED
 from myoscope.systems import full_name
 
 ROOT = Path(__file__).parents[2]
@@ -32,6 +32,7 @@ def test_the_wheel_holds_what_it_needs(wheel: Path) -> None:
     info = f"myoscope-{__version__}.dist-info"
     expected = {f"{info}/licenses/LICENSE", f"{info}/licenses/LICENSE-WEIGHTS.md", f"{info}/entry_points.txt"}
     expected |= {f"myoscope/weights/{name}.safetensors" for name in {*SYSTEM_FOR.values(), full_name("doc-net", None)}}
+    expected |= {f"myoscope/weights/{name}.onnx" for name in USED}
     expected |= {f"myoscope/diagnose/{series}.json" for series in ("cine", "lge")}
     data = [path for kind in ("json", "safetensors") for path in (ROOT / "src").rglob(f"*.{kind}")]
     expected |= {path.relative_to(ROOT / "src").as_posix() for path in data}

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
@@ -76,7 +75,7 @@ def refused(said: Said) -> str:
 class DiscModel:
     """Stands in for a trained model: a round heart in the middle of every slice."""
 
-    recipe = SimpleNamespace(name="discs")
+    name = "discs"
     sha256 = "0" * 64
     card = {"licence": "none"}  # noqa: RUF012
 

@@ -43,9 +43,8 @@ def test_labels_are_torchs(study: Study, system: str, role: Role) -> None:
     assert (theirs.labels.voxels > 0).any()
     np.testing.assert_allclose(ours.distances, theirs.distances, rtol=1e-3)
     assert ours.raw.keys() == theirs.raw.keys()
-    for structure, share in theirs.raw.items():
-        assert ours.raw[structure] == pytest.approx(share, abs=1e-3)
-        assert ours.right[structure] == pytest.approx(theirs.right[structure], abs=1e-3)
+    assert ours.raw == pytest.approx(theirs.raw, abs=1e-3)
+    assert ours.right == pytest.approx(theirs.right, abs=1e-3)
 
 
 def test_joint_labels_are_torchs(study: Study) -> None:

@@ -12,7 +12,8 @@ from myoscope.lab.confidence import cross_fit, fit
 from myoscope.labels import Structure
 from myoscope.measure.quality import confidence_flags
 from myoscope.prediction import Prediction
-from myoscope.systems.compact.confidence import Familiar, calibrate, heart_features
+from myoscope.segment.confidence import calibrate
+from myoscope.systems.compact.confidence import Familiar, heart_features
 from myoscope.volume import Volume, plain_affine
 
 

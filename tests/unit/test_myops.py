@@ -17,10 +17,10 @@ from myoscope.labels import Structure
 from myoscope.measure.anatomy import NAMES, find_anatomy
 from myoscope.measure.segments import segment_share
 from myoscope.measure.t2 import t2_extent
+from myoscope.segment.alignment import LARGEST_SHIFT_MM, alignment_notes, shift_mm
 from myoscope.study import Case, Patient, Role, Series, Study
 from myoscope.systems import compact
 from myoscope.systems.compact import myops as compact_myops
-from myoscope.segment.alignment import LARGEST_SHIFT_MM, alignment_notes, shift_mm
 from myoscope.systems.compact.myops.model import codes_of, joint_channels, scar_from_lge, without_scar
 from myoscope.systems.compact.myops.recipe import ROLES
 from myoscope.systems.compact.myops.training import collect_sequences, region_loss, train

@@ -11,7 +11,7 @@ from myoscope.errors import InputError
 
 app = typer.Typer()
 
-EXTRA = ("matplotlib", "monai", "segmentation_models_pytorch", "sklearn", "timm", "torch", "torchvision")
+EXTRA = ("matplotlib", "monai", "onnx", "segmentation_models_pytorch", "sklearn", "timm", "torch", "torchvision")
 """What the extra `lab` installs: looked for before anything is read or trained."""
 
 Data = Annotated[list[Path], typer.Option("--data", help="Root of a data set; may be given more than once.")]

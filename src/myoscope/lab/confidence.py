@@ -23,9 +23,9 @@ from myoscope.lab.folds import FOLDS, fold_of
 from myoscope.lab.pages import TEMPLATES, render
 from myoscope.labels import Structure
 from myoscope.prediction import Prediction
+from myoscope.segment.confidence import calibrate
 from myoscope.study import Case, Role, Series
 from myoscope.systems import system_module
-from myoscope.systems.compact.confidence import calibrate
 
 TEMPLATE = TEMPLATES / "confidence.md.j2"
 USUAL_PERCENT = 99.0

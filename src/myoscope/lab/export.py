@@ -90,7 +90,7 @@ def write_network(path: Path, network: nn.Module, example: Tensor) -> None:
         torch.onnx.export(
             network.eval().cpu().float().to(memory_format=torch.contiguous_format),  # type: ignore[call-overload]
             (example,),
-            file,
+            file,  # type: ignore[arg-type]
             dynamo=False,
             training=torch.onnx.TrainingMode.PRESERVE,
             do_constant_folding=False,

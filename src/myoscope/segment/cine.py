@@ -1,7 +1,7 @@
 """One network on each slice and its two neighbours: cine and bSSFP; LGE too, as a first stage or beside a joint map."""
 
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -48,7 +48,7 @@ class SliceModel:
             found = self.clean(found, series.image.voxel_ml)
             return found, sums_of(shares, found[box], self.classes), far
 
-        return prediction_of(series, each(one, series.image.frames), self.classes, self.card)
+        return prediction_of(series, each(one, list(series.image.frames)), self.classes, self.card)
 
     def shares(self, frame: np.ndarray, grid: Volume) -> tuple[np.ndarray, np.ndarray]:
         """Class probabilities (Z, C, Y, X) of one frame (Z, Y, X), and each slice's distance from training's."""
@@ -70,11 +70,12 @@ class SliceModel:
     def _stack(self, frame: np.ndarray, grid: Volume) -> np.ndarray:
         """The network's input: each slice with the one before and the one after, (Z, 3, H, W)."""
         slices = resample_slices(normalise(frame), grid.spacing_mm[1:], self.network.spacing_mm)
-        return np.stack([np.concatenate([slices[:1], slices[:-1]]), slices, np.concatenate([slices[1:], slices[-1:]])], 1)
+        before, after = (np.concatenate(pair) for pair in ((slices[:1], slices[:-1]), (slices[1:], slices[-1:])))
+        return np.stack([before, slices, after], 1)
 
 
 def shares_in_box(logits: np.ndarray, size: tuple[int, ...]) -> tuple[np.ndarray, tuple[slice, slice, slice]]:
-    """Class probabilities at the image's own resolution, only where the most probable class can be another than the first.
+    """Class probabilities at the image's own resolution, only where another class than the first can be most probable.
 
     A linear interpolation is nowhere above the samples that it lies between: where the first class is above all others
     in all of these, it is so in between.
@@ -88,13 +89,11 @@ def shares_in_box(logits: np.ndarray, size: tuple[int, ...]) -> tuple[np.ndarray
     """
     shown = (logits[:, 1:].max(1) > logits[:, 0]).any(0)
     rows, columns = matrices(logits.shape, (size[0], size[1]))
-    y, x = (_span(m[:, shown.any(axis)].any(1)) for m, axis in ((rows, 1), (columns, 0)))
+    y, x = (_span(np.any(m[:, shown.any(axis)], 1)) for m, axis in ((rows, 1), (columns, 0)))
     return softmax(rows[y] @ (logits @ columns[x].T)), (slice(None), y, x)
 
 
-def _span(hit: np.ndarray) -> slice:
+def _span(hit: Any) -> slice:
     """From the first to the last that is hit."""
-    where: Sequence[int] = np.flatnonzero(hit)
+    where = np.flatnonzero(hit)
     return slice(where[0], where[-1] + 1) if len(where) else slice(0, 0)
-
-

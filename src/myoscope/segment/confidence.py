@@ -43,7 +43,7 @@ def prediction_of(
     classes: Sequence[Structure],
     card: Mapping[str, Any],
 ) -> Prediction:
-    """Put a series together from its frames: of each its labels (Z, Y, X), its `sums_of`, its slices' distances (Z,)."""
+    """A series from its frames: of each the labels (Z, Y, X), their `sums_of`, and the slices' distances (Z,)."""
     labels, sums, distances = (np.stack(part) for part in zip(*frames, strict=True))
     raw = {s: shares / n for s, (shares, n) in zip(classes, sums.sum(0), strict=True) if s and n}
     volume = series.image.with_voxels(labels if series.image.voxels.ndim == 4 else labels[0])

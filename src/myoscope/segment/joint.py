@@ -84,7 +84,7 @@ class JointModel:
         return notes + alignment_notes(alone, first.role, first.image.spacing_mm)
 
     def _shares(self, channels: Mapping[Role, np.ndarray], grid: Volume) -> tuple[np.ndarray, np.ndarray]:
-        """Class probabilities (Z, C, Y, X) and distances (Z,) of images (Z, Y, X) on one grid, 0 where one is missing."""
+        """Class probabilities (Z, C, Y, X) and distances (Z,) of images (Z, Y, X) on one grid."""
         planes = {
             role: resample_slices(normalise(image), grid.spacing_mm[1:], self.network.spacing_mm)
             for role, image in channels.items()

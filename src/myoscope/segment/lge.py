@@ -129,9 +129,7 @@ def prior_of(shares: np.ndarray, known: Sequence[Structure], wanted: Sequence[St
     return prior
 
 
-def spread(
-    second: np.ndarray, first: np.ndarray, known: Sequence[Structure], drawn: Sequence[Structure]
-) -> np.ndarray:
+def spread(second: np.ndarray, first: np.ndarray, known: Sequence[Structure], drawn: Sequence[Structure]) -> np.ndarray:
     """The second stage's probabilities in the first's classes: background is dealt out as the first stage does."""
     ground = known.index(Structure.BACKGROUND)
     left = [i for i, s in enumerate(known) if s not in drawn]

@@ -35,7 +35,7 @@ def is_installed(system: str) -> bool:
 
 
 def network_of(system: str, models: Path | None = None) -> Path:
-    """Path NAME.onnx of a system's network file: in a folder of one's own, where it lies there, or the installed one."""
+    """Path NAME.onnx of a system's network file: in a folder of one's own, where it is there, or installed."""
     own = models / f"{system}.onnx" if models else None
     return own if own and own.with_suffix(".json").is_file() else FOLDER / f"{system}.onnx"
 

@@ -12,9 +12,10 @@ from torch.nn import functional as F
 
 from myoscope.lab.export import OneStack, add_to_card, clinic_facts, write_network
 from myoscope.lab.slices import normalise, resample_slices
-from myoscope.labels import LV_WALL, Structure
+from myoscope.labels import Structure
 from myoscope.measure.wall import largest_piece
 from myoscope.prediction import Prediction
+from myoscope.segment.clean import one_wall
 from myoscope.study import Role, Series, Study
 from myoscope.systems import compact
 from myoscope.systems.cascade.recipe import RECIPES, Recipe, Shares, build
@@ -220,11 +221,3 @@ def heart_centre(shares: Tensor) -> tuple[float, float]:
     body = largest_piece(shares.argmax(1).numpy(force=True) > 0).any(0)
     y, x = np.nonzero(body) if body.any() else [np.array([n / 2]) for n in body.shape]
     return float(y.mean()), float(x.mean())
-
-
-def one_wall(labels: np.ndarray) -> np.ndarray:
-    """Labels (Z, Y, X) where each slice keeps one body of LV and wall; what was scar elsewhere is background."""
-    result = labels.copy()
-    for z, body in enumerate(np.isin(labels, (Structure.LV, *LV_WALL))):
-        result[z][body & ~largest_piece(body)] = Structure.BACKGROUND
-    return result

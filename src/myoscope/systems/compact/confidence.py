@@ -1,15 +1,11 @@
 """How sure a segmentation is: a calibrated probability for each structure, and slices unlike any seen in training."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-
-from myoscope.labels import Structure
 
 
 @dataclass(frozen=True)
@@ -43,19 +39,3 @@ def heart_features(deep: Tensor, heart: Tensor) -> Tensor:
     """Mean of deep features (N, C, h, w) where the heart is, (N, H, W) bool; (N, C), NaN where there is none."""
     weight = F.adaptive_avg_pool2d(heart[:, None].float(), (deep.shape[-2], deep.shape[-1]))
     return (deep.float() * weight).sum((2, 3)) / weight.sum((2, 3)).where(heart.any((1, 2))[:, None], torch.nan)
-
-
-def calibrate(raw: float, line: tuple[float, float]) -> float:
-    """A mean probability put right by a line over its log-odds (Platt 1999), fitted on patients that were not seen.
-
-    >>> round(calibrate(0.9, (0.0, 1.0)), 6)
-    0.9
-    """
-    odds = np.log(np.clip(raw, 1e-4, 1 - 1e-4) / np.clip(1 - raw, 1e-4, 1 - 1e-4))
-    return float(1 / (1 + np.exp(-(line[0] + line[1] * odds))))
-
-
-def calibrate_all(raw: Mapping[Structure, float], card: Mapping[str, Any]) -> dict[Structure, float]:
-    """Calibrated probabilities of the structures that a model's card has a line for."""
-    lines = (card.get("confidence") or {}).get("lines", {})
-    return {s: calibrate(share, lines[s.name.lower()]) for s, share in raw.items() if s.name.lower() in lines}

@@ -14,11 +14,12 @@ from torch.nn import functional as F
 from myoscope.lab.export import Plain, Seen, add_to_card, clinic_facts, write_network
 from myoscope.lab.slices import normalise, resample_slices
 from myoscope.lab.unet import UNet
-from myoscope.labels import SCAR, Structure
-from myoscope.measure.wall import largest_piece
+from myoscope.labels import Structure
 from myoscope.prediction import Prediction
+from myoscope.segment.clean import drop_traces, keep_heart
+from myoscope.segment.confidence import calibrate_all
 from myoscope.study import Role, Series, Study
-from myoscope.systems.compact.confidence import Familiar, calibrate_all, heart_features
+from myoscope.systems.compact.confidence import Familiar, heart_features
 from myoscope.systems.compact.recipe import RECIPES, Recipe
 from myoscope.volume import Volume
 from myoscope.weights import half, load_into, read_weights, refusing, write_weights
@@ -167,33 +168,6 @@ def shares_of(model: Any, stack: Tensor, size: tuple[int, ...]) -> tuple[Tensor,
             far = model.familiar.distance(features) if model.familiar else features[:, 0] * torch.nan
             distances.append(far.numpy(force=True))
     return torch.cat(shares), np.concatenate(distances)
-
-
-def keep_heart(labels: np.ndarray) -> np.ndarray:
-    """Labels (Z, Y, X) without what is not connected to the largest labelled body, nor to the RV's largest.
-
-    Where the network goes wrong beside the heart (lung, effusion), it mostly calls it RV.
-    """
-    heart = np.where(largest_piece(labels > 0), labels, 0).astype(np.uint8)
-    rv = heart == Structure.RV
-    heart[rv & ~largest_piece(rv)] = 0
-    return heart
-
-
-def drop_traces(labels: np.ndarray, smallest_ml: dict[Structure, float], voxel_ml: float) -> np.ndarray:
-    """Labels (Z, Y, X) where a trace of no-reflow became infarct, and a trace of infarct (with it) myocardium.
-
-    Args:
-        labels: `Structure` codes.
-        smallest_ml: Volume below which a structure is a trace; an absent structure is never one.
-        voxel_ml: Volume of a voxel in ml.
-    """
-    result = labels.copy()
-    for traces, becomes in (((Structure.NO_REFLOW,), Structure.INFARCT), (SCAR, Structure.MYOCARDIUM)):
-        found = np.isin(result, traces)
-        if found.sum() * voxel_ml < smallest_ml.get(traces[0], 0.0):
-            result[found] = becomes
-    return result
 
 
 def _tversky(shares: Tensor, labels: Tensor, missed: float) -> Tensor:

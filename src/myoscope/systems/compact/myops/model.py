@@ -8,19 +8,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from myoscope.errors import InputError
 from myoscope.lab.export import Plain, add_to_card, clinic_facts, write_network
 from myoscope.lab.slices import normalise, resample_slices
 from myoscope.lab.unet import UNet
 from myoscope.labels import SCAR, Structure
 from myoscope.prediction import Prediction
+from myoscope.segment.alignment import alignment_notes
+from myoscope.segment.confidence import calibrate_all
+from myoscope.segment.joint import joint_channels, without_scar
 from myoscope.study import Note, Role, Series, Study
 from myoscope.systems import compact
-from myoscope.segment.alignment import alignment_notes
-from myoscope.systems.compact.confidence import calibrate_all, heart_features
+from myoscope.systems.compact.confidence import heart_features
 from myoscope.systems.compact.model import drop_traces, keep_heart, shares_of
 from myoscope.systems.compact.myops.recipe import _WALL, RECIPES, ROLES, Recipe
-from myoscope.volume import Volume, onto_grid
+from myoscope.volume import Volume
 from myoscope.weights import half, load_into, read_weights, refusing, write_weights
 
 
@@ -177,31 +178,3 @@ def scar_from_lge(ours: Mapping[Structure, Tensor], lge: Mapping[Structure, Tens
     changed = {s: seen * share for s, seen in zip(SCAR, scar, strict=True)}
     rest = (wall - sum(changed.values())) / (wall - ours[Structure.INFARCT]).clamp(min=1e-6)
     return {**ours, **{s: ours[s] * rest for s in (Structure.MYOCARDIUM, Structure.EDEMA)}, **changed}
-
-
-def without_scar(labels: np.ndarray, edema_ml: float, voxel_ml: float) -> np.ndarray:
-    """Labels (Z, Y, X) where scar became edema, and edema of less than `edema_ml` normal myocardium.
-
-    MyoPS has no patient without an infarct: whether there is one must be asked of who has seen healthy hearts.
-    """
-    result = np.where(np.isin(labels, SCAR), np.uint8(Structure.EDEMA), labels)
-    if (result == Structure.EDEMA).sum() * voxel_ml < edema_ml:
-        result[result == Structure.EDEMA] = Structure.MYOCARDIUM
-    return result
-
-
-def joint_channels(study: Study) -> tuple[Series, dict[Role, np.ndarray]]:
-    """The series on whose grid a joint map lies, and all of LGE, T2 and bSSFP on it: float32 (Z, Y, X).
-
-    A sequence that shows nothing of that grid is left out.
-
-    Raises:
-        InputError: the study has none of these series.
-    """
-    there = [series for role in ROLES if (series := study.get(role))]
-    if not there:
-        roles = ", ".join(series.role for series in study.series)
-        raise InputError(f"{study.id}: expected LGE, T2 or bSSFP images, found {roles}; give one of them")
-    first = there[0]
-    images = {series.role: onto_grid(series.image, first.image) for series in there}
-    return first, {role: image for role, image in images.items() if role is first.role or image.any()}
