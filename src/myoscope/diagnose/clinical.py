@@ -34,7 +34,7 @@ def from_clinical_values(study: Study, labels: Volume) -> tuple[SeriesDiagnosis 
     if known < ENOUGH:
         return None, []
     try:
-        model = _model()
+        model = _model("doc-net")
     except ModuleNotFoundError:
         text = "Clinical values were not used: what judges from them needs pip install 'myoscope[lab]'."
         return None, [_flag("warning", text)]
@@ -62,10 +62,10 @@ def _flag(level: Any, message: str) -> Flag:
 
 
 @lru_cache(maxsize=1)
-def _model() -> Any:
+def _model(system: str) -> Any:
     from myoscope.systems import full_name, system_module
 
-    name = full_name("doc-net", None)
+    name = full_name(system, None)
     if not (FOLDER / f"{name}.safetensors").is_file():
         return None
-    return system_module("doc-net").Model.load(weights_of(name))
+    return system_module(system).Model.load(weights_of(name))

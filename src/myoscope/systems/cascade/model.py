@@ -39,6 +39,7 @@ class Model:
         sha256: str | None = None,
     ) -> None:
         self.recipe = recipe
+        self.name, self.roles = recipe.name, recipe.roles
         self.network = network.eval()
         self.first = first
         self.card = card or {}

@@ -32,6 +32,7 @@ class Model:
 
     def __init__(self, recipe: Recipe, network: UNet, card: dict | None = None, sha256: str | None = None) -> None:
         self.recipe = recipe
+        self.name, self.roles = recipe.name, recipe.roles
         self.network = network.eval()
         self.card = card or {}
         self.sha256 = sha256
