@@ -204,3 +204,11 @@ def test_unknown_codes_name_the_file(tmp_path: Path) -> None:
     write(folder / "patient001_frame01_gt.nii.gz", codes=(0, 7))
     with pytest.raises(InputError, match=r"frame01_gt\.nii\.gz.*\[0, 1, 2, 3\].*7"):
         read_case(folder)
+
+
+def test_ed_and_es_of_other_slices_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    for name, slices in (("P1_ED", 5), ("P1_ES", 4)):
+        voxels = np.random.default_rng(0).integers(0, 900, (24, 24, slices)).astype(np.int16)
+        nib.save(nib.Nifti1Image(voxels, np.diag([1.5, 1.5, 8, 1])), tmp_path / f"{name}.nii.gz")
+    with pytest.raises(InputError, match=r"P1_ES.*grid of P1_ED.*found 1 of \(4, 24, 24\).*each file alone"):
+        read_study(tmp_path)

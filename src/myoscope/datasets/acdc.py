@@ -72,7 +72,12 @@ def read_frames(paths: list[Path], phases: tuple[int | None, int | None] = (None
     first, grid = read[0]
     for (image, own), path in zip(read, paths, strict=True):
         if len(image.frames) != 1 or not image.same_grid(first) or own.order != grid.order:
-            raise InputError(f"{shown(path)}: expected a frame on the grid of {shown(paths[0].name)}; give one cine")
+            t, *size = image.frames.shape
+            raise InputError(
+                f"{shown(path)}: expected one frame on the grid of {shown(paths[0].name)} "
+                f"{first.frames.shape[1:]}, found {t} of {tuple(size)} (Z, Y, X); give one cine whose frames show the "
+                "same slices, or each file alone"
+            )
     image = first.with_voxels(np.concatenate([volume.frames for volume, _ in read]))
     name = _FRAME.sub("", paths[0].name)
     return Series(Role.CINE, name, image, tuple(grid for _, grid in read), *phases)
