@@ -70,7 +70,7 @@ def _phantom(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def drawn(seed: int) -> Draft:
     """A draft without fault, and what is to be measured on it."""
-    voxels, labels, affine = _phantom(seed)
+    voxels, labels, affine = (array.copy() for array in _phantom(seed))  # faults write into them
     ml = abs(np.linalg.det(affine[:3, :3])) / 1000
     edv, esv = ((labels[..., t] == Structure.LV).sum() * ml for t in (0, 1))
     mass = np.isin(labels[..., 0], LV_WALL).sum() * ml * DENSITY_G_ML
