@@ -272,7 +272,7 @@ def test_analyze_says_how_to_correct(
     """The last line, on a terminal only: nothing that a program reads changes."""
     case = phantom()
     study = write_study(case.study, tmp_path / "a study")
-    monkeypatch.setattr(analysis, "analyze", lambda study, *_: measured(study, case))
+    monkeypatch.setattr(analysis, "analyze", lambda study, **_: measured(study, case))
     monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
     cli.analyze(study, tmp_path / "out")
     last = capsys.readouterr().out.splitlines()[-1]

@@ -117,7 +117,7 @@ def test_analyze_says_so_before_it_works(
     late.save(tmp_path)
     corrected(tmp_path / "segmentations" / "lge_seg.nii.gz")
     assert late.study.opened
-    monkeypatch.setattr("myoscope.analysis.analyze", lambda *_: pytest.fail("it was analysed all the same"))
+    monkeypatch.setattr("myoscope.analysis.analyze", lambda *_, **__: pytest.fail("it was analysed all the same"))
     monkeypatch.setattr("sys.argv", ["myoscope", "analyze", str(late.study.opened.path), "-o", str(tmp_path)])
     with pytest.raises(SystemExit) as stopped:
         cli.main()
