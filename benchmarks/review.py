@@ -104,6 +104,7 @@ def look(address: str, browser: Any, pictures: Path | None = None) -> dict[str, 
 
 def picture(page: Any, folder: Path) -> None:
     """The page as docs/review.md shows it: contours in a place that is wrong at the base, before and after."""
+    folder.mkdir(parents=True, exist_ok=True)
     page.evaluate("document.activeElement.blur()")
     for _ in range(EDITS):
         page.keyboard.press("Control+z")
@@ -137,13 +138,15 @@ def main() -> None:
         begun = time.perf_counter()
         command = [sys.executable, "-m", "myoscope.cli", "review", str(out)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server, sync_playwright() as playwright:
-            assert server.stdout is not None
-            address = server.stdout.readline().strip()
-            ready = time.perf_counter() - begun
-            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
-            found = look(address, browser, options.pictures)
-            browser.close()
-            server.terminate()
+            try:
+                assert server.stdout is not None
+                address = server.stdout.readline().strip()
+                ready = time.perf_counter() - begun
+                browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+                found = look(address, browser, options.pictures)
+                browser.close()
+            finally:  # or leaving `with` would wait for the server, and hide what went wrong
+                server.terminate()
     text = page_of(found, shape, ready, load)
     if options.page:
         options.page.write_text(text)
