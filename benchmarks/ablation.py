@@ -13,6 +13,7 @@ import time
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -22,8 +23,9 @@ from myoscope.lab.crossval import REGIONS, read_cases
 from myoscope.lab.folds import fold_of
 from myoscope.lab.loop import Budget, Optimisation
 from myoscope.lab.metrics import region_scores
-from myoscope.systems.cascade.model import MIRRORS
-from myoscope.systems.compact.model import Model
+from myoscope.segment.cine import SliceModel
+from myoscope.segment.engine import Network
+from myoscope.segment.lge import MIRRORS
 from myoscope.systems.compact.recipe import MILD, RECIPES
 from myoscope.systems.compact.training import train
 
@@ -73,16 +75,16 @@ for _name in ("half as wide, 1.25 mm, batch 6, 16 minutes", "half as wide, 6 min
         VARIANTS[f"{_name}, mirrored {_word}"] = VARIANTS[_name] | {"as": _name, "mirrors": _mirrors}
 
 
-class Mirrored(Model):
+class Mirrored(Network):
     """Mean logits over mirrored copies of each slice, one for each of `mirrors` (axes of the batch)."""
 
-    mirrors: tuple[tuple[int, ...], ...] = ((),)
+    mirrors: ClassVar[tuple[tuple[int, ...], ...]] = ((),)
 
-    def look(self, stack: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Features of the slices as they are, and the mean logits."""
-        features, logits = zip(*(super(Mirrored, self).look(stack.flip(axes)) for axes in self.mirrors), strict=True)
-        turned = [found.float().flip(axes) for found, axes in zip(logits, self.mirrors, strict=True)]
-        return features[0], torch.stack(turned).mean(0)
+    def look(self, stack: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The mean logits, and the distances of the slices as they are."""
+        seen = [super(Mirrored, self).look(np.ascontiguousarray(np.flip(stack, axes))) for axes in self.mirrors]
+        turned = [np.flip(logits, axes) for (logits, _), axes in zip(seen, self.mirrors, strict=True)]
+        return np.mean(turned, 0), seen[0][1]
 
 
 def run(runs: Path, system: str, variant: str, cases: list) -> None:
@@ -93,8 +95,9 @@ def run(runs: Path, system: str, variant: str, cases: list) -> None:
     folds = fold_of(cases)
     training = [c for c, k in zip(cases, folds, strict=True) if k not in (UNTOUCHED, SCORED)]
     trained = train(replace(RECIPES[system], **changes), training, budget, folder)
-    model = Mirrored(trained.recipe, trained.network)
-    model.mirrors = mirrors
+    trained.save(folder / "trained.safetensors", {"system": system})
+    Mirrored.mirrors = mirrors
+    model = SliceModel(Mirrored.load(folder / "trained.safetensors"))
     rows = []
     for case, k in zip(cases, folds, strict=True):
         if k == SCORED and case.data_set in ("acdc", "emidec"):

@@ -15,7 +15,7 @@ import torch
 from myoscope.datasets.phantom import KEPT_ASIDE, draw, sample
 from myoscope.lab.slices import normalise, resample_slices
 from myoscope.study import Role
-from myoscope.systems.compact.model import Model
+from myoscope.systems.compact.model import Trained
 from myoscope.weights import weights_of
 
 REPEATS = 10
@@ -25,8 +25,8 @@ ONNX = "/tmp/myoscope-inference.onnx"
 Engine = Callable[[torch.Tensor], np.ndarray]
 
 
-def stacks(model: Model, role: Role) -> list[torch.Tensor]:
-    """Inputs (Z, 3, Y, X) of kept-aside phantoms, as `Model.segment` makes them, cropped to a common size."""
+def stacks(model: Trained, role: Role) -> list[torch.Tensor]:
+    """Inputs (Z, 3, Y, X) of kept-aside phantoms, as `SliceModel.segment` makes them, cropped to a common size."""
     found = []
     for seed in range(STUDIES):
         image = draw(sample(seed, KEPT_ASIDE, "MINF"), (role,), frames=1).study.get(role).image
@@ -37,12 +37,12 @@ def stacks(model: Model, role: Role) -> list[torch.Tensor]:
     return found
 
 
-def eager(model: Model) -> Engine:
+def eager(model: Trained) -> Engine:
     """PyTorch, float32, channels last."""
     return lambda x: model.network(x.contiguous(memory_format=torch.channels_last)).numpy()
 
 
-def bf16(model: Model) -> Engine:
+def bf16(model: Trained) -> Engine:
     """PyTorch, bfloat16 autocast, channels last."""
 
     def run(x: torch.Tensor) -> np.ndarray:
@@ -52,17 +52,17 @@ def bf16(model: Model) -> Engine:
     return run
 
 
-def traced(model: Model) -> Engine:
+def traced(model: Trained) -> Engine:
     """TorchScript, frozen."""
     network = torch.jit.freeze(torch.jit.trace(model.network, torch.zeros(8, 3, 192, 192)))
     return lambda x: network(x).numpy()
 
 
-def _export(model: Model) -> None:
+def _export(model: Trained) -> None:
     torch.onnx.export(model.network, (torch.zeros(8, 3, 192, 192),), ONNX, dynamo=False, opset_version=17)
 
 
-def onnx_runtime(model: Model) -> Engine:
+def onnx_runtime(model: Trained) -> Engine:
     """ONNX Runtime, float32."""
     import onnxruntime
 
@@ -74,7 +74,7 @@ def onnx_runtime(model: Model) -> Engine:
     return lambda x: session.run(None, {name: x.numpy()})[0]
 
 
-def openvino_(model: Model) -> Engine:
+def openvino_(model: Trained) -> Engine:
     """OpenVINO, latency hint, its own choice of precision."""
     import openvino
 
@@ -97,7 +97,7 @@ def main() -> None:
     lines = ["# One network, several engines", "", "Written by `python benchmarks/inference.py`: 8 slices of 192 x 192"]
     lines[-1] += f" on {torch.get_num_threads()} threads, median of {REPEATS}; start is loading and the first run."
     for system, role in (("compact-cine", Role.CINE), ("compact-lge", Role.LGE)):
-        model = Model.load(weights_of(system))
+        model = Trained.load(weights_of(system))
         inputs = stacks(model, role)
         truth = [eager(model)(x).argmax(1) for x in inputs]
         lines += ["", f"## {system}", "", "| engine | start | a stack | labels agree |", "|---|---|---|---|"]

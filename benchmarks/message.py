@@ -29,11 +29,13 @@ from torch import Tensor, nn
 
 from myoscope.files import write_whole
 from myoscope.lab.crossval import key_of, read_cases, weights_path
+from myoscope.lab.export import OneStack, clinic_facts, write_network
 from myoscope.lab.folds import FOLDS, fold_of
 from myoscope.lab.loop import Budget, progress_of, train
 from myoscope.lab.metrics import LGE_REGIONS, region_scores
 from myoscope.lab.statistics import interval, wilcoxon_p
 from myoscope.labels import Structure
+from myoscope.segment.engine import Network
 from myoscope.study import Case, Role
 from myoscope.systems import cascade, jdl
 from myoscope.systems.cascade.recipe import RECIPES, build
@@ -70,10 +72,13 @@ class Message(nn.Module):
 class First(jdl.Model):
     """A fold model of jdl, asked as the cascade asks its first stage."""
 
-    def shares(self, frame: np.ndarray, grid: Volume) -> tuple[Tensor, np.ndarray]:
+    classes = RECIPE.classes
+
+    def shares(self, frame: np.ndarray, grid: Volume) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities (Z, 3, Y, X) of the recipe's classes, and no distances."""
         wall, scar = self.probabilities(frame, grid).unbind(1)
-        return torch.stack([1 - wall, wall * (1 - scar), wall * scar], 1), np.full(len(wall), np.nan)
+        shares = torch.stack([1 - wall, wall * (1 - scar), wall * scar], 1)
+        return shares.numpy(force=True), np.full(len(wall), np.nan)
 
 
 def scores(model: Any, cases: Sequence[Case]) -> list[dict[str, Any]]:
@@ -106,10 +111,18 @@ def run_fold(way: str, fold: int, roots: Sequence[Path], firsts: Path, runs: Pat
     stacks = cascade.training._stacks(RECIPE, [c for c, k in zip(cases, folds, strict=True) if k != fold], None, priors)
     budget = Budget(minutes=minutes, clock=time.process_time)
     average = train(network, cascade.training._loss(RECIPE, stacks), budget, folder, RECIPE.optimisation, way)
-    model = cascade.Model(RECIPE, average, First.load(weights_path(SYSTEM, fold, firsts)))
+    model = cascade.Model(network_of(average, folder), First.load(weights_path(SYSTEM, fold, firsts)))
     facts = {"way": way, "minutes": minutes, "steps": progress_of(folder)[0]}
     rows = scores(model, [c for c, k in zip(cases, folds, strict=True) if k == fold])
     write_whole(path, json.dumps([row | facts for row in rows], indent=1))
+
+
+def network_of(average: nn.Module, folder: Path) -> Network:
+    """What was trained, as a network file."""
+    path = folder / "network.onnx"
+    write_network(path, OneStack(average), torch.zeros(3, 1 + len(RECIPE.classes), RECIPE.view, RECIPE.view))
+    card = clinic_facts(RECIPE, 1, RECIPE.spacing_mm) | {"system": RECIPE.name, "view": RECIPE.view}
+    return Network((path.read_bytes(),), card)
 
 
 def keep_priors(roots: Sequence[Path], firsts: Path, runs: Path) -> None:

@@ -27,7 +27,8 @@ def prepare(data: Path, work: Path) -> None:
 
     from myoscope.lab.crossval import read_cases
     from myoscope.lab.folds import fold_of
-    from myoscope.systems.compact.model import Model
+    from myoscope.segment.cine import SliceModel
+    from myoscope.systems.compact.model import Trained
     from myoscope.weights import weights_of
 
     cases = read_cases([data])
@@ -49,13 +50,13 @@ def prepare(data: Path, work: Path) -> None:
         "file_ending": ".nii.gz",
     }
     (raw / "dataset.json").write_text(json.dumps(facts))
-    model = Model.load(weights_of("compact-cine"))
+    model = SliceModel.load(weights_of("compact-cine"))
     model.segment(held_out[0].study.series[0])
     begun = time.perf_counter()
     for case in held_out:
         model.segment(case.study.series[0])
     seconds = (time.perf_counter() - begun) / (2 * len(held_out))
-    weights = sum(p.numel() for p in model.network.parameters())
+    weights = sum(p.numel() for p in Trained.load(weights_of("compact-cine")).network.parameters())
     _note(work, {"myoscope compact-cine": {"seconds": seconds, "threads": torch.get_num_threads(), "weights": weights}})
 
 

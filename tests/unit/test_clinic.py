@@ -13,6 +13,7 @@ from myoscope.datasets.phantom import KEPT_ASIDE, draw, sample
 from myoscope.errors import InputError
 from myoscope.io.save import write_study
 from myoscope.segment.cine import SliceModel
+from myoscope.segment.images import normalise, resample_slices
 from myoscope.study import Role, Study
 from myoscope.weights import network_of, weights_of
 
@@ -31,32 +32,29 @@ def study() -> Study:
     return draw(sample(3, KEPT_ASIDE, "MINF"), (Role.CINE, Role.LGE, Role.T2), frames=2).study
 
 
-@pytest.mark.parametrize(("system", "role"), [("compact-cine", Role.CINE), ("cascade.small", Role.LGE)])
-def test_labels_are_torchs(study: Study, system: str, role: Role) -> None:
+@pytest.mark.parametrize("system", analysis.USED)
+def test_a_network_file_says_what_its_weights_say(study: Study, system: str) -> None:
+    import torch
+
     from myoscope.systems import system_module
 
-    series = study.get(role)
+    trained = system_module(system).Trained.load(weights_of(system)).exported()
+    network = analysis._model(system).network
+    series = study.get(network.roles[0])
     assert series
-    theirs = system_module(system).Model.load(weights_of(system)).segment(series)
-    ours = analysis._model(system).segment(series)
-    assert (theirs.labels.voxels == ours.labels.voxels).mean() >= 0.9999
-    assert (theirs.labels.voxels > 0).any()
-    np.testing.assert_allclose(ours.distances, theirs.distances, rtol=1e-3)
-    assert ours.raw.keys() == theirs.raw.keys()
-    assert ours.raw == pytest.approx(theirs.raw, abs=1e-3)
-    assert ours.right == pytest.approx(theirs.right, abs=1e-3)
-
-
-def test_joint_labels_are_torchs(study: Study) -> None:
-    from myoscope.systems import compact
-    from myoscope.systems.compact import myops
-
-    lge = compact.Model.load(weights_of("compact-lge"))
-    theirs = myops.Model.load(weights_of("compact-myops")).segment_joint(study, lge)[1]
-    model = analysis._model("compact-myops")
-    ours = model.segment_joint(study, analysis._model("compact-lge"))[1]
-    assert (theirs.labels.voxels == ours.labels.voxels).mean() >= 0.9999
-    assert ours.right == pytest.approx(theirs.right, abs=1e-3)
+    slices = resample_slices(normalise(series.image.frames[0]), series.image.spacing_mm[1:], network.spacing_mm)
+    side = network.card.get("view", 12 * network.multiple)
+    stack = np.pad(slices, ((0, 0), (0, side), (0, side)))[:, None, :side, :side]
+    channels = network._sessions[0].get_inputs()[0].shape[1]
+    stack = np.ascontiguousarray(np.broadcast_to(stack, (len(stack), channels, side, side)))
+    with torch.inference_mode():
+        theirs = trained(torch.from_numpy(stack))
+    logits, far = network.run(stack)
+    if isinstance(theirs, tuple):
+        theirs, distances = theirs
+        np.testing.assert_allclose(far, distances, rtol=1e-3)
+    assert (logits.argmax(1) == theirs.numpy().argmax(1)).mean() >= 0.9999
+    np.testing.assert_allclose(logits, theirs, atol=1e-3)
 
 
 def test_a_study_is_analysed_without_torch(study: Study, tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def test_features_of_the_installed_network_are_a_start() -> None:
     from myoscope.systems import compact
     from myoscope.weights import weights_of
 
-    start = compact.Model.load(weights_of("compact-cine")).network.state_dict()
+    start = compact.Trained.load(weights_of("compact-cine")).network.state_dict()
     for name in ("jdl.small-multitask", "jdl.unet-direct"):
         networks = jdl.model.build(RECIPES[name])
         own = (networks.wall or networks.scar).state_dict()
@@ -133,7 +133,7 @@ def test_the_wall_network_begins_with_the_myocardium_of_the_installed_one() -> N
     from myoscope.systems import compact
     from myoscope.weights import weights_of
 
-    start = compact.Model.load(weights_of("compact-cine"))
+    start = compact.Trained.load(weights_of("compact-cine"))
     at = start.recipe.classes.index(Structure.MYOCARDIUM)
     x = torch.rand(2, 3, 96, 96)
     with torch.inference_mode():

@@ -18,11 +18,11 @@ from myoscope.measure.anatomy import NAMES, find_anatomy
 from myoscope.measure.segments import segment_share
 from myoscope.measure.t2 import t2_extent
 from myoscope.segment.alignment import LARGEST_SHIFT_MM, alignment_notes, shift_mm
+from myoscope.segment.joint import ROLES, WALL, JointModel, codes_of, joint_channels, scar_from_lge, without_scar
 from myoscope.study import Case, Patient, Role, Series, Study
 from myoscope.systems import compact
 from myoscope.systems.compact import myops as compact_myops
-from myoscope.systems.compact.myops.model import codes_of, joint_channels, scar_from_lge, without_scar
-from myoscope.systems.compact.myops.recipe import ROLES
+from myoscope.systems.compact.myops.model import Trained, UNet
 from myoscope.systems.compact.myops.training import collect_sequences, region_loss, train
 from myoscope.volume import Volume, onto_grid, plain_affine
 
@@ -82,14 +82,14 @@ def test_the_joint_map_lies_on_lge_else_t2_else_bssfp() -> None:
         joint_channels(Study("none", Patient(), ()))
 
 
-def test_what_does_not_overlap_is_left_out_and_said() -> None:
+def test_what_does_not_overlap_is_left_out_and_said(untrained: JointModel) -> None:
     study = myops_case().study
     away = study.get(Role.T2).image.affine.copy()
     away[2, 3] = 500
     moved = Series(Role.T2, "t2", Volume(study.get(Role.T2).image.voxels, away))
     study = dataclasses.replace(study, series=(*(s for s in study.series if s.role is not Role.T2), moved))
     assert set(joint_channels(study)[1]) == {Role.LGE, Role.BSSFP}
-    assert ("not_overlapping", Role.T2) in [(n.code, n.role) for n in _model().alignment(study)]
+    assert ("not_overlapping", Role.T2) in [(n.code, n.role) for n in untrained.alignment(study)]
 
 
 def test_any_subset_keeps_a_sequence() -> None:
@@ -137,14 +137,22 @@ def test_region_loss_counts_only_what_is_drawn() -> None:
     assert region_loss(merged, merged, unsure, regions) == pytest.approx(0, abs=1e-6)
 
 
-def _model() -> compact_myops.Model:
+def saved(trained: Trained, folder: Path) -> JointModel:
+    """What predicts, of what was trained."""
+    folder.mkdir(exist_ok=True)
+    trained.save(folder / "w.safetensors", {"system": "compact-myops", "widths": RECIPE.widths, "licence": "none"})
+    return JointModel.load(folder / "w.safetensors")
+
+
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> JointModel:
     torch.manual_seed(0)
-    return compact_myops.Model(RECIPE, compact_myops.model.UNet(3, 6, RECIPE.widths))
+    return saved(Trained(RECIPE, UNet(3, 6, RECIPE.widths)), tmp_path_factory.mktemp("untrained"))
 
 
 def test_every_subset_of_sequences_runs(tmp_path: Path) -> None:
     case = myops_case()
-    model = train(RECIPE, [case, myops_case((Role.LGE,), "lge")], Budget(steps=2), tmp_path)
+    model = saved(train(RECIPE, [case, myops_case((Role.LGE,), "lge")], Budget(steps=2), tmp_path), tmp_path)
     for bits in range(1, 8):
         kept = tuple(series for i, series in enumerate(case.study.series) if bits >> i & 1)
         found = model.predict(dataclasses.replace(case.study, series=kept))
@@ -162,7 +170,7 @@ def test_scar_and_edema_are_told_from_shares() -> None:
         Structure.INFARCT: {Structure.MYOCARDIUM: 0.4, Structure.INFARCT: 0.35, Structure.EDEMA: 0.25},
         Structure.EDEMA: {Structure.MYOCARDIUM: 0.4, Structure.INFARCT: 0.25, Structure.EDEMA: 0.35},
     }
-    shares = {s: torch.tensor([[[p.get(s, 0.0) for p in pixels.values()]]]) for s in order}
+    shares = {s: np.array([[[p.get(s, 0.0) for p in pixels.values()]]]) for s in order}
     assert codes_of(shares).ravel().tolist() == list(pixels)
 
 
@@ -199,37 +207,37 @@ def test_edema_is_measured_whole_and_by_segment() -> None:
 class DarkCore:
     """A network of LGE alone: all of the wall is scar, and no-reflow in the upper half."""
 
-    recipe = compact.RECIPES["compact-lge"]
+    classes = compact.RECIPES["compact-lge"].classes
     card: ClassVar[dict] = {"confidence": {"unusual_distance": 2.0}}
 
-    def shares(self, frame: np.ndarray, _: Volume) -> tuple[torch.Tensor, np.ndarray]:
-        shares = torch.full((len(frame), 6, *frame.shape[1:]), 1e-3)
-        upper = torch.arange(frame.shape[1])[:, None] < 40
-        shares[:, self.recipe.classes.index(Structure.NO_REFLOW)] = torch.where(upper, 0.9, 0.1)
-        shares[:, self.recipe.classes.index(Structure.INFARCT)] = torch.where(upper, 0.1, 0.9)
+    def shares(self, frame: np.ndarray, _: Volume) -> tuple[np.ndarray, np.ndarray]:
+        shares = np.full((len(frame), 6, *frame.shape[1:]), 1e-3)
+        upper = np.arange(frame.shape[1])[:, None] < 40
+        shares[:, self.classes.index(Structure.NO_REFLOW)] = np.where(upper, 0.9, 0.1)
+        shares[:, self.classes.index(Structure.INFARCT)] = np.where(upper, 0.1, 0.9)
         return shares, np.full(len(frame), 1.5)
 
-    def draw(self, shares: torch.Tensor, _: float) -> np.ndarray:
-        return np.array(self.recipe.classes, np.uint8)[shares.argmax(1).numpy()]
+    def draw(self, shares: np.ndarray, _: float) -> np.ndarray:
+        return np.array(self.classes, np.uint8)[shares.argmax(1)]
 
 
-def sure(codes: np.ndarray, share: float) -> dict[Structure, torch.Tensor]:
+def sure(codes: np.ndarray, share: float) -> dict[Structure, np.ndarray]:
     """Class probabilities of a network that gives its own class `share`, and the rest evenly to the others."""
     classes = compact_myops.RECIPES["compact-myops"].classes
     rest = (1 - share) / (len(classes) - 1)
-    return {s: torch.from_numpy(np.where(codes == s, share, rest)).float() for s in classes}
+    return {s: np.where(codes == s, share, rest) for s in classes}
 
 
 def test_scar_is_what_the_lge_shows_of_the_wall() -> None:
     codes = heart()
-    ours, lge = sure(codes, 0.6), {s: torch.zeros(codes.shape) for s in compact.RECIPES["compact-lge"].classes}
-    left = torch.arange(codes.shape[2]).expand(codes.shape) < 50
-    lge[Structure.MYOCARDIUM], lge[Structure.INFARCT] = torch.where(left, 0.1, 0.9), torch.where(left, 0.9, 0.1)
+    ours, lge = sure(codes, 0.6), {s: np.zeros(codes.shape) for s in compact.RECIPES["compact-lge"].classes}
+    left = np.broadcast_to(np.arange(codes.shape[2]) < 50, codes.shape)
+    lge[Structure.MYOCARDIUM], lge[Structure.INFARCT] = np.where(left, 0.1, 0.9), np.where(left, 0.9, 0.1)
     both = scar_from_lge(ours, lge)
-    assert torch.allclose(sum(both.values()), sum(ours.values()))
-    found, wall = codes_of(both), np.isin(codes, compact_myops.recipe._WALL)
-    assert np.array_equal(found == Structure.INFARCT, wall & left.numpy())
-    kept = ~np.isin(codes, (Structure.INFARCT,)) & ~(wall & left.numpy())
+    assert np.allclose(sum(both.values()), sum(ours.values()))
+    found, wall = codes_of(both), np.isin(codes, WALL)
+    assert np.array_equal(found == Structure.INFARCT, wall & left)
+    kept = ~np.isin(codes, (Structure.INFARCT,)) & ~(wall & left)
     assert np.array_equal(found[kept], codes[kept])
 
 
@@ -252,20 +260,22 @@ def test_phantoms_draw_edema_on_the_lge() -> None:
     assert slices.weights[4:].sum() / slices.weights.sum() == pytest.approx(0.2 / (0.2 + 0.8 * RECIPE.t2_share))
 
 
-def test_a_study_with_t2_gets_one_joint_map(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_study_with_t2_gets_one_joint_map(
+    untrained: JointModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     study = myops_case().study
     monkeypatch.setattr(analysis, "is_installed", lambda name: name == "compact-myops")
 
-    model = _model()
+    model = JointModel(untrained.network)
     model.card = {"licence": "none", "confidence": {"lines": {"infarct": (0.0, 1.0), "edema": (0.0, 1.0)}}}
-    answer = torch.stack([*sure(heart(), 0.9).values()], 1), np.zeros(4)  # knows it
+    answer = np.stack([*sure(heart(), 0.9).values()], 1), np.zeros(4)  # knows it
     monkeypatch.setattr(model, "_shares", lambda *_: answer)
     monkeypatch.setattr(analysis, "_model", lambda name, _: model if name == "compact-myops" else DarkCore())
     result = analysis.analyze(study)
     assert set(result.labels) == {Role.LGE}
     m = result.measurements
     volume = result.labels[Role.LGE].voxel_ml
-    scar = np.isin(heart(), compact_myops.recipe._WALL)  # the LGE's network has no doubt
+    scar = np.isin(heart(), WALL)  # the LGE's network has no doubt
     assert m.lge.infarct_ml == pytest.approx(scar.sum() * volume)
     core = scar & (np.indices(heart().shape)[1] < 40)
     assert m.lge.no_reflow_ml == pytest.approx(core.sum() * volume) and core.any()

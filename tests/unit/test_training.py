@@ -16,7 +16,7 @@ from myoscope.lab.loop import Budget, Optimisation, progress_of, train
 from myoscope.lab.slices import CANVAS, collect, normalise, resample_labels
 from myoscope.labels import Structure
 from myoscope.study import Case, Patient, Role, Series, Study
-from myoscope.systems.compact.model import _tversky
+from myoscope.systems.compact.training import _tversky
 from myoscope.volume import Volume, plain_affine
 
 CLASSES = (Structure.BACKGROUND, Structure.LV, Structure.MYOCARDIUM, Structure.RV)

@@ -104,7 +104,7 @@ def out_of_fold(
         if not strange and not late:
             strange = {
                 kind: [model.segment(series).distances for series in some]
-                for kind, some in strangers(unseen, model.recipe.roles[0])
+                for kind, some in strangers(unseen, model.roles[0])
             }
     return {structure: np.array(rows) for structure, rows in sorted(pairs.items())}, distances, strange
 
@@ -112,7 +112,7 @@ def out_of_fold(
 def _predictions(model: Any, case: Case, late: Mapping[str, Path]) -> list[tuple[Series, Prediction]]:
     if late:
         return [model.segment_joint(case.study, system_module(JOINT_LGE_SYSTEM).Model.load(late[case.id]))]
-    return [(series, model.segment(series)) for series in case.study.series if series.role in model.recipe.roles]
+    return [(series, model.segment(series)) for series in case.study.series if series.role in model.roles]
 
 
 def strangers(cases: Sequence[Case], role: Role) -> Iterator[tuple[str, list[Series]]]:

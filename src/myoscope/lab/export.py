@@ -153,7 +153,7 @@ def main(
 
     for path in weights or [weights_of(system) for system in USED]:
         system = json.loads(path.with_suffix(".json").read_text())["system"]
-        system_module(system).Model.load(path).export(path)
+        system_module(system).Trained.load(path).export(path)
         typer.echo(f"network file: {path.with_suffix('.onnx')}")
 
 

@@ -18,7 +18,7 @@ from myoscope.study import Note, Role, Series, Study
 from myoscope.volume import Volume, onto_grid
 
 ROLES = (Role.LGE, Role.T2, Role.BSSFP)
-"""Of those that a study has, the joint map lies on the grid of the first."""
+"""The network's channels. Of those that a study has, the joint map lies on the grid of the first."""
 
 WALL = (Structure.MYOCARDIUM, Structure.INFARCT, Structure.EDEMA)
 
@@ -34,9 +34,19 @@ class JointModel:
         self.roles, self.classes, self.smallest_ml = network.roles, network.classes, network.smallest_ml
 
     @classmethod
-    def load(cls, path: Path) -> "JointModel":
-        """See `Network.load`."""
+    def load(cls, path: Path, device: str = "cpu") -> "JointModel":  # noqa: ARG003
+        """See `Network.load`; it runs on the CPU whatever the device."""
         return cls(Network.load(path))
+
+    def predict(self, study: Study) -> dict[Role, Volume]:
+        """The joint map of what the study has of LGE, T2 and bSSFP, under the role on whose grid it lies.
+
+        Nothing where it has none of them.
+        """
+        if not any(study.get(role) for role in ROLES):
+            return {}
+        series, found = self.segment_joint(study)
+        return {series.role: found.labels}
 
     def segment_joint(self, study: Study, lge: SliceModel | None = None) -> tuple[Series, Prediction]:
         """Segment a study's LGE, T2 and bSSFP together.

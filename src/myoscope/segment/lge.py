@@ -116,7 +116,7 @@ class CascadeModel:
     def load(cls, path: Path, device: str = "cpu", part: str = "") -> "CascadeModel":  # noqa: ARG003
         """See `Network.load`; the first stage's files are NAME.first.onnx. It runs on the CPU whatever the device."""
         network = Network.load(path, part)
-        if "first" not in network.card:
+        if part or "first" not in network.card:
             return cls(network)
         kind = CascadeModel if "view" in network.card["first"] else SliceModel
         return cls(network, kind.load(path, part="first"))

@@ -8,8 +8,9 @@ be trained on what fold models of the first say of cases they have not seen, or 
 nnU-Net's conventions, with `cascade.published-2d` for a first stage: on two cores out of reach, so bring a GPU.
 """
 
-from myoscope.systems.cascade.model import Model
+from myoscope.segment.lge import CascadeModel as Model
+from myoscope.systems.cascade.model import Trained
 from myoscope.systems.cascade.recipe import RECIPES, Recipe
 from myoscope.systems.cascade.training import train
 
-__all__ = ["RECIPES", "Model", "Recipe", "train"]
+__all__ = ["RECIPES", "Model", "Recipe", "Trained", "train"]

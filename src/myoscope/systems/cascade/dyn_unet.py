@@ -55,6 +55,8 @@ class SliceUNet(nn.Module):
         x = torch.cat([(x[:, :1] - mean) / spread.clamp(min=1e-3), x[:, 1:]], 1)
         if not self.along_stack:
             return self._heads(self.network(x), 4)
+        if (stacks == stacks[0]).all():  # one stack, as all are when it is exported
+            return self._heads(self.network(x.movedim(0, 1)[None]), 5)[:, 0].transpose(1, 2)
         numbers, place = torch.unique_consecutive(stacks, return_inverse=True)
         slot = torch.arange(len(x), device=x.device) - torch.searchsorted(place, place)
         volume = x.new_zeros(len(numbers), x.shape[1], int(slot.max()) + 1, *x.shape[2:])

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from myoscope.errors import InputError
 from myoscope.files import write_whole
@@ -21,11 +20,11 @@ from myoscope.lab.metrics import LGE_REGIONS, border_hausdorff_mm, dice, region_
 from myoscope.lab.pages import write_page, write_table
 from myoscope.labels import LV_WALL, Structure
 from myoscope.measure.thresholds import Threshold, fwhm, n_sd, otsu, scar_above
+from myoscope.segment.clean import drop_traces
+from myoscope.segment.lge import MIRRORS, CascadeModel
 from myoscope.study import Case, Role
 from myoscope.systems.cascade.folds import train_folds, wanted
-from myoscope.systems.cascade.model import MIRRORS, Model
 from myoscope.systems.cascade.page import TEMPLATE, page_facts, write_boxes, write_worst
-from myoscope.systems.compact.model import drop_traces
 
 __all__ = ["evaluate", "train_folds"]
 
@@ -130,7 +129,7 @@ def predicted(weights: Path, cases: Sequence[Case], device: str) -> Labels:
     """Label maps of unseen cases, before traces are dropped, of every row; kept beside the weights."""
     path = weights.with_name("labels.npz")
     if not path.exists() or path.stat().st_mtime < weights.stat().st_mtime:
-        model = Model.load(weights, device)
+        model = CascadeModel.load(weights, device)
         found = {f"{row}/{case.id}": labels for case in cases for row, labels in _rows(model, case).items()}
         part = path.with_name("part-labels.npz")
         np.savez_compressed(part, **found)  # type: ignore[arg-type]
@@ -139,14 +138,14 @@ def predicted(weights: Path, cases: Sequence[Case], device: str) -> Labels:
         return {(name.rsplit("/", 1)[0], name.rsplit("/", 1)[1]): kept[name] for name in kept.files}
 
 
-def _rows(model: Model, case: Case) -> dict[str, np.ndarray]:
+def _rows(model: CascadeModel, case: Case) -> dict[str, np.ndarray]:
     """Label maps of a case (its first frame) by row: stages, and thresholds on the second stage's wall."""
     series = case.study.get(Role.LGE)
     assert series
     frame = series.image.frames[0]
     first, second, _ = model.stages(frame, series.image)
     mirrored = model.stages(frame, series.image, MIRRORS)[1]
-    shares: dict[str, torch.Tensor] = {"first": first, "second": second, "mean": (first + second) / 2}
+    shares = {"first": first, "second": second, "mean": (first + second) / 2}
     rows = {row: model.whole(found) for row, found in (shares | {"mirrored": mirrored}).items()}
     wall = np.isin(rows["second"], LV_WALL)
     for row, threshold in THRESHOLDS.items():

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from myoscope.study import Case
 from myoscope.systems import system_module
 from myoscope.systems.cascade.recipe import RECIPES, Recipe
 from myoscope.systems.cascade.training import prior_on_canvas, train
+from myoscope.weights import read_card
 
 
 def train_folds(
@@ -72,12 +72,12 @@ def train_fold(
         if recipe.first in RECIPES:
             for k in {*range(FOLDS), fold}:
                 train_fold(recipe.first, cases, k, budget, runs, segmentations, device)
-        first = first_of(recipe, fold, firsts, device)
-        priors = out_of_fold(recipe, cases, firsts, runs, device)
+        first = crossval.weights_path(recipe.first, fold, firsts)
+        priors = out_of_fold(recipe, cases, firsts, runs)
     chosen = [case for case, k in zip(cases, fold_of(cases), strict=True) if k != fold]
     folder = path.parent
     folder.mkdir(parents=True, exist_ok=True)
-    seen_before = first.card.get("started_from") if first else None
+    seen_before = read_card(first).get("started_from") if first else None
     write_whole(folder / "started_from.json", json.dumps(seen_before))
     model = train(recipe, chosen, budget, folder, device, first, priors)
     card = crossval.card(name, chosen, fold, budget, folder.parent, folder, device)
@@ -86,12 +86,6 @@ def train_fold(
         card["chosen"] = json.loads(inside.read_text())
     model.save(path, card)
     return path
-
-
-def first_of(recipe: Recipe, fold: int | None, firsts: Path, device: str) -> Any:
-    """The first stage's model that has not seen a fold; the one of all cases where fold is None."""
-    assert recipe.first
-    return system_module(recipe.first).Model.load(crossval.weights_path(recipe.first, fold, firsts), device)
 
 
 def check_firsts(recipe: Recipe, cases: Sequence[Case], firsts: Path | None) -> Path:
@@ -107,15 +101,15 @@ def check_firsts(recipe: Recipe, cases: Sequence[Case], firsts: Path | None) -> 
     return firsts
 
 
-def out_of_fold(recipe: Recipe, cases: Sequence[Case], firsts: Path, runs: Path, device: str) -> Mapping[str, Tensor]:
+def out_of_fold(recipe: Recipe, cases: Sequence[Case], firsts: Path, runs: Path) -> Mapping[str, Tensor]:
     """By case what the fold model of the first stage that has not seen it says; kept in RUNS for the same models."""
     assert recipe.first
     models = [crossval.weights_path(recipe.first, k, firsts) for k in range(FOLDS)]
     path = runs / f"priors-{crossval.key_of(models, [str(recipe.spacing_mm), *(case.id for case in cases)])}.npz"
     if not path.exists():
         found: dict[str, np.ndarray] = {}
-        for k in range(FOLDS):
-            model = first_of(recipe, k, firsts, device)
+        for k, weights in enumerate(models):
+            model = system_module(recipe.first).Model.load(weights)
             for case, held in zip(cases, fold_of(cases), strict=True):
                 if held == k:
                     series = [s for s in case.study.series if s.role in recipe.roles and s.role in case.labels]

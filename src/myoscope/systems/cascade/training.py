@@ -13,9 +13,11 @@ from torch.nn import functional as F
 from myoscope.lab.loop import Budget, mixed
 from myoscope.lab.slices import fit_canvas
 from myoscope.lab.stacks import StackSet, batch, starts_of
+from myoscope.segment.images import resample_slices
+from myoscope.segment.lge import prior_of
 from myoscope.study import Case, Series
-from myoscope.systems import compact
-from myoscope.systems.cascade.model import Model, prior_of, to_spacing
+from myoscope.systems import system_module
+from myoscope.systems.cascade.model import Trained
 from myoscope.systems.cascade.recipe import Recipe, build
 from myoscope.weights import weights_of
 
@@ -26,9 +28,9 @@ def train(
     budget: Budget,
     folder: Path,
     device: str = "cpu",
-    first: Any = None,
+    first: Path | None = None,
     priors: Mapping[str, Tensor] | None = None,
-) -> Model:
+) -> Trained:
     """Train one stage on labelled cases until the budget is spent.
 
     Args:
@@ -37,7 +39,7 @@ def train(
         budget: When to stop.
         folder: Where checkpoint, curve and recipe are kept; a killed run goes on from there.
         device: "cpu" or "cuda".
-        first: First stage that the model will go on from; default: the installed one.
+        first: Weights of the first stage that the model will go on from; default: the installed ones.
         priors: By case what a first stage that has not seen it says (`prior_on_canvas`); default: what `first` says,
             which is only right for cases that are new to it.
     """
@@ -46,35 +48,36 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=2))
     if recipe.first and first is None:
-        first = compact.Model.load(weights_of(recipe.first), device)
+        first = weights_of(recipe.first)
     torch.manual_seed(recipe.seed)
     network = build(recipe, recipe.widths, device)
     stacks = _stacks(recipe, cases, first, priors).to(torch.device(device))
     average = run(network, _loss(recipe, stacks), budget, folder, recipe.optimisation, recipe.name)
-    return Model(recipe, average, first)
+    return Trained(recipe, average, first)
 
 
 def prior_on_canvas(recipe: Recipe, first: Any, series: Series) -> Tensor:
     """What a first stage says of a series: (slices of all frames, C - 1, CANVAS, CANVAS), uint8, 0 to 255."""
     found = []
     for frame in series.image.frames:
-        prior = prior_of(first.shares(frame, series.image)[0], first.recipe.classes, recipe.classes)[:, 1:]
-        prior = to_spacing(prior, series.image.spacing_mm[1:], recipe.spacing_mm)
-        found.append(torch.stack([fit_canvas(share) for share in prior.unbind(1)], 1))
-    return (torch.cat(found) * 255).round().to(torch.uint8).cpu()
+        prior = prior_of(first.shares(frame, series.image)[0], first.classes, recipe.classes)[:, 1:]
+        seen = torch.from_numpy(resample_slices(prior, series.image.spacing_mm[1:], recipe.spacing_mm))
+        found.append(torch.stack([fit_canvas(share) for share in seen.unbind(1)], 1))
+    return (torch.cat(found) * 255).round().to(torch.uint8)
 
 
-def _stacks(recipe: Recipe, cases: Sequence[Case], first: Any, priors: Mapping[str, Tensor] | None) -> StackSet:
+def _stacks(recipe: Recipe, cases: Sequence[Case], first: Path | None, priors: Mapping[str, Tensor] | None) -> StackSet:
     from myoscope.lab.slices import collect
 
     slices = collect([(case, 1.0) for case in cases], recipe.roles, recipe.classes, recipe.stand_ins, recipe.spacing_mm)
     starts = starts_of(slices)
-    if not recipe.first:
-        return StackSet(slices, starts)
     if priors:
         return StackSet(slices, starts, torch.cat([priors[case.id] for case in cases]))
+    if not (recipe.first and first):
+        return StackSet(slices, starts)
     shown = [s for case in cases for s in case.study.series if s.role in recipe.roles and s.role in case.labels]
-    return StackSet(slices, starts, torch.cat([prior_on_canvas(recipe, first, series) for series in shown]))
+    model = system_module(recipe.first).Model.load(first)
+    return StackSet(slices, starts, torch.cat([prior_on_canvas(recipe, model, series) for series in shown]))
 
 
 def _loss(recipe: Recipe, stacks: StackSet) -> Callable[[nn.Module, int], Tensor]:

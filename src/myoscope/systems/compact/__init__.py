@@ -5,8 +5,9 @@ EMIDEC, no-reflow in MyoPS) is learned from the sets that draw it: on the others
 that stands in its place before the loss is taken.
 """
 
-from myoscope.systems.compact.model import Model
+from myoscope.segment.cine import SliceModel as Model
+from myoscope.systems.compact.model import Trained
 from myoscope.systems.compact.recipe import RECIPES, Recipe
 from myoscope.systems.compact.training import train
 
-__all__ = ["RECIPES", "Model", "Recipe", "train"]
+__all__ = ["RECIPES", "Model", "Recipe", "Trained", "train"]

@@ -142,7 +142,7 @@ def build(recipe: Recipe, device: str = "cpu", fetch: bool = True) -> WallAndSca
     if recipe.start_from:
         from myoscope.systems import compact
 
-        known = wall_against_rest(compact.Model.load(weights_of(recipe.start_from)))
+        known = wall_against_rest(compact.Trained.load(weights_of(recipe.start_from)))
         features = {name: tensor for name, tensor in known.items() if not name.startswith("head.")}
         for part, tensors in ((network.wall, known), (network.scar, features)):
             if part is not None:

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from myoscope.errors import InputError
 from myoscope.lab.slices import resample_slices
+from myoscope.segment.joint import joint_channels
 from myoscope.study import Role, Study
-from myoscope.systems.compact.myops.model import joint_channels
 from myoscope.systems.myops_ensemble.blocks import (
     DIRECT_BLOCKS,
     Block,

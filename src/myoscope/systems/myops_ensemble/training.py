@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from myoscope.errors import InputError
 from myoscope.lab.loop import Budget, Optimisation, mixed, progress_of
 from myoscope.lab.slices import resample_labels
+from myoscope.segment.joint import joint_channels
 from myoscope.study import Case
-from myoscope.systems.compact.myops.model import joint_channels
 from myoscope.systems.myops_ensemble.blocks import (
     Block,
     masks_of,

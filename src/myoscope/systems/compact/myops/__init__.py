@@ -10,8 +10,9 @@ Where there is LGE, a network of LGE alone (compact-lge, trained on more of it f
 scar and no-reflow, and whether there is any: `scar_from_lge`, `without_scar`.
 """
 
-from myoscope.systems.compact.myops.model import Model
+from myoscope.segment.joint import JointModel as Model
+from myoscope.systems.compact.myops.model import Trained
 from myoscope.systems.compact.myops.recipe import RECIPES, Recipe
 from myoscope.systems.compact.myops.training import train
 
-__all__ = ["RECIPES", "Model", "Recipe", "train"]
+__all__ = ["RECIPES", "Model", "Recipe", "Trained", "train"]

@@ -6,13 +6,10 @@ from myoscope.lab.augment import Strength
 from myoscope.lab.augment_sequences import Sequences
 from myoscope.lab.loop import Optimisation
 from myoscope.labels import Structure
+from myoscope.segment.joint import ROLES, WALL
 from myoscope.study import Role
 
-ROLES = (Role.LGE, Role.T2, Role.BSSFP)
-"""The network's channels. Of those that a study has, the joint map lies on the grid of the first."""
-
 PHANTOM = "phantom"
-_WALL = (Structure.MYOCARDIUM, Structure.INFARCT, Structure.EDEMA)
 _LESION = (Structure.INFARCT, Structure.EDEMA)
 
 
@@ -22,11 +19,11 @@ class Recipe:
 
     name: str = "compact-myops"
     roles: tuple[Role, ...] = ROLES
-    classes: tuple[Structure, ...] = (Structure.BACKGROUND, Structure.LV, *_WALL, Structure.RV)
+    classes: tuple[Structure, ...] = (Structure.BACKGROUND, Structure.LV, *WALL, Structure.RV)
     regions: tuple[tuple[Structure, ...], ...] = (
         (Structure.LV,),
         (Structure.RV,),
-        _WALL,
+        WALL,
         (Structure.INFARCT,),
         _LESION,
     )

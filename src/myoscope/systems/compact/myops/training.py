@@ -15,13 +15,14 @@ from myoscope.lab.loop import Budget, mixed
 from myoscope.lab.slices import CANVAS, SliceSet, merge_matrix, one_frame
 from myoscope.lab.unet import UNet
 from myoscope.labels import Structure
+from myoscope.segment.joint import ROLES, joint_channels
 from myoscope.study import Case, Role
-from myoscope.systems.compact.myops.model import Model, joint_channels
-from myoscope.systems.compact.myops.recipe import PHANTOM, ROLES, Recipe
+from myoscope.systems.compact.myops.model import Trained
+from myoscope.systems.compact.myops.recipe import PHANTOM, Recipe
 from myoscope.volume import Volume
 
 
-def train(recipe: Recipe, cases: Sequence[Case], budget: Budget, folder: Path, device: str = "cpu") -> Model:
+def train(recipe: Recipe, cases: Sequence[Case], budget: Budget, folder: Path, device: str = "cpu") -> Trained:
     """Train on labelled cases until the budget is spent.
 
     Args:
@@ -40,7 +41,7 @@ def train(recipe: Recipe, cases: Sequence[Case], budget: Budget, folder: Path, d
     network = UNet(len(recipe.roles), len(recipe.classes), recipe.widths).to(device)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     slices = collect_sequences(recipe, [*cases, *_phantoms(recipe.phantoms)]).to(torch.device(device))
-    return Model(recipe, run(network, _loss(recipe, slices), budget, folder, recipe.optimisation, recipe.name))  # type: ignore[arg-type]
+    return Trained(recipe, run(network, _loss(recipe, slices), budget, folder, recipe.optimisation, recipe.name))  # type: ignore[arg-type]
 
 
 def collect_sequences(recipe: Recipe, cases: Sequence[Case]) -> SliceSet:
