@@ -32,8 +32,9 @@ check: $(VENV)/dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/dev
-	$(BIN)/python benchmarks/study.py --page docs/results/benchmark.md
+# OLD: a clone of an earlier commit, after `make demo` there; this one should have nothing installed but its own demo.
+bench: $(VENV)/runtime
+	$(BIN)/python -P benchmarks/study.py $(if $(OLD),--old $(OLD)) --page docs/results/benchmark.md
 
 # Wants a machine that does nothing else, for half an hour; DATA: roots of data sets to run too.
 bench-cohort: $(VENV)/dev

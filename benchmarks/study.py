@@ -1,43 +1,34 @@
-"""How long a study takes and how much memory it needs: `make bench` writes docs/results/benchmark.md.
+"""How long a study takes and how much memory it needs: `make bench OLD=CLONE` writes docs/results/benchmark.md.
 
-Synthetic studies only. Cold is the whole command in a process of its own, from the shell's point of view; warm is the
-same work again in a process that has its model loaded, stage by stage.
+Each clone runs in its own .venv, as `make demo` leaves it. Synthetic studies only. Cold is the whole command in a
+process of its own, from the shell's point of view; warm is the same work again in a process that has its model loaded,
+stage by stage.
 """
 
 import argparse
+import json
 import multiprocessing
 import os
 import platform
-import resource
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from myoscope import __version__
+from jinja2 import Environment, StrictUndefined
+
 from myoscope.datasets.phantom import KEPT_ASIDE, draw, sample
 from myoscope.io.save import write_study
 from myoscope.study import Case, Role
 
+PAGE = Path(__file__).with_suffix(".md.j2")
 STAGES = ("read", "segment", "measure", "report")
 LGE_SLICES = 8
-
-
-@dataclass(frozen=True)
-class Times:
-    """Seconds of one run of a stage, or of a whole command with its peak memory."""
-
-    seconds: list[float]
-    peak_mb: float | None = None
-
-    def __str__(self) -> str:
-        middle = f"{statistics.median(self.seconds):.2f}"
-        return middle if len(self.seconds) == 1 else f"{middle} ({min(self.seconds):.2f}-{max(self.seconds):.2f})"
 
 
 def lge_case() -> Case:
@@ -61,24 +52,30 @@ STUDIES = {
 }
 
 
-def cold(study: Path, repeats: int) -> Times:
-    """`myoscope analyze` in processes of its own: wall clock, and the largest resident memory of any."""
-    seconds, peak = [], 0.0
+def run(command: list[str]) -> tuple[float, float, str]:
+    """A process's seconds on the wall, its largest resident memory in MB, and what it printed."""
+    start = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    said = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
+    return time.perf_counter() - start, usage.ru_maxrss / 1024, said
+
+
+def measured(python: Path, study: Path, repeats: int) -> tuple[list[tuple[float, float]], dict[str, list[float]]]:
+    """(seconds, MB) of `myoscope analyze` in processes of its own; seconds of the stages in one that goes on."""
+    firsts = []
     for _ in range(repeats):
         with tempfile.TemporaryDirectory() as out:
-            command = [sys.executable, "-m", "myoscope.cli", "analyze", str(study), "-o", out]
-            start = time.perf_counter()
-            process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-            _, status, usage = os.wait4(process.pid, 0)
-            seconds.append(time.perf_counter() - start)
-            process.returncode = os.waitstatus_to_exitcode(status)
-            if process.returncode:
-                raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
-            peak = max(peak, usage.ru_maxrss / 1024)
-    return Times(seconds, peak)
+            firsts.append(run([str(python), "-m", "myoscope.cli", "analyze", str(study), "-o", out])[:2])
+    said = run([str(python), "-P", str(Path(__file__).resolve()), "--stages", str(study), "--repeats", str(repeats)])[2]
+    return firsts, json.loads(said)
 
 
-def warm(study: Path, repeats: int) -> dict[str, Times]:
+def stages_of(study: Path, repeats: int) -> dict[str, list[float]]:
     """The stages of `analyze` in this process, after a first round that does not count."""
     from myoscope import analysis
     from myoscope.io.read import read_study
@@ -99,7 +96,7 @@ def warm(study: Path, repeats: int) -> dict[str, Times]:
             marks.append(time.perf_counter())
         for name, start, end in zip(STAGES, marks, marks[1:], strict=False):
             stages[name].append(end - start)
-    return {name: Times(seconds[1:]) for name, seconds in stages.items()}
+    return {name: seconds[1:] for name, seconds in stages.items()}
 
 
 def write(name: str, folder: Path) -> str:
@@ -118,54 +115,65 @@ def processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def page(rows: list[tuple[str, str, Times, dict[str, Times]]], load: float) -> str:
-    import torch
-
-    cores = len(os.sched_getaffinity(0))
-    lines = [
-        "# How long a study takes",
-        "",
-        "Written by `make bench` on synthetic studies. Seconds: median (smallest to largest). Cold: the whole command",
-        "`myoscope analyze` in a process of its own, from path to report, with its peak resident memory. Warm: the",
-        "same again in a process that has the model loaded, by stage; `report` writes all files too.",
-        "",
-        f"{cores} cores ({processor()}), CPU only, {torch.get_num_threads()} threads. Load average {load:.1f} at the",
-        "start: above 0.5, other work was running and the times are longer than they need be.",
-        f"Python {platform.python_version()}, torch {torch.__version__}, myoscope {__version__}.",
-        "",
-        "| study | images | cold, s | peak, MB | " + " | ".join(f"{name}, s" for name in STAGES) + " |",
-        "|---|---|---|---|" + "---|" * len(STAGES),
-    ]
-    for name, shape, first, stages in rows:
-        times = " | ".join(str(stages[stage]) for stage in STAGES)
-        lines.append(f"| {name} | {shape} | {first} | {first.peak_mb:.0f} | {times} |")
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    lines += ["", f"Peak memory of the warm process over all studies: {own:.0f} MB.", ""]
-    return "\n".join(lines)
+def clone_facts(clone: Path) -> dict[str, Any]:
+    """Commit of a clone, and how large its .venv is."""
+    size = sum(file.lstat().st_size for file in (clone / ".venv").rglob("*") if file.is_file())
+    commit = subprocess.run(["git", "-C", clone, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+    return {"commit": commit.stdout.strip(), "mb": size / 1e6}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--old", type=Path, help="a clone of an earlier commit, after `make demo`, measured in turn")
     parser.add_argument("--page", type=Path, help="write the table here too")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--stages", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.stages:
+        print(json.dumps(stages_of(options.stages, options.repeats)))
+        return
     load = os.getloadavg()[0]
+    clones = {"old": options.old, "new": Path(__file__).parents[1]} if options.old else {"": Path(__file__).parents[1]}
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        studies = {}
-        # Drawn elsewhere: a process inherits the peak memory of the one that starts it.
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as elsewhere:
-            for name in STUDIES:
-                studies[name] = Path(folder) / name, elsewhere.submit(write, name, Path(folder) / name).result()
-        firsts = {name: cold(path, options.repeats) for name, (path, _) in studies.items()}
-        for name, (path, shape) in studies.items():
-            rows.append((name, shape, firsts[name], warm(path, options.repeats)))
-            print(name, shape, firsts[name], *map(str, rows[-1][3].values()), flush=True)
-    text = page(rows, load)
+        for name in STUDIES:
+            path = Path(folder) / name
+            # Drawn elsewhere: a process inherits the peak memory of the one that starts it.
+            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as elsewhere:
+                shape = elsewhere.submit(write, name, path).result()
+            found = {
+                which: measured(clone / ".venv/bin/python", path, options.repeats) for which, clone in clones.items()
+            }
+            for which, (firsts, stages) in found.items():
+                seconds, peaks = zip(*firsts, strict=True)
+                times = {"cold": list(seconds), **stages}
+                before = found["old"][0] if which == "new" else None
+                rows.append(
+                    {
+                        "study": f"{name} ({shape})",
+                        "which": which,
+                        "peak_mb": max(peaks),
+                        "times": {stage: shown(values) for stage, values in times.items()},
+                        "faster": before and statistics.median(s for s, _ in before) / statistics.median(seconds),
+                    }
+                )
+                print(rows[-1], flush=True)
+    facts = {
+        "rows": rows,
+        "stages": STAGES,
+        "clones": {which: clone_facts(clone) for which, clone in clones.items()},
+        "machine": f"{len(os.sched_getaffinity(0))} cores ({processor()}), Python {platform.python_version()}",
+        "load": load,
+    }
+    text = Environment(undefined=StrictUndefined, trim_blocks=True).from_string(PAGE.read_text()).render(facts)
     if options.page:
-        options.page.parent.mkdir(parents=True, exist_ok=True)
         options.page.write_text(text)
     print(text)
+
+
+def shown(seconds: list[float]) -> str:
+    """Median, smallest and largest."""
+    return f"{statistics.median(seconds):.2f} ({min(seconds):.2f}-{max(seconds):.2f})"
 
 
 if __name__ == "__main__":
