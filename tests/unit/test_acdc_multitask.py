@@ -322,12 +322,11 @@ def test_curves_are_means_over_the_folds_that_have_them() -> None:
 
 def test_evaluation_end_to_end(cases: list[Case], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two variants, two folds of drawn hearts: trained, scored, drawn, and used again without training."""
-    small = {n: replace(RECIPES[n], **SMALL, snapshot_steps=1) for n in list(RECIPES)[:2] + list(RECIPES)[4:5]}
+    small = {n: replace(RECIPES[n], **SMALL, snapshot_steps=1) for n in list(RECIPES)[:2] + list(RECIPES)[5:6]}
     monkeypatch.setattr("myoscope.systems.acdc_multitask.RECIPES", small)
     monkeypatch.setattr("myoscope.systems.acdc_multitask.model.RECIPES", small)
     monkeypatch.setattr(own, "RECIPES", small)
     monkeypatch.setattr(own, "TRAINED_HERE", list(small)[:2])
-    monkeypatch.setattr(own, "Budget", lambda minutes: Budget(steps=max(2, int(minutes))))
     monkeypatch.setattr("myoscope.lab.crossval.read_cases", lambda _: cases)
     hearts = {case.id: find_heart(case.study.series[0], case.labels[Role.CINE]) for case in cases}
     monkeypatch.setattr(own, "find_hearts", lambda *_: ("key", hearts))
@@ -335,10 +334,11 @@ def test_evaluation_end_to_end(cases: list[Case], tmp_path: Path, monkeypatch: p
     system, roots = "acdc-multitask", [Path("drawn")]
     with pytest.raises(InputError, match="expected trained folds"):
         own.evaluate(system, roots, tmp_path, None, 2, None, "cpu")
-    page = own.evaluate(system, roots, tmp_path, 2, 2, None, "cpu")
+    page = own.evaluate(system, roots, tmp_path, Budget(steps=2), 2, None, "cpu")
     assert "Not run: double task.**" in page
-    assert "| double task, half resolution | 1, 2 | - min" in page
+    assert "| double task, half resolution | 1, 2 of 5 | 8 | segmentation 0.30, diagnosis 0.70 | - min" in page
     assert "paired, n 4)" in page
+    assert "All variants here made 2 steps." in page and "**Not all reached 1100.**" in page
     found = json.loads((tmp_path / "results.json").read_text())
     double = found["acdc-multitask.half-double"]
     unseen = {case.id for case, fold in zip(cases, fold_of(cases), strict=True) if fold < 2}
@@ -400,3 +400,32 @@ def test_prediction_writes_both(cases: list[Case], tmp_path: Path, monkeypatch: 
     assert not stopped.value.code
     assert sorted(path.name for path in out.iterdir()) == ["patient001_seg.nii.gz", "predictions.csv"]
     assert (out / "predictions.csv").read_text().splitlines()[0] == "case,prediction,NOR,MINF,DCM,HCM,RV"
+
+
+def test_the_weights_of_every_task_are_on_the_page() -> None:
+    """0.3 and 0.7 where the features cede their share, 0.3 and 0.28 where their term is left out of the formula."""
+    from myoscope.systems.acdc_multitask.page import title, weights
+
+    double = weights("acdc-multitask.double")
+    literal = weights("acdc-multitask.double-literal")
+    triple = weights("acdc-multitask.triple")
+    assert double == pytest.approx({"segmentation": 0.3, "diagnosis": 0.7})
+    assert literal == pytest.approx({"segmentation": 0.3, "diagnosis": 0.28})
+    assert triple == pytest.approx({"segmentation": 0.3, "features": 0.42, "diagnosis": 0.28})
+    assert weights("acdc-multitask.diagnosis") == {"diagnosis": 1.0}
+    assert title("acdc-multitask.half-double-literal") == "double task, the formula's weights, half resolution"
+
+
+def test_steps_say_what_came_at_the_thesis_two() -> None:
+    from myoscope.systems.acdc_multitask.page import steps_facts
+
+    points = [{"step": s, "held out": {"accuracy": a, "largest": 0.25}} for s, a in ((1100, 0.75), (1500, 0.25))]
+    found = {
+        "acdc-multitask.double": {"trained": [{"steps": 1600}], "curves": [points]},
+        "acdc-multitask.triple": {"trained": [{"steps": 1200}], "curves": [points[:1]]},
+    }
+    facts = steps_facts(found)
+    assert (facts["least"], facts["most"]) == (1200, 1600)
+    double, triple = facts["points"]
+    assert (double["accuracy 1100"], double["accuracy 1500"], double["largest 1500"]) == (75, 25, 25)
+    assert (triple["accuracy 1100"], triple["accuracy 1500"]) == (75, None)

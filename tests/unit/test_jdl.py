@@ -223,7 +223,7 @@ def test_folds_page_and_figures(cases: list[Case], tmp_path: Path, monkeypatch: 
     with pytest.raises(InputError, match="add --minutes"):
         evaluation.evaluate("jdl", [Path("d")], tmp_path, None, 5, None, "cpu")
     monkeypatch.setattr(evaluation, "write_phantom", lambda models, _: drawn.extend(models))
-    arguments = ("jdl", [Path("data")], tmp_path, 0.002, 1, None, "cpu")
+    arguments = ("jdl", [Path("data")], tmp_path, Budget(minutes=0.002), 1, None, "cpu")
     page = evaluation.evaluate(*arguments)
     assert "unet-joint: 1 of 5 folds (1)" in page
     assert "published size was not run" in page
@@ -242,7 +242,7 @@ def test_folds_page_and_figures(cases: list[Case], tmp_path: Path, monkeypatch: 
     before = (tmp_path / "unet-joint" / "fold-1" / "labels.npz").stat().st_mtime_ns
     assert evaluation.evaluate(*arguments) == page  # nothing is trained or predicted again
     assert (tmp_path / "unet-joint" / "fold-1" / "labels.npz").stat().st_mtime_ns == before
-    monkeypatch.setattr(evaluation, "LIMITS", (0.9, 0.9, 9.0))
+    monkeypatch.setattr(evaluation, "LIMITS", (0.9, 0.9, 9.0, 0.5))
     evaluation.evaluate(*arguments)
     assert (tmp_path / "unet-joint" / "fold-1" / "labels.npz").stat().st_mtime_ns > before  # masks of other limits
 
@@ -282,15 +282,15 @@ def test_scores_by_hand() -> None:
     labels[0, 1, 1:] = Structure.INFARCT
     labels[1, 1, :1] = Structure.INFARCT
     case = Case(None, {Role.LGE: Volume(truth, plain_affine((10.0, 1.0, 1.0)))})  # type: ignore[arg-type]
-    first, second = evaluation.score_slices(labels, case)  # the third slice shows no heart
+    first, second = evaluation.score_slices(np.isin(labels, SCAR), case)  # the third slice shows no heart
     assert (first["dice"], first["precision"], first["recall"]) == pytest.approx((0.4, 1 / 3, 0.5))
     assert (second["dice"], second["precision"], second["recall"]) == (0.0, 0.0, None)
     assert slice_values([first, second]) == {"dice": [0.4], "precision": [1 / 3], "recall": [0.5]}
     wall, scar = np.isin(labels, SCAR), np.ones(truth.shape, bool)
-    scores = evaluation.score(wall, scar, case)
+    scores = evaluation.score((wall, scar), (wall, scar), case)
     assert scores["infarction dice"] == pytest.approx(2 * 1 / (4 + 2))
-    assert scores["scar_anywhere"] == pytest.approx(2 * 2 / (48 + 2))
-    assert evaluation.score(None, scar, case)["myocardium dice"] is None
+    assert scores["printed scar"] == pytest.approx(2 * 2 / (48 + 2))
+    assert evaluation.score((None, scar), (None, scar), case)["myocardium dice"] is None
 
 
 def test_pairs_are_of_the_same_patients() -> None:
@@ -341,3 +341,21 @@ def test_a_killed_search_goes_on_with_the_trial_it_was_at(
     assert all(not held & trained for _, trained in seen)
     assert len(search.search(recipe, cases, tmp_path, 3, Budget(steps=1)).trials) == len(study.trials)
     assert search.table(study, Budget(minutes=1)).count("\n| ") == 4
+
+
+def test_the_papers_reading_drops_nothing(cases: list[Case], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Above 0.5 wherever it lies: a pixel of scar outside the wall counts, and one of 0.4 inside does not."""
+    grid = cases[0].labels[Role.LGE]
+    shares = torch.zeros(grid.frames[0].shape[0], 2, *grid.frames[0].shape[1:])
+    shares[0, 0, 5:9, 5:9], shares[0, 1, 6, 6] = 0.9, 0.4
+    shares[0, 0, 20, 20], shares[0, 1, 30, 30] = 0.6, 0.6
+    model = SimpleNamespace(probabilities=lambda *_: shares)
+    monkeypatch.setattr(evaluation, "Model", SimpleNamespace(load=lambda *_: model))
+    monkeypatch.setattr(evaluation, "fold_of", lambda some, _: [0] * len(some))
+    weights = tmp_path / "jdl.unet-joint.safetensors"
+    weights.write_bytes(b"")
+    weights.with_suffix(".json").write_text("{}")
+    ((_, ours, printed),) = evaluation._unseen(cases[:1], 0, weights, "cpu")
+    assert not ours[1].any()  # less than SMALLEST_ML
+    assert [list(map(int, place)) for place in np.argwhere(printed[1])] == [[0, 30, 30]]
+    assert printed[0] is not None and printed[0].sum() == 17 and ours[0] is not None and ours[0].sum() == 16

@@ -20,6 +20,7 @@ from myoscope.study import Case, Patient, Role, Series, Study
 from myoscope.systems import full_name, system_module
 from myoscope.systems.myops_ensemble.blocks import PLAIN, decode, decode_plain, encode, masks_of, tidy
 from myoscope.systems.myops_ensemble.model import Model, back, centred, percentile_normalise, prepare
+from myoscope.systems.myops_ensemble.network import build
 from myoscope.systems.myops_ensemble.recipe import RECIPES, members
 from myoscope.systems.myops_ensemble.training import augmented, train
 from myoscope.volume import Volume, plain_affine
@@ -254,3 +255,23 @@ def test_the_published_recipe_is_the_papers() -> None:
     assert recipe.learning_rate == {"unet": 1e-5, "unetpp": 1e-5, "maskrcnn": 1e-3}
     assert {name.partition(".")[0] for name in RECIPES} == {"myops-ensemble"}
     assert system_module("myops-ensemble").RECIPES is RECIPES
+
+
+def test_the_published_unet_is_figure_2() -> None:
+    """Eight 3x3 convolutions and a 1x1, of these channels, and no other weights; levels down to an eighth."""
+    network = build("unet", 1, 1, side=256, small=False)
+    convolutions = [m for m in network.modules() if isinstance(m, torch.nn.Conv2d)]
+    assert [m.out_channels for m in convolutions] == [16, 16, 32, 64, 128, 64, 32, 16, 1]
+    assert [m.kernel_size for m in convolutions] == [(3, 3)] * 8 + [(1, 1)]
+    inside = sum(p.numel() for m in convolutions for p in m.parameters())
+    assert sum(p.numel() for p in network.parameters()) == inside
+    sides: list[int] = []
+    for m in convolutions:
+        m.register_forward_hook(lambda _, __, found: sides.append(found.shape[-1]))
+    assert network(torch.zeros(1, 1, 64, 64)).shape == (1, 1, 64, 64)
+    assert sides == [64, 64, 32, 16, 8, 16, 32, 64, 64]
+
+
+def test_an_epoch_of_the_paper_is_forty_copies_of_every_slice() -> None:
+    """Of 102 slices 4,080; in batches of eight 510 steps."""
+    assert Budget(epochs=1).in_steps(102 * RECIPES["myops-ensemble.published"].copies, 8) == Budget(steps=510)

@@ -105,6 +105,14 @@ def test_one_module_and_one_line(
     paths = evaluation_of("toy").train_folds("toy", [data], [0, 1], Budget(steps=20), runs, None, "cpu")
     assert [json.loads(path.with_suffix(".json").read_text())["steps"] for path in paths] == [20, 20]
 
+    words = ("evaluate", "toy", "--data", data, "-o", tmp_path / "other", "--folds", 1, "--steps", 5)
+    assert run(*words, monkeypatch=monkeypatch) == 0 and "5 steps" in (tmp_path / "other" / "results.md").read_text()
+    assert run(*words, "--minutes", 1, monkeypatch=monkeypatch) == 2
+    assert run(*words, "--variant", "published", monkeypatch=monkeypatch) == 2
+    assert run("train", "toy", "--data", data, "-o", runs, "--epochs", 1, monkeypatch=monkeypatch) == 2
+    said = capsys.readouterr().err
+    for reason in ("either minutes or steps or epochs", "which is no paper's", "does not say what an epoch is"):
+        assert reason in said
     page = tmp_path / "toy.md"
     words = ("evaluate", "toy", "--data", data, "-o", runs, "--folds", 2, "--page", page)
     assert run(*words, monkeypatch=monkeypatch) == 0

@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -156,9 +157,36 @@ def test_a_run_that_is_spoiled_stops(tmp_path: Path) -> None:
         train(torch.nn.Linear(1, 1), loss_of, Budget(steps=9), tmp_path, Optimisation(), "spoiled")
 
 
-def test_budget_is_one_of_two() -> None:
-    for bad in ({}, {"minutes": 1, "steps": 1}, {"minutes": -1}, {"steps": 0}):
+def test_budget_is_one_of_three() -> None:
+    for bad in ({}, {"minutes": 1, "steps": 1}, {"minutes": -1}, {"steps": 0}, {"steps": 1, "epochs": 1}):
         with pytest.raises(InputError):
             Budget(**bad)
     assert Budget(minutes=2).spent(5, 60) == 0.5
     assert dataclasses.replace(Budget(steps=10), steps=20).spent(5, 60) == 0.25
+
+
+def test_epochs_are_steps_once_the_data_are_known() -> None:
+    assert Budget(epochs=2.5).in_steps(items=10, batch=4) == Budget(steps=8)
+    assert Budget(minutes=3).in_steps(items=10, batch=4) == Budget(minutes=3)
+    with pytest.raises(InputError, match="expected minutes or steps"):
+        Budget(epochs=1).spent(1, 1.0)
+
+
+def test_plain_is_adam_to_the_letter(tmp_path: Path) -> None:
+    """Against a loop of five lines: L2 decay, a constant rate, steep gradients unclipped, the last weights."""
+    data = torch.arange(6.0).reshape(3, 2) * 100
+
+    def loss_of(network: torch.nn.Module, step: int) -> torch.Tensor:
+        return network(data[step % 3]).square().sum()
+
+    torch.manual_seed(0)
+    by_hand = torch.nn.Linear(2, 1)
+    ours = deepcopy(by_hand)
+    optimiser = torch.optim.Adam(by_hand.parameters(), 0.1, weight_decay=0.5)
+    for step in range(7):
+        optimiser.zero_grad()
+        loss_of(by_hand, step).backward()
+        optimiser.step()
+    found = train(ours, loss_of, Budget(steps=7), tmp_path, Optimisation(0.1, weight_decay=0.5, plain=True), "plain")
+    assert torch.allclose(found.weight, by_hand.weight, atol=1e-6)
+    assert torch.allclose(found.bias, by_hand.bias, atol=1e-6)

@@ -16,6 +16,8 @@ EXTRA = ("matplotlib", "monai", "onnx", "segmentation_models_pytorch", "sklearn"
 
 Data = Annotated[list[Path], typer.Option("--data", help="Root of a data set; may be given more than once.")]
 Minutes = Annotated[float | None, typer.Option("--minutes", help="Training time; the schedule is fitted to it.")]
+Steps = Annotated[int | None, typer.Option("--steps", help="Training steps instead of minutes.")]
+Epochs = Annotated[float | None, typer.Option("--epochs", help="Passes through the training data instead of minutes.")]
 Variant = Annotated[
     str | None,
     typer.Option(
@@ -91,7 +93,11 @@ def train(
     system: str,
     data: Data,
     out: Out,
-    minutes: Minutes = 60,
+    minutes: Annotated[
+        float | None, typer.Option("--minutes", help="Training time; the schedule is fitted to it.  [default: 60]")
+    ] = None,
+    steps: Steps = None,
+    epochs: Epochs = None,
     fold: Annotated[
         list[str] | None, typer.Option("--fold", help="K/5: leave fold K out; may be repeated. Default: use all cases.")
     ] = None,
@@ -101,16 +107,16 @@ def train(
 ) -> None:
     """Laboratory: train a system; a killed run goes on where it was when the command is repeated."""
     _check_extra("train")
-    from myoscope.lab.folds import FOLDS
-    from myoscope.lab.loop import Budget
+    from myoscope.lab.crossval import folds_of
     from myoscope.systems import evaluation_of, full_name
 
-    choices = {f"{k + 1}/{FOLDS}": k for k in range(FOLDS)}
+    name = full_name(system, variant)
+    of = folds_of(name)
+    choices = {f"{k + 1}/{of}": k for k in range(of)}
     if wrong := [text for text in fold or () if text not in choices]:
         raise InputError(f"expected --fold {' or '.join(choices)}, found {wrong[0]!r}")
-    name = full_name(system, variant)
     folds = [choices[text] for text in fold] if fold else [None]
-    budget, where = Budget(minutes=minutes), check_device(device)
+    budget, where = _budget(minutes, steps, epochs) or _budget(60, None, None), check_device(device)
     for path in evaluation_of(system).train_folds(name, data, folds, budget, out, segmentations, where):
         typer.echo(f"weights: {path}")
 
@@ -133,30 +139,51 @@ def evaluate(
     data: Data,
     out: Out,
     minutes: Minutes = None,
-    folds: Annotated[int, typer.Option("--folds", min=1, max=5, help="How many of the five folds.")] = 5,
+    steps: Steps = None,
+    epochs: Epochs = None,
+    variant: Annotated[
+        str | None,
+        typer.Option("--variant", help="`published`: the paper's own experiment; default: what fits two cores."),
+    ] = None,
+    folds: Annotated[int, typer.Option("--folds", min=1, max=5, help="How many of the folds.")] = 5,
     page: Annotated[Path | None, typer.Option("--page", help="Write the page here too, its plots beside it.")] = None,
     segmentations: Segmentations = None,
     device: Device = "cpu",
 ) -> None:
-    """Laboratory: cross-validate a system: use the folds that OUT holds, train the missing ones if minutes are given.
+    """Laboratory: cross-validate a system: use the folds that OUT holds, train the missing ones if there is a budget.
 
-    doc-net is evaluated by repeated splits instead: what OUT lacks is run, without --minutes or --folds.
+    A budget (--minutes, --steps or --epochs) is each missing fold's. doc-net is evaluated by repeated splits instead:
+    what OUT lacks is run, without a budget or --folds.
     """
     _check_extra("evaluate")
     from myoscope.systems import evaluation_of, system_module
 
     system_module(system)
-    where = check_device(device)
+    if variant not in (None, "published"):
+        raise InputError(
+            f"expected --variant published or none, found {variant!r}; others are scored where OUT has them"
+        )
+    budget, where = _budget(minutes, steps, epochs), check_device(device)
 
     def say(step: str) -> None:
         typer.echo(step, err=True)
 
-    text = evaluation_of(system).evaluate(system, data, out, minutes, folds, segmentations, where, say)
+    text = evaluation_of(system).evaluate(
+        system, data, out, budget, folds, segmentations, where, say, variant is not None
+    )
     if page:
         page.write_text(text)
         for picture in out.glob(f"{system}*.svg"):  # what the page shows lies beside it
             page.with_name(picture.name).write_bytes(picture.read_bytes())
     typer.echo(text)
+
+
+def _budget(minutes: float | None, steps: int | None, epochs: float | None) -> Any:
+    """The training budget, one of three or none."""
+    from myoscope.lab.loop import Budget
+
+    given = (minutes, steps, epochs)
+    return None if given == (None,) * 3 else Budget(minutes, steps, epochs)
 
 
 def _check_extra(command: str) -> None:

@@ -18,7 +18,7 @@ from myoscope.files import write_whole
 from myoscope.io.nifti import shown
 from myoscope.lab.cache import read_cache
 from myoscope.lab.folds import FOLDS, fold_of
-from myoscope.lab.loop import Budget
+from myoscope.lab.loop import Budget, progress_of
 from myoscope.lab.metrics import CINE_REGIONS, LGE_REGIONS, region_scores
 from myoscope.lab.pages import TEMPLATES, trainings, write_page, write_table
 from myoscope.study import Case, Role
@@ -45,16 +45,22 @@ def check_folds(system: str, cases: Sequence[Case], folds: Sequence[int | None])
         InputError: no case has labels for the system, or a fold holds none or all of those that have.
     """
     roles = getattr(system_module(system).RECIPES[system], "roles", tuple(Role))
-    held = [k for case, k in zip(cases, fold_of(cases), strict=True) if set(roles) & set(case.labels)]
+    of = folds_of(system)
+    held = [k for case, k in zip(cases, fold_of(cases, of), strict=True) if set(roles) & set(case.labels)]
     if not held:
         raise InputError(f"expected cases with labelled {' or '.join(roles)} for {system}, found none")
     bad = next((k for k in folds if k is not None and held.count(k) in (0, len(held))), None)
     if bad is not None:
         patients = len({case.scan for case in cases})
         raise InputError(
-            f"expected cases to train on and to test in each of {FOLDS} folds, found {held.count(bad)} of {len(held)} "
-            f"in fold {bad + 1}; {FOLDS} patients or more are needed, here are {patients}"
+            f"expected cases to train on and to test in each of {of} folds, found {held.count(bad)} of {len(held)} "
+            f"in fold {bad + 1}; {of} patients or more are needed, here are {patients}"
         )
+
+
+def folds_of(system: str) -> int:
+    """Into how many folds cases are dealt for a system: its recipe's `folds`, where its paper had other shares."""
+    return getattr(system_module(system).RECIPES[system], "folds", FOLDS)
 
 
 def weights_path(system: str, fold: int | None, runs: Path) -> Path:
@@ -100,7 +106,7 @@ def fold_models(system: str, cases: Sequence[Case], runs: Path) -> dict[str, Pat
 def train_fold(system: str, cases: Sequence[Case], fold: int | None, budget: Budget, runs: Path, device: str) -> Path:
     """Train on all folds but one (on all cases where fold is None); nothing to do where that was finished.
 
-    One that had fewer minutes goes on.
+    One that had a smaller budget goes on.
 
     Returns:
         The weights, see `weights_path`.
@@ -108,10 +114,10 @@ def train_fold(system: str, cases: Sequence[Case], fold: int | None, budget: Bud
     module = system_module(system)
     path = weights_path(system, fold, runs)
     folder = path.parent
-    if path.exists() and (json.loads(path.with_suffix(".json").read_text())["minutes"] or 0) >= (budget.minutes or 0):
+    if path.exists() and had_as_much(path, budget):
         return path
     check_folds(system, cases, [fold])
-    chosen = [case for case, k in zip(cases, fold_of(cases), strict=True) if k != fold]
+    chosen = [case for case, k in zip(cases, fold_of(cases, folds_of(system)), strict=True) if k != fold]
     recipe, start = module.RECIPES[system], folder / "started_from.json"
     folder.mkdir(parents=True, exist_ok=True)
     if not start.exists():  # a resumed run keeps what it began with, whatever is installed by then
@@ -119,6 +125,12 @@ def train_fold(system: str, cases: Sequence[Case], fold: int | None, budget: Bud
     model = module.train(recipe, chosen, budget, folder, device)
     model.save(path, card(system, chosen, fold, budget, runs, folder, device))
     return path
+
+
+def had_as_much(weights: Path, budget: Budget) -> bool:
+    """Whether weights were trained for a budget, or for more of its kind."""
+    card = json.loads(weights.with_suffix(".json").read_text())
+    return all((card.get(kind) or 0) >= (getattr(budget, kind) or 0) for kind in ("minutes", "steps", "epochs"))
 
 
 def train_folds(
@@ -168,16 +180,16 @@ def card(
     for case in cases:
         sets[case.data_set] = sets.get(case.data_set, 0) + 1
     recipe = json.loads((folder / "recipe.json").read_text())
-    curve = (folder / "curve.csv").read_text().splitlines() if (folder / "curve.csv").exists() else []
     results, confidence = runs / "results.json", runs / "confidence.json"
     return {
         "system": system,
         "widths": recipe.get("widths"),
         "trained_on": sets | ({"phantom": recipe["phantoms"]} if recipe.get("phantoms") else {}),
         "started_from": json.loads((folder / "started_from.json").read_text()),
-        "split": "all cases" if fold is None else f"all but fold {fold + 1} of {FOLDS}",
+        "split": "all cases" if fold is None else f"all but fold {fold + 1} of {folds_of(system)}",
         "minutes": budget.minutes,
-        "steps": int(curve[-1].split(",")[0]) if len(curve) > 1 else budget.steps,
+        "steps": progress_of(folder)[0] if (folder / "state.safetensors").exists() else budget.steps,
+        "epochs": budget.epochs,
         "device": device if device != "cpu" else f"cpu, {len(os.sched_getaffinity(0))} cores",
         "commit": _commit(),
         "licence": _licence(set(sets), recipe.get("start_from")),
@@ -220,7 +232,7 @@ def score_fold(system: str, cases: Sequence[Case], fold: int, weights: Path, dev
     model = system_module(system).Model.load(weights, device)
     seen_before = set((model.card["started_from"] or {}).get("trained_on", {}))
     rows = []
-    for case, k in zip(cases, fold_of(cases), strict=True):
+    for case, k in zip(cases, fold_of(cases, folds_of(system)), strict=True):
         if k != fold or case.data_set in seen_before:
             continue
         found = model.predict(case.study)
@@ -249,29 +261,36 @@ def evaluate(
     system: str,
     roots: Sequence[Path],
     runs: Path,
-    minutes: float | None,
+    budget: Budget | None,
     folds: int,
     segmentations: Path | None,
     device: str,
     progress: Callable[[str], None] = lambda _: None,
+    published: bool = False,
 ) -> str:
     """Cross-validate, write RUNS/scores.csv, results.json and results.md, and give the page back.
 
     Args:
         system: Name of a system.
         roots: Data sets.
-        runs: Folder of the folds; what it holds is used, what is missing is trained where minutes are given.
-        minutes: Training budget of a missing fold.
+        runs: Folder of the folds; what it holds is used, what is missing is trained where there is a budget.
+        budget: Of a missing fold; None: nothing is trained.
         folds: How many of the five folds to use, from the first.
         segmentations: None; systems that learn from another's label maps have evaluations of their own.
         device: "cpu" or "cuda".
         progress: Called with a few words before each fold is scored.
+        published: Whether a paper's own experiment is asked for.
+
+    Raises:
+        InputError: no fold is trained, or there is no paper.
     """
     refuse_segmentations(system, segmentations)
+    if published:
+        raise InputError(f"expected no --variant for {system}, which is no paper's; leave it out")
     cases = read_cases(roots)
-    if minutes is not None:
+    if budget:
         check_folds(system, cases, range(folds))
-        train_folds(system, roots, range(folds), Budget(minutes=minutes), runs, None, device)
+        train_folds(system, roots, range(folds), budget, runs, None, device)
     rows: list[dict[str, Any]] = []
     used = []
     for fold in range(folds):
@@ -281,7 +300,7 @@ def evaluate(
             rows += score_fold(system, cases, fold, weights, device)
             used.append(fold + 1)
     if not rows:
-        raise InputError(f"{shown(runs)}: expected trained folds, found none; add --minutes to train them")
+        raise InputError(f"{shown(runs)}: expected trained folds, found none; add --minutes, --steps or --epochs")
     write_table(runs / "scores.csv", rows)
     summary = summarise(rows)
     cards = [json.loads(weights_path(system, k - 1, runs).with_suffix(".json").read_text()) for k in used]

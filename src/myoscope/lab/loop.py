@@ -5,7 +5,7 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -27,7 +27,7 @@ LOG_STEPS = 50
 
 @dataclass(frozen=True)
 class Budget:
-    """How long to train: minutes on a clock, or steps where a run must be the same everywhere.
+    """How long to train: minutes on a clock, or steps or epochs where a run must be the same everywhere.
 
     `clock` gives seconds. The training thread's own are minutes as an idle machine has them: neither a pause nor what
     else runs counts; `time.process_time` adds up all threads.
@@ -35,16 +35,31 @@ class Budget:
 
     minutes: float | None = None
     steps: int | None = None
+    epochs: float | None = None
+    """Passes through the training data: `in_steps` makes steps of them."""
     clock: Callable[[], float] = time.thread_time
 
     def __post_init__(self) -> None:
-        if (self.minutes is None) == (self.steps is None):
-            raise InputError("expected either minutes or steps as the training budget")
-        if (self.minutes or self.steps or 0) <= 0:
-            raise InputError(f"expected a positive training budget, found {self.minutes or self.steps}")
+        given = [amount for amount in (self.minutes, self.steps, self.epochs) if amount is not None]
+        if len(given) != 1:
+            raise InputError("expected either minutes or steps or epochs as the training budget")
+        if given[0] <= 0:
+            raise InputError(f"expected a positive training budget, found {given[0]}")
+
+    def in_steps(self, items: int, batch: int) -> "Budget":
+        """The same with epochs as steps, each of a batch out of so many items; others stay as they are.
+
+        >>> Budget(epochs=3).in_steps(items=10, batch=4).steps
+        9
+        """
+        if self.epochs is None:
+            return self
+        return replace(self, epochs=None, steps=math.ceil(self.epochs * math.ceil(items / batch)))
 
     def spent(self, step: int, seconds: float) -> float:
         """Share of the budget that is spent, 0 to 1."""
+        if self.epochs:
+            raise InputError("expected minutes or steps: this system does not say what an epoch is")
         return min(1.0, step / self.steps if self.steps else seconds / 60 / (self.minutes or 1))
 
 
@@ -54,6 +69,9 @@ class Optimisation:
 
     A rate that is held for a share of the budget before the cosine begins lets a longer budget go on from there, as if
     it had been meant from the start: `held.safetensors` keeps the state.
+
+    `plain` is what papers mean by Adam: L2 decay (not AdamW's), the rate as it is from first to last, no clipping, and
+    the last weights.
     """
 
     learning_rate: float = 2e-3
@@ -62,6 +80,7 @@ class Optimisation:
     ema_decay: float = 0.995
     clip_norm: float = 3.0
     checkpoint_seconds: float = 60.0
+    plain: bool = False
 
 
 def learning_rate_factor(spent: float, hold: float = 0.0) -> float:
@@ -106,18 +125,18 @@ def train(
         title: Shown beside the progress bar.
 
     Returns:
-        The moving average of the network, in evaluation mode.
+        The moving average of the network (plain: its last weights), in evaluation mode.
 
     Raises:
         InputError: the loss is no longer a number.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    optimiser = torch.optim.AdamW(
+    plain = optimisation.plain
+    optimiser = (torch.optim.Adam if plain else torch.optim.AdamW)(
         network.parameters(), optimisation.learning_rate, weight_decay=optimisation.weight_decay, fused=True
     )
-    average = torch.optim.swa_utils.AveragedModel(
-        network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(optimisation.ema_decay), use_buffers=True
-    )
+    mean_of = torch.optim.swa_utils.get_ema_multi_avg_fn(0.0 if plain else optimisation.ema_decay)
+    average = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=mean_of, use_buffers=True)
     _back_to_held(folder, budget, optimisation.hold)
     step, seconds = load_state(folder, network, average, optimiser)
     _forget_after(folder / "curve.csv", step)
@@ -127,8 +146,9 @@ def train(
     with Progress(*columns, TimeRemainingColumn()) as progress:
         task = progress.add_task(title, total=1.0, loss=float("nan"))
         while (spent := budget.spent(step, seconds)) < 1:
-            rate = optimisation.learning_rate * learning_rate_factor(spent, optimisation.hold)
-            losses.append(_step(network, average, optimiser, loss_of, step, rate, optimisation.clip_norm))
+            rate = optimisation.learning_rate * (1 if plain else learning_rate_factor(spent, optimisation.hold))
+            clip_norm = math.inf if plain else optimisation.clip_norm
+            losses.append(_step(network, average, optimiser, loss_of, step, rate, clip_norm))
             if not math.isfinite(losses[-1]):
                 raise InputError(f"{title}: expected a finite loss, found {losses[-1]} at step {step}; train anew")
             step, seconds = step + 1, budget.clock() - begun
@@ -161,7 +181,8 @@ def _step(
     loss = loss_of(network, step)
     optimiser.zero_grad()
     loss.backward()
-    nn.utils.clip_grad_norm_(network.parameters(), clip_norm)
+    if clip_norm < math.inf:
+        nn.utils.clip_grad_norm_(network.parameters(), clip_norm)
     optimiser.step()
     average.update_parameters(network)
     return float(loss.detach())

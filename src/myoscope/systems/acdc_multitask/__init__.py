@@ -3,12 +3,16 @@
 Four experiments, as published (`diagnosis`, `segmentation`, `double`, `triple`: 192x192 at 1 mm) and, for two cores, at
 half the resolution and half the growth (`half-...`: 72x72 at 2 mm). What the thesis leaves open, or we do otherwise:
 
+- The loss is 0.3 segmentation + 0.7 (0.6 features + 0.4 diagnosis), as far as its garbled formula tells. Without
+  features, `double` gives the diagnosis their share, 0.7; `double-literal` leaves their term out, so it has 0.28.
+- The published size is dealt into four folds (of the thesis' 100 cases, 75 to train on), the half into five.
 - The difference is that of the normalised slices; ED and ES are normalised each by itself.
 - Transposed convolutions have the kernel of their stride, 1x2x2; dropout follows every dense layer.
 - The features are learned in standard deviations from their training mean: in ml they would drown the rest.
-- AdamW without decay, a warm-up, a cosine schedule and a moving average of the weights instead of plain Adam; the last
-  weights are kept, not those that the held-out cases like best.
-- The half variants: less dropout, a larger learning rate and mild augmentation in plane (the thesis has none).
+- The last weights are kept, not those that the held-out cases like best.
+- The half variants: AdamW with warm-up, a cosine schedule, clipped gradients and averaged weights instead of plain
+  Adam; less dropout, a larger learning rate, batches of 8 for diagnosis alone and mild augmentation in plane (the
+  thesis has none).
 - The heart is found by compact-cine, not by an expert's labels.
 """
 

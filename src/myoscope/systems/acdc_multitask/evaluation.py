@@ -43,7 +43,8 @@ from myoscope.systems.acdc_multitask.recipe import LOCATOR, RECIPES
 from myoscope.weights import load_into, weights_of
 
 TRAINED_HERE = [name for name in RECIPES if ".half-" in name]
-"""Variants that `evaluate --minutes` trains; the others need a GPU, and are scored where RUNS holds folds of them."""
+"""Variants that `evaluate` trains; the others need a GPU, are trained by `--variant published`, and are scored where
+RUNS holds folds of them."""
 
 CURVE_EVERY = 4
 """Every so many training cases one is looked at for the training curve."""
@@ -72,11 +73,12 @@ def evaluate(
     system: str,
     roots: Sequence[Path],
     runs: Path,
-    minutes: float | None,
+    budget: Budget | None,
     folds: int,
     segmentations: Path | None,
     device: str,
     progress: Callable[[str], None] = lambda _: None,
+    published: bool = False,
 ) -> str:
     """Cross-validate all variants that RUNS holds, draw curves and confusion matrices, and give the page back.
 
@@ -86,26 +88,30 @@ def evaluate(
         system: "acdc-multitask".
         roots: Data sets with ACDC's classes.
         runs: Folder of the runs; what it holds is used.
-        minutes: Training budget of a fold of the half-resolution variants that is missing.
+        budget: Of a fold of the half-resolution variants that is missing (published: of the others).
         folds: How many of the five folds to use, from the first.
         segmentations: Folder of `myoscope evaluate compact-cine`, to find each heart by a model that has not seen it;
             without it the installed model is used.
         device: "cpu" or "cuda".
         progress: Called with a few words before each step.
+        published: Whether the thesis' own experiments are asked for, and nothing else.
 
     Raises:
         InputError: no fold was trained, or the segmentations do not fit.
     """
     cases = [case for case in crossval.read_cases(roots) if case.group in CLASSES and Role.CINE in case.labels]
-    crossval.check_folds(next(iter(RECIPES)), cases, range(folds))
+    wanted = [name for name in RECIPES if name not in TRAINED_HERE] if published else list(RECIPES)
+    trained_here = wanted if published else TRAINED_HERE
+    crossval.check_folds(wanted[0], cases, range(min(folds, crossval.folds_of(wanted[0]))))
     progress("finding the hearts")
     key, hearts = find_hearts(cases, runs, segmentations)
     found: dict[str, dict[str, Any]] = {}
     text = ""
-    for name in RECIPES:
-        if minutes is not None and name in TRAINED_HERE:
-            train_folds(name, roots, range(folds), Budget(minutes=minutes), runs, None, device)
-        paths = {k: p for k in range(folds) if (p := crossval.weights_path(name, k, runs)).exists()}
+    for name in wanted:
+        dealt = range(min(folds, crossval.folds_of(name)))
+        if budget and name in trained_here:
+            train_folds(name, roots, dealt, budget, runs, None, device)
+        paths = {k: p for k in dealt if (p := crossval.weights_path(name, k, runs)).exists()}
         if not paths:
             continue
         rows, curves = [], []
@@ -115,7 +121,9 @@ def evaluate(
             rows += kept["rows"]
             curves.append(kept["curve"])
         cards = [json.loads(path.with_suffix(".json").read_text()) for path in paths.values()]
-        about = {"folds": [k + 1 for k in paths], "trained": trainings(cards), "rows": rows, "curves": curves}
+        about = {"folds": [k + 1 for k in paths], "of": crossval.folds_of(name), "trained": trainings(cards)}
+        about |= {"training_cases": sorted({sum(card["trained_on"].values()) for card in cards})}
+        about |= {"rows": rows, "curves": curves}
         found[name] = summarise(rows) | about
         if "probabilities" in rows[0]:
             said = {row["case"]: Classification(dict(zip(CLASSES, row["probabilities"], strict=True))) for row in rows}
@@ -123,11 +131,11 @@ def evaluate(
         write_whole(runs / "results.json", json.dumps(found, indent=1))
         draw_curves(found, runs / f"{system}-curves.svg")
         draw_confusions(found, runs / f"{system}-confusion.svg")
-        missing = [name for name in RECIPES if name not in found]
+        missing = [name for name in wanted if name not in found]
         facts = page_facts(found, [root.name for root in roots], bool(segmentations), missing)
         text = write_page(TEMPLATE, facts, runs)
     if not found:
-        raise InputError(f"{shown(runs)}: expected trained folds, found none; add --minutes to train them")
+        raise InputError(f"{shown(runs)}: expected trained folds, found none; add --minutes, --steps or --epochs")
     return text
 
 
@@ -175,7 +183,7 @@ def score_fold(
         if kept["hearts"] == hearts[0]:
             return kept
     model = Model.load(weights, device)
-    dealt = list(zip(cases, fold_of(cases), strict=True))
+    dealt = list(zip(cases, fold_of(cases, RECIPES[model.recipe.name].folds), strict=True))
     unseen = [case for case, k in dealt if k == fold]
     rows = [score_case(model, case, hearts[1][case.id]) | {"fold": fold + 1} for case in unseen]
     known = [case for case, k in dealt if k != fold][::CURVE_EVERY]
@@ -244,15 +252,18 @@ def learning_curve(
         then = Model(model.recipe, network.to(next(model.network.parameters()).device))
         point: dict[str, Any] = {"step": int(path.stem)}
         for group, some in groups.items():
+            said: list[int] = []
             right: list[bool] = []
             dices: list[float | None] = []
             for case in some:
                 seen = then.look(case.study.get(Role.CINE), hearts[case.id], only_middle=True)  # type: ignore[arg-type]
                 if seen.diagnosis is not None:
-                    right.append(CLASSES[int(seen.diagnosis[0].argmax())] == case.group)
+                    said.append(int(seen.diagnosis[0].argmax()))
+                    right.append(CLASSES[said[-1]] == case.group)
                 if seen.shares is not None:
                     dices += middle_scores(then, seen, case)["dice"].values()
             point[group] = {"accuracy": float(np.mean(right)) if right else None}
+            point[group]["largest"] = float(np.bincount(said).max() / len(said)) if said else None
             point[group]["dice"] = float(np.mean([d for d in dices if d is not None])) if dices else None
         points.append(point)
     return points

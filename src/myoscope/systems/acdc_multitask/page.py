@@ -6,16 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from myoscope.datasets.acdc import CLASSES
 from myoscope.lab.pages import save_svg
 from myoscope.lab.statistics import interval, wilson
 from myoscope.systems.acdc_multitask.inputs import FEATURES
 from myoscope.systems.acdc_multitask.recipe import RECIPES
+from myoscope.systems.acdc_multitask.training import combined
 
 TEMPLATE = Path(__file__).with_name("page.md.j2")
 PAPER = json.loads(Path(__file__).with_name("paper.json").read_text())
 AIM_PERCENT = 88
+READ_AT, COLLAPSED_BY = 1100, 1500
+"""Steps at which the thesis read its accuracies, and by which its networks said one class of everybody."""
 LEAST = 1e-3
 """A probability below this counts as this in the log loss: one patient must not decide it."""
 
@@ -85,12 +89,37 @@ def difference(more: Mapping[str, Any], less: Mapping[str, Any]) -> tuple[float,
 
 def task(name: str) -> str:
     """The experiment of a variant: diagnosis, segmentation, double or triple."""
-    return name.partition(".")[2].removeprefix("half-")
+    return name.partition(".")[2].removeprefix("half-").removesuffix("-literal")
 
 
 def title(name: str) -> str:
     """A variant's name on the page."""
-    return TITLES[task(name)] + (", half resolution" if ".half-" in name else "")
+    literal = ", the formula's weights" if name.endswith("-literal") else ""
+    return TITLES[task(name)] + literal + (", half resolution" if ".half-" in name else "")
+
+
+def weights(name: str) -> dict[str, float]:
+    """What each task weighs in a variant's loss."""
+    recipe = RECIPES[name]
+    on = {"segmentation": recipe.segmentation, "features": recipe.features, "diagnosis": recipe.diagnosis}
+    terms = {task: torch.tensor(1.0, requires_grad=True) for task, learned in on.items() if learned}
+    combined(terms, recipe.alpha, recipe.beta, recipe.cedes).backward()
+    return {task: float(term.grad) for task, term in terms.items() if term.grad is not None}
+
+
+def steps_facts(found: Found) -> dict[str, Any]:
+    """Whether all variants made the same steps, and what held-out cases said at the thesis' two steps."""
+    reached = {name: [way["steps"] or 0 for way in f["trained"]] for name, f in found.items()}
+    every = [steps for ways in reached.values() for steps in ways]
+    points = []
+    for name, f in found.items():
+        at: dict[str, Any] = {"title": title(name), "steps": [min(reached[name]), max(reached[name])]}
+        for step in (READ_AT, COLLAPSED_BY):
+            for key in ("accuracy", "largest"):
+                steps, means = mean_curve(f["curves"], "held out", key)
+                at[f"{key} {step}"] = 100 * means[steps.index(step)] if step in steps else None
+        points.append(at)
+    return {"least": min(every), "most": max(every), "read_at": READ_AT, "collapsed_by": COLLAPSED_BY, "points": points}
 
 
 def page_facts(found: Found, roots: Sequence[str], out_of_fold: bool, missing: Sequence[str]) -> dict[str, Any]:
@@ -104,9 +133,15 @@ def page_facts(found: Found, roots: Sequence[str], out_of_fold: bool, missing: S
         "classes": list(CLASSES),
         "variants": [
             {key: value for key, value in f.items() if key not in ("rows", "curves")}
-            | {"title": title(name), "task": task(name), "published": PAPER["diagnosis"].get(task(name))}
+            | {
+                "title": title(name),
+                "task": task(name),
+                "weights": weights(name),
+                "published": PAPER["diagnosis"].get(task(name)),
+            }
             for name, f in found.items()
         ],
+        "steps": steps_facts(found),
         "missing": [title(name) for name in missing],
         "published_missing": any(".half-" not in name for name in missing),
         "aims": _aims(found),
@@ -145,7 +180,9 @@ def draw_curves(found: Found, path: Path) -> None:
 
 def mean_curve(curves: Sequence[Sequence[Mapping[str, Any]]], group: str, key: str) -> tuple[list[int], list[float]]:
     """Steps that every fold reached, and the mean over folds of `key` there; empty where no fold has it."""
-    folds = [{point["step"]: point[group][key] for point in curve if point[group][key] is not None} for curve in curves]
+    folds = [
+        {point["step"]: point[group][key] for point in curve if point[group].get(key) is not None} for curve in curves
+    ]
     steps = sorted(set.intersection(*map(set, folds))) if folds else []
     return steps, [float(np.mean([fold[step] for fold in folds])) for step in steps]
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from myoscope.errors import InputError
+from myoscope.lab.folds import FOLDS
 from myoscope.lab.loop import Optimisation
 from myoscope.study import Role
 from myoscope.systems.acdc_multitask.inputs import Augmentation
@@ -34,11 +35,15 @@ class Recipe:
     """Weight of the segmentation beside the rest."""
     beta: float = 0.6
     """Weight of the features beside the diagnosis."""
+    cedes: bool = True
+    """A task that is not learned cedes its share; otherwise the others keep the formula's weights."""
     augmentation: Augmentation = field(default_factory=Augmentation)
-    optimisation: Optimisation = field(default_factory=lambda: Optimisation(5e-4, 0.0))
+    optimisation: Optimisation = field(default_factory=lambda: Optimisation(5e-4, weight_decay=0.0, plain=True))
     snapshot_steps: int = 100
     """The learning curve has a point every so many steps."""
     seed: int = 0
+    folds: int = 4
+    """Into which the cases are dealt: the thesis trains on three quarters of them."""
 
     def __post_init__(self) -> None:
         if min(self.crop, self.spacing_mm, *self.widths, self.batch, self.snapshot_steps) <= 0 or self.crop % 8:
@@ -53,6 +58,7 @@ PUBLISHED = (
     replace(_DOUBLE, name="diagnosis", segmentation=False, batch=15),
     replace(_DOUBLE, name="segmentation", diagnosis=False),
     replace(_DOUBLE, name="triple", features=True),
+    replace(_DOUBLE, name="double-literal", cedes=False),
 )
 
 
@@ -69,6 +75,7 @@ def _halved(recipe: Recipe) -> Recipe:
         augmentation=Augmentation(rotation_degrees=30, zoom=0.08, shift_mm=10, contrast=0.2, noise=0.1),
         optimisation=Optimisation(2e-3, 0.02, ema_decay=0.98),
         snapshot_steps=50,
+        folds=FOLDS,
     )
 
 

@@ -53,6 +53,7 @@ def train(recipe: Recipe, cases: Sequence[Case], budget: Budget, folder: Path, d
         network.features_scale.copy_(inputs.features.std(0, correction=0).clamp(min=1e-3))
         inputs = replace(inputs, features=(inputs.features - network.features_mean) / network.features_scale)
     network = network.to(device)
+    budget = budget.in_steps(len(inputs.stacks), recipe.batch)
     average = run(network, _loss(recipe, inputs, folder, device), budget, folder, recipe.optimisation, recipe.name)
     return Model(recipe, average)  # type: ignore[arg-type]
 
@@ -78,20 +79,23 @@ def _loss(recipe: Recipe, inputs: Inputs, folder: Path, device: str) -> Callable
             terms["features"] = F.mse_loss(found["features"], inputs.features[chosen].to(device))
         if recipe.diagnosis:
             terms["diagnosis"] = F.cross_entropy(found["diagnosis"], inputs.classes[chosen].to(device))
-        return combined(terms, recipe.alpha, recipe.beta)
+        return combined(terms, recipe.alpha, recipe.beta, recipe.cedes)
 
     return loss_of
 
 
-def combined(terms: dict[str, Tensor], alpha: float, beta: float) -> Tensor:
+def combined(terms: dict[str, Tensor], alpha: float, beta: float, cedes: bool = True) -> Tensor:
     """alpha segmentation + (1 - alpha) (beta features + (1 - beta) diagnosis).
 
-    A task that is not learned cedes its share.
+    A task that is not learned cedes its share, or its term is just left out.
 
     >>> one = {"segmentation": torch.tensor(1.0), "diagnosis": torch.tensor(2.0)}
-    >>> float(combined(one, 0.25, 0.6))
-    1.75
+    >>> float(combined(one, 0.25, 0.6)), round(float(combined(one, 0.25, 0.6, cedes=False)), 6)
+    (1.75, 0.85)
     """
+    if not cedes:
+        shares = {"segmentation": alpha, "features": (1 - alpha) * beta, "diagnosis": (1 - alpha) * (1 - beta)}
+        return sum((shares[task] * term for task, term in terms.items()), torch.zeros(()))
     rest = [(beta, terms.get("features")), (1 - beta, terms.get("diagnosis"))]
     judged = [(weight, term) for weight, term in rest if term is not None]
     loss = sum((weight * term for weight, term in judged), torch.zeros(())) / max(sum(w for w, _ in judged), 1e-9)

@@ -51,31 +51,36 @@ def evaluate(
     system: str,  # noqa: ARG001
     roots: Sequence[Path],
     runs: Path,
-    minutes: float | None,
+    budget: Budget | None,
     folds: int,
     segmentations: Path | None,
     device: str,
     progress: Callable[[str], None] = lambda _: None,
+    published: bool = False,
 ) -> str:
     """Cross-validate the variants whose folds RUNS holds; arguments and files as for `crossval.evaluate`.
 
-    Where minutes are given, missing folds of `cascade.small` are trained. Every variant has its `scores.csv`,
+    Where a budget is given, missing folds of `cascade.small` (published: of both stages of
+    `cascade.published`, and nothing else is scored) are trained. Every variant has its `scores.csv`,
     `results.json` and `chosen.json` in its own folder of RUNS, where a refit on all cases finds them for its card.
 
     Raises:
         InputError: no fold is trained.
     """
     cases = wanted(VARIANTS[0], crossval.read_cases(roots))
-    if minutes is not None:
-        train_folds(VARIANTS[0], roots, range(folds), Budget(minutes=minutes), runs, segmentations, device)
+    names = VARIANTS[1:] if published else VARIANTS
+    if budget:
+        train_folds(names[0], roots, range(folds), budget, runs, segmentations, device)
     parts = []
-    for name in VARIANTS:
+    for name in names:
         models = {k: crossval.weights_path(name, k, runs) for k in range(folds)}
         models = {k: path for k, path in models.items() if path.exists()}
         if models:
             parts.append(_one_variant(name, cases, models, device, progress))
     if not parts:
-        raise InputError(f"{shown(runs)}: expected trained folds of {VARIANTS[0]}, found none; add --minutes")
+        raise InputError(
+            f"{shown(runs)}: expected trained folds of {names[0]}, found none; add --minutes, --steps or --epochs"
+        )
     write_boxes(parts[0], runs / "cascade-boxes.svg")
     return write_page(TEMPLATE, page_facts(parts, [root.name for root in roots]), runs)
 

@@ -52,6 +52,8 @@ def train(
     torch.manual_seed(recipe.seed)
     network = build(recipe, recipe.widths, device)
     stacks = _stacks(recipe, cases, first, priors).to(torch.device(device))
+    items = len(stacks.slices.labels) if recipe.depth == 1 else len(stacks.starts) - 1
+    budget = budget.in_steps(items, recipe.batch)
     average = run(network, _loss(recipe, stacks), budget, folder, recipe.optimisation, recipe.name)
     return Trained(recipe, average, first)
 

@@ -46,6 +46,7 @@ def train(recipe: Recipe, cases: Sequence[Case], budget: Budget, folder: Path, d
         start = Trained.load(weights_of(recipe.start_from), device)
         _copy_weights(start, network, recipe.classes)
     slices = _slices(recipe, cases).to(torch.device(device))
+    budget = budget.in_steps(len(slices.labels), recipe.batch)
     average = run(network, _loss(recipe, slices), budget, folder, recipe.optimisation, recipe.name)
     model = Trained(recipe, average)  # type: ignore[arg-type]
     return Trained(recipe, model.network, _familiar(model, slices))

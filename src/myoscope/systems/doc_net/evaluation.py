@@ -63,16 +63,21 @@ class Entry:
         return SEEDS["images" if self.recipe and self.recipe.channels else "values"]
 
 
-def entries(with_better: bool) -> list[Entry]:
-    """What is compared, in the order of the page; rows fed by cascade.small only where its label maps are given."""
+def entries(with_better: bool, as_printed: bool = False) -> list[Entry]:
+    """What is compared, in the order of the page; rows fed by cascade.small only where its label maps are given.
+
+    `as_printed`: the paper's rows alone.
+    """
     net = {name.partition(".")[2]: recipe for name, recipe in RECIPES.items()}
     plus = [("Clinic-NET+", net["clinic-net+"]), ("DOC-NET+", net["doc-net+"])]
     plain = [("Clinic-NET", net["clinic-net"]), ("DOC-NET", net["doc-net"])]
-    sources = [OWN_SEGMENTATION, *([BETTER] if with_better else [])]
+    sources = [OWN_SEGMENTATION, *([BETTER] if with_better and not as_printed else [])]
     best = sources[-1]
     published = [Entry(title, 1, "expert" if recipe.channels else "", recipe) for title, recipe in plain]
     published += [Entry(title, 1, "expert", replace(recipe, volumes=MANUAL)) for title, recipe in plus]
     published += [Entry(title, 2, source, recipe) for source in sources for title, recipe in plus]
+    if as_printed:
+        return published
     tuned = [replace(e, title=f"{e.title}, retuned", recipe=retuned(e.recipe)) for e in published if e.recipe]
     linear = net["linear+"]
     ours = [Entry("linear+ (ours)", 2, source, linear) for source in sources]
@@ -105,11 +110,12 @@ def evaluate(
     system: str,
     roots: Sequence[Path],
     runs: Path,
-    minutes: float | None,
+    budget: Budget | None,
     folds: int,
     segmentations: Path | None,
     device: str,
     progress: Callable[[str], None] = lambda _: None,
+    published: bool = False,
 ) -> str:
     """Run what RUNS does not hold yet, and give the page back.
 
@@ -120,21 +126,24 @@ def evaluate(
         roots: Data sets with EMIDEC's classes.
         runs: Folder of the runs: one JSON a split; a killed run goes on where it was. The fold models of the automatic
             segmentation lie in `segmentation/` and are trained where they are missing.
-        minutes: None: the recipes say how many epochs.
+        budget: None: the recipes say how many epochs.
         folds: FOLDS: splits are drawn otherwise.
         segmentations: Runs of `evaluate cascade`.
         device: "cpu" or "cuda".
         progress: Called with a few words before each step.
+        published: Whether only the paper's rows are asked for, as printed.
 
     Raises:
-        InputError: minutes are given, or fewer folds.
+        InputError: a budget is given, or fewer folds.
     """
-    if minutes is not None or folds != FOLDS:
-        raise InputError(f"expected neither --minutes nor --folds for {system}: its recipes say; leave them out")
+    if budget or folds != FOLDS:
+        raise InputError(
+            f"expected neither a training budget nor --folds for {system}: its recipes say; leave them out"
+        )
     cases = [case for case in crossval.read_cases(roots) if case.group in CLASSES]
     known = {case.id: case.group == CLASSES[1] for case in cases}
     labelled = {"": cases, "expert": cases}
-    every = entries(bool(segmentations))
+    every = entries(bool(segmentations), published)
     found: dict[Entry, dict[str, Any]] = {}
     text = ""
     for entry in sorted(every, key=_cost):

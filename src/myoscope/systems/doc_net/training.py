@@ -106,6 +106,7 @@ def _descend(
     lowest = _log_loss(recipe, best, validation)
     begun, saved = budget.clock() - seconds, time.monotonic()
     batches = -(-len(inputs.classes) // recipe.batch)
+    budget = budget.in_steps(len(inputs.classes), recipe.batch)
     while epoch < recipe.epochs and budget.spent(epoch * batches, budget.clock() - begun) < 1:
         torch.manual_seed(recipe.seed * 1_000_003 + epoch)
         changed = _augmented(recipe, inputs)

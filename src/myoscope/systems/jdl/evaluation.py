@@ -25,18 +25,20 @@ from myoscope.lab.pages import write_page, write_table
 from myoscope.labels import LV_WALL, SCAR
 from myoscope.study import Case, Role
 from myoscope.systems import full_name
-from myoscope.systems.jdl.model import Model, labels_of
+from myoscope.systems.jdl.model import Model, labels_of, masks_of
 from myoscope.systems.jdl.network import METHODS
 from myoscope.systems.jdl.page import TEMPLATE, page_facts, write_boxes, write_patients, write_phantom
-from myoscope.systems.jdl.recipe import LIMITS, RECIPES
+from myoscope.systems.jdl.recipe import LIMITS, PRINTED_ABOVE, RECIPES
 
 SHIPS = full_name("jdl", None)
 LIMITS_KEY = "kept/limits"
 """Of the limits beside the masks of cases, whose names have no slash."""
 REGIONS = {name: LGE_REGIONS[name] for name in ("myocardium", "infarction")}
 
-Masks = Mapping[str, tuple[np.ndarray | None, np.ndarray]]
-"""Wall (None: not looked for) and scar (Z, Y, X) by case."""
+Pair = tuple[np.ndarray | None, np.ndarray]
+"""Wall (None: not looked for) and scar (Z, Y, X)."""
+Masks = Mapping[str, Pair]
+"""By case."""
 
 
 def train_folds(
@@ -93,15 +95,16 @@ def evaluate(
     system: str,  # noqa: ARG001
     roots: Sequence[Path],
     runs: Path,
-    minutes: float | None,
+    budget: Budget | None,
     folds: int,
     segmentations: Path | None,
     device: str,
     progress: Callable[[str], None] = lambda _: None,
+    published: bool = False,
 ) -> str:
     """Cross-validate every variant whose folds RUNS holds; arguments as for `crossval.evaluate`.
 
-    Where minutes are given, missing folds of the four methods on the backbone that ships are trained first. Writes
+    Where a budget is given, missing folds of the four methods on the backbone that ships are trained first. Writes
     RUNS/scores.csv (volumes), slices.csv, results.json (for the card of what ships), jdl-boxes.svg, jdl-contours.svg
     (a phantom) and patients.png (not for the repository), and gives the page back.
 
@@ -110,34 +113,37 @@ def evaluate(
     """
     crossval.refuse_segmentations("jdl", segmentations)
     cases = _with_lge(crossval.read_cases(roots))
-    if minutes is not None:
-        names = [SHIPS.replace("joint", method) for method in METHODS]
-        crossval.check_folds(SHIPS, cases, range(folds))
-        for fold in range(folds):
+    names = [f"{'jdl.published-joint' if published else SHIPS}".replace("joint", method) for method in METHODS]
+    if budget:
+        crossval.check_folds(names[0], cases, range(min(folds, crossval.folds_of(names[0]))))
+        for fold in range(min(folds, crossval.folds_of(names[0]))):
             for name in names:
                 progress(f"{name}: training fold {fold + 1} if it is missing")
-                _train_fold(name, cases, fold, Budget(minutes=minutes), runs, device)
+                _train_fold(name, cases, fold, budget, runs, device)
     rows: list[dict[str, Any]] = []
     slices: list[dict[str, Any]] = []
     costs: dict[str, list[dict[str, Any]]] = {}
     masks: dict[str, Masks] = {}
-    for name in RECIPES:
+    for name in names if published else RECIPES:
         found: dict[str, tuple[np.ndarray | None, np.ndarray]] = {}
-        for fold in range(folds):
+        for fold in range(min(folds, crossval.folds_of(name))):
             weights = weights_path(name, fold, runs)
             if not weights.exists():
                 continue
             progress(f"{name}: scoring fold {fold + 1}")
-            for case, pair in _unseen(cases, fold, weights, device):
+            for case, pair, printed in _unseen(cases, fold, weights, device):
                 found[case.id] = pair
                 facts = {"variant": name.partition(".")[2], "case": case.id, "group": case.group, "fold": fold + 1}
-                rows.append(facts | {"data": case.data_set} | score(*pair, case))
-                slices += [facts | row for row in score_slices(labels_of(*pair), case)]
+                rows.append(facts | {"data": case.data_set} | score(pair, printed, case))
+                for reading, mask in (("ours", np.isin(labels_of(*pair), SCAR)), ("paper's", printed[1])):
+                    slices += [facts | {"reading": reading} | row for row in score_slices(mask, case)]
             costs.setdefault(name.partition(".")[2], []).append(_cost(weights))
         if found:
             masks[name.partition(".")[2]] = found
     if not rows:
-        raise InputError(f"{shown(runs)}: expected trained folds of {SHIPS}, found none; add --minutes to train them")
+        raise InputError(
+            f"{shown(runs)}: expected trained folds of {SHIPS}, found none; add --minutes, --steps or --epochs"
+        )
     write_table(runs / "scores.csv", rows)
     write_table(runs / "slices.csv", slices)
     _keep_results(rows, runs)
@@ -147,13 +153,15 @@ def evaluate(
     return write_page(TEMPLATE, page_facts(rows, slices, costs, [root.name for root in roots]), runs)
 
 
-def _unseen(
-    cases: Sequence[Case], fold: int, weights: Path, device: str
-) -> list[tuple[Case, tuple[np.ndarray | None, np.ndarray]]]:
-    """Cases that a fold's model has not seen, nor what it started from, and their masks; these are kept beside it."""
+def _unseen(cases: Sequence[Case], fold: int, weights: Path, device: str) -> list[tuple[Case, Pair, Pair]]:
+    """Cases that a fold's model has not seen, nor what it started from, and their masks; these are kept beside it.
+
+    Masks as `predict` writes them, then as the paper reads the networks (`PRINTED_ABOVE`).
+    """
     started = json.loads(weights.with_suffix(".json").read_text()).get("started_from") or {}
     seen_before = set(started.get("trained_on", {}))
-    chosen = [c for c, k in zip(cases, fold_of(cases), strict=True) if k == fold and c.data_set not in seen_before]
+    dealt = zip(cases, fold_of(cases, crossval.folds_of(weights.stem)), strict=True)
+    chosen = [c for c, k in dealt if k == fold and c.data_set not in seen_before]
     path = weights.with_name("labels.npz")
     if not path.exists() or path.stat().st_mtime < weights.stat().st_mtime or not _as_now(path):
         model = Model.load(weights, device)
@@ -161,17 +169,23 @@ def _unseen(
         for case in chosen:
             series = case.study.get(Role.LGE)
             assert series
-            wall, scar = model.masks(series.image.frames[0], series.image)
-            found[case.id] = np.stack([scar] if wall is None else [wall, scar])
+            shares = model.probabilities(series.image.frames[0], series.image)
+            wall, scar = masks_of(shares, series.image)
+            printed = (shares > PRINTED_ABOVE).movedim(1, 0).numpy(force=True)
+            found[case.id] = np.stack([*([] if wall is None else [wall]), scar, *printed])
         part = path.with_name("part-labels.npz")
         np.savez_compressed(part, **found, **{LIMITS_KEY: LIMITS})  # type: ignore[arg-type]
         part.replace(path)
     with np.load(path) as kept:
         masks = {name: kept[name] for name in kept.files if name != LIMITS_KEY}
-    pairs = {i: (None, found[0]) if len(found) == 1 else (found[0], found[1]) for i, found in masks.items()}
-    if missing := [case.id for case in chosen if case.id not in pairs]:
+    if missing := [case.id for case in chosen if case.id not in masks]:
         raise InputError(f"{shown(path)}: expected {missing[0]} among its cases; give the data that it was made with")
-    return [(case, pairs[case.id]) for case in chosen]
+    halves = [np.split(masks[case.id], 2) for case in chosen]
+    return [(case, _pair(ours), _pair(printed)) for case, (ours, printed) in zip(chosen, halves, strict=True)]
+
+
+def _pair(found: np.ndarray) -> Pair:
+    return (None, found[0]) if len(found) == 1 else (found[0], found[1])
 
 
 def _as_now(path: Path) -> bool:
@@ -180,28 +194,31 @@ def _as_now(path: Path) -> bool:
         return LIMITS_KEY in kept.files and np.array_equal(kept[LIMITS_KEY], LIMITS)
 
 
-def score(wall: np.ndarray | None, scar: np.ndarray, case: Case) -> dict[str, Any]:
-    """Dice and volumes of a case, scar as `predict` writes it, and `scar_anywhere`: Dice as the scar network says.
+def score(pair: Pair, printed: Pair, case: Case) -> dict[str, Any]:
+    """Dice and volumes of a case as `predict` writes it; Dice of `printed scar` and `printed wall` as the paper reads.
 
     Where the wall is not looked for its scores are None.
     """
-    grid = case.labels[Role.LGE]
-    scores: dict[str, Any] = region_scores(labels_of(wall, scar), grid.frames[0], REGIONS, grid.voxel_ml)
+    grid, wall = case.labels[Role.LGE], printed[0]
+    truth = grid.frames[0]
+    of_paper: dict[str, Any] = {"printed scar": dice(printed[1], np.isin(truth, SCAR))}
+    of_paper["printed wall"] = None if wall is None else dice(wall, np.isin(truth, LV_WALL))
+    scores: dict[str, Any] = region_scores(labels_of(*pair), truth, REGIONS, grid.voxel_ml)
     if wall is None:
         scores |= {"myocardium dice": None, "myocardium ml": None}
-    return scores | {"scar_anywhere": dice(scar, np.isin(grid.frames[0], SCAR))}
+    return scores | of_paper
 
 
-def score_slices(labels: np.ndarray, case: Case) -> list[dict[str, Any]]:
-    """Dice, precision and recall of scar in every slice where the expert drew heart.
+def score_slices(scar: np.ndarray, case: Case) -> list[dict[str, Any]]:
+    """Dice, precision and recall of a mask of scar in every slice where the expert drew heart.
 
     Dice is None where neither has scar, precision where none was found, recall where none is.
     """
     rows = []
-    for z, (found, truth) in enumerate(zip(labels, case.labels[Role.LGE].frames[0], strict=True)):
+    for z, (found, truth) in enumerate(zip(scar, case.labels[Role.LGE].frames[0], strict=True)):
         if not np.isin(truth, LV_WALL).any():
             continue
-        a, b = np.isin(found, SCAR), np.isin(truth, SCAR)
+        a, b = found, np.isin(truth, SCAR)
         both = int((a & b).sum())
         rows.append(
             {
@@ -221,6 +238,7 @@ def _cost(weights: Path) -> dict[str, Any]:
     card = json.loads(weights.with_suffix(".json").read_text())
     kept = weights.with_name("cost.json")
     cost = json.loads(kept.read_text()) if kept.exists() else {}
+    cost["slices seen"] = cost.get("steps", 0) * RECIPES[weights.stem].batch or None
     return cost | {"device": card["device"], "minutes": card["minutes"], "mib": weights.stat().st_size / 2**20}
 
 

@@ -51,11 +51,7 @@ class Model:
 
     def masks(self, frame: np.ndarray, grid: Volume) -> tuple[np.ndarray | None, np.ndarray]:
         """Wall (its largest body; None: not looked for) and scar as the networks find them, in a frame (Z, Y, X)."""
-        *wall, scar = self.probabilities(frame, grid).movedim(1, 0).numpy(force=True)
-        diseased = scar > SCAR_ABOVE
-        drawn = largest_piece((wall[0] > 0.5) | (diseased & (wall[0] > WALL_IN_SCAR_ABOVE))) if wall else None
-        within = diseased if drawn is None else diseased & drawn
-        return drawn, diseased & (within.sum() * grid.voxel_ml >= SMALLEST_ML)
+        return masks_of(self.probabilities(frame, grid), grid)
 
     def probabilities(self, frame: np.ndarray, grid: Volume) -> Tensor:
         """Probabilities (Z, 2 or 1, Y, X) of wall (if it is looked for) and scar in a frame (Z, Y, X)."""
@@ -92,6 +88,15 @@ class Model:
             network = build(replace(recipe, start_from=None), device, fetch=False)
             load_into(network, tensors)
         return cls(recipe, network, card, sha256)
+
+
+def masks_of(shares: Tensor, grid: Volume) -> tuple[np.ndarray | None, np.ndarray]:
+    """Wall (its largest body; None: not looked for) and scar of probabilities (Z, 2 or 1, Y, X)."""
+    *wall, scar = shares.movedim(1, 0).numpy(force=True)
+    diseased = scar > SCAR_ABOVE
+    drawn = largest_piece((wall[0] > 0.5) | (diseased & (wall[0] > WALL_IN_SCAR_ABOVE))) if wall else None
+    within = diseased if drawn is None else diseased & drawn
+    return drawn, diseased & (within.sum() * grid.voxel_ml >= SMALLEST_ML)
 
 
 def labels_of(wall: np.ndarray | None, scar: np.ndarray) -> np.ndarray:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from myoscope.lab.folds import FOLDS
 from myoscope.lab.pages import save_svg
 from myoscope.lab.statistics import holm, interval, paired, summary, wilcoxon_p
 from myoscope.labels import LV_WALL, SCAR, Structure
@@ -15,7 +14,7 @@ from myoscope.report.figures import crop, to_grey
 from myoscope.study import Case, Role
 from myoscope.systems import full_name
 from myoscope.systems.jdl.network import METHODS
-from myoscope.systems.jdl.recipe import SCAR_ABOVE, SMALLEST_ML, WALL_IN_SCAR_ABOVE
+from myoscope.systems.jdl.recipe import PRINTED_ABOVE, RECIPES, SCAR_ABOVE, SMALLEST_ML, WALL_IN_SCAR_ABOVE
 
 TEMPLATE = Path(__file__).with_name("page.md.j2")
 PAPER = json.loads(Path(__file__).with_name("paper.json").read_text())
@@ -24,6 +23,7 @@ SCAR_DICE, WALL_DICE = "infarction dice", "myocardium dice"
 COMPARED = (("direct", SCAR_DICE), ("two-step", SCAR_DICE), ("multitask", SCAR_DICE), ("two-step", WALL_DICE))
 """What joint is compared with, and by what: the family of tests."""
 
+READINGS = ("paper's", "ours")
 BOOTSTRAPS = 10_000
 PHANTOM_SEED = 5
 PATIENTS = 4
@@ -48,14 +48,25 @@ def page_facts(rows: Rows, slices: Rows, costs: Mapping[str, Rows], roots: Seque
         "ships": SHIPS,
         "backbones": backbones,
         "missing": _missing(rows, [SHIPS.partition("-")[0], *backbones]),
-        "limits": {"scar": SCAR_ABOVE, "wall_in_scar": WALL_IN_SCAR_ABOVE, "smallest_ml": SMALLEST_ML},
+        "limits": {
+            "printed": PRINTED_ABOVE,
+            "scar": SCAR_ABOVE,
+            "wall_in_scar": WALL_IN_SCAR_ABOVE,
+            "smallest_ml": SMALLEST_ML,
+        },
         "volumes": [_volumes(rows, name) for name in variants],
         "aims": _aims(rows),
         "folds": sorted({row["fold"] for row in rows}),
         "by_fold": [found for name in variants for found in _by_fold(rows, name)],
         "tests": [_tests(rows, backbone) for backbone in backbones],
         "draws": BOOTSTRAPS,
-        "slices": [_slices([s for s in slices if s["variant"] == name], name) for name in variants],
+        "slices": [
+            _slices([s for s in slices if (s["variant"], s["reading"]) == (name, reading)], name, reading)
+            for reading in READINGS
+            for name in variants
+        ],
+        "paper_slices_seen": PAPER["epochs"] * PAPER["training_slices"],
+        "paper_epochs": PAPER["epochs"],
         "costs": [_cost(name, folds) for name, folds in costs.items()],
     }
 
@@ -65,8 +76,8 @@ def _missing(rows: Rows, backbones: Sequence[str]) -> list[dict[str, Any]]:
     missing = []
     for name in (f"{backbone}-{method}" for backbone in dict.fromkeys(backbones) for method in METHODS):
         folds = sorted({row["fold"] for row in rows if row["variant"] == name})
-        if len(folds) < FOLDS:
-            missing.append({"variant": name, "folds": folds, "of": FOLDS})
+        if len(folds) < (of := RECIPES[f"jdl.{name}"].folds):
+            missing.append({"variant": name, "folds": folds, "of": of})
     return missing
 
 
@@ -81,7 +92,8 @@ def _volumes(rows: Rows, name: str) -> dict[str, Any]:
     return {
         "variant": name,
         "scar": summary(_of(rows, name, SCAR_DICE, True)),
-        "scar_anywhere": summary(_of(rows, name, "scar_anywhere", True)),
+        "printed_scar": summary(_of(rows, name, "printed scar", True)),
+        "printed_wall": summary(_of(rows, name, "printed wall")),
         "wall": summary(_of(rows, name, WALL_DICE)),
         "paper_wall": PAPER["myocardium_dice"].get(name.partition("-")[2]),
         "error_ml": summary(error)["mean"],
@@ -132,10 +144,15 @@ def _by_case(rows: Rows, variant: str, key: str) -> dict[str, float]:
     return {row["case"]: row[key] for row in some if key != SCAR_DICE or row["infarction true ml"] > 0}
 
 
-def _slices(slices: Rows, name: str) -> dict[str, Any]:
+def _slices(slices: Rows, name: str, reading: str) -> dict[str, Any]:
     clean = [s for s in slices if not s["scar pixels"]]
     values = {key: summary(some) for key, some in slice_values(slices).items()}
-    return values | {"variant": name, "clean": len(clean), "wrong": sum(s["found pixels"] > 0 for s in clean)}
+    return values | {
+        "variant": name,
+        "reading": reading,
+        "clean": len(clean),
+        "wrong": sum(s["found pixels"] > 0 for s in clean),
+    }
 
 
 def slice_values(slices: Rows) -> dict[str, list[float]]:
@@ -157,22 +174,24 @@ def _cost(name: str, folds: Rows) -> dict[str, Any]:
         "used_minutes": seconds / 60 / len(known) if known else None,
         "steps": steps / len(known) if known else None,
         "seconds_a_step": seconds / steps if known else None,
+        "slices_seen": sum(cost["slices seen"] for cost in known) / len(known) if known else None,
         "peak_mb": max(memory) if memory else None,
         "mib": folds[0]["mib"],
     }
 
 
 def write_boxes(slices: Rows, path: Path) -> None:
-    """Box plots of Dice, precision and recall of scar by slice; same rows, same file."""
+    """Box plots of Dice, precision and recall of scar by slice, as the paper reads the networks and as we do."""
     from matplotlib.figure import Figure
 
     variants = list(dict.fromkeys(s["variant"] for s in slices))
-    values = [slice_values([s for s in slices if s["variant"] == name]) for name in variants]
-    figure = Figure(figsize=(10, 0.4 * len(variants) + 1.4), layout="constrained")
+    shown = [(reading, name) for reading in READINGS for name in variants]
+    values = [slice_values([s for s in slices if (s["reading"], s["variant"]) == one]) for one in shown]
+    figure = Figure(figsize=(10, 0.4 * len(shown) + 1.4), layout="constrained")
     for axes, key in zip(figure.subplots(1, 3, sharey=True), ("dice", "precision", "recall"), strict=True):
         boxes = [found[key] or [np.nan] for found in values]
         axes.boxplot(boxes, orientation="horizontal", showmeans=True, flierprops={"markersize": 2})
-        axes.set_yticks(range(1, len(variants) + 1), variants)
+        axes.set_yticks(range(1, len(shown) + 1), [f"{name}, {reading} reading" for reading, name in shown])
         axes.set(title=f"{key.replace('dice', 'Dice')} of scar, slice by slice", xlim=(0, 1))
         axes.invert_yaxis()
     save_svg(figure, path)

@@ -6,6 +6,7 @@ from typing import Literal
 
 from myoscope.errors import InputError
 from myoscope.lab.augment import Strength
+from myoscope.lab.folds import FOLDS
 from myoscope.lab.loop import Optimisation
 from myoscope.labels import Structure
 from myoscope.study import Role
@@ -19,7 +20,9 @@ WALL_IN_SCAR_ABOVE = 0.25
 """... and there of the wall, which elsewhere needs a half: either network is wary at the other's border."""
 SMALLEST_ML = 1.0
 """Less scar than this in the whole stack is taken for a mistake."""
-LIMITS = (SCAR_ABOVE, WALL_IN_SCAR_ABOVE, SMALLEST_ML)
+PRINTED_ABOVE = 0.5
+"""Least probability of wall, and of scar wherever it is, as the paper reads its networks; nothing is dropped."""
+LIMITS = (SCAR_ABOVE, WALL_IN_SCAR_ABOVE, SMALLEST_ML, PRINTED_ABOVE)
 """What masks depend on besides the weights."""
 
 
@@ -57,6 +60,8 @@ class Recipe:
     )
     optimisation: Optimisation = field(default_factory=Optimisation)
     seed: int = 0
+    folds: int = FOLDS
+    """Into which the cases are dealt; of six, one leaves the paper's 140 of 168 patients to train on."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.dropout < 1 or min(self.wall_weight, self.dice_weight) < 0:
@@ -80,7 +85,8 @@ _PUBLISHED = Recipe(
     wall_weight=1.02,
     strength=_AFFINE,
     start_from=None,
-    optimisation=Optimisation(learning_rate=4.73e-4, weight_decay=5.58e-6, checkpoint_seconds=300),
+    optimisation=Optimisation(learning_rate=4.73e-4, weight_decay=5.58e-6, checkpoint_seconds=300, plain=True),
+    folds=6,
 )
 _BACKBONES = (
     Recipe("jdl.unet"),

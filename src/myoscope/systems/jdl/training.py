@@ -38,6 +38,7 @@ def train(recipe: Recipe, cases: Sequence[Case], budget: Budget, folder: Path, d
     weighted = [(case, 1.0) for case in cases]
     slices = collect(weighted, recipe.roles, recipe.classes, recipe.stand_ins, recipe.spacing_mm)
     loss = _loss(recipe, slices.to(torch.device(device)))
+    budget = budget.in_steps(len(slices.labels), recipe.batch)
     average = run(network, loss, budget, folder, recipe.optimisation, recipe.name)
     return Model(recipe, average)  # type: ignore[arg-type]
 

@@ -17,7 +17,10 @@ SHALLOW_WIDTHS = (16, 32, 64, 128)
 
 
 class ShallowUNet(nn.Module):
-    """U-Net 16-32-64-128 with max pooling; input (B, channels_in, H, W), H and W divisible by 8, output logits."""
+    """Of `small`: U-Net 16-32-64-128 with max pooling, two convolutions and BatchNorm a level.
+
+    Input (B, channels_in, H, W), H and W divisible by 8, output logits.
+    """
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__()
@@ -40,6 +43,38 @@ class ShallowUNet(nn.Module):
         return self.head(x)
 
 
+class PublishedUNet(nn.Module):
+    """The paper's Figure 2: eight 3x3 convolutions (16 | 16, 32, 64, 128, 64, 32, 16), each with ReLU, and a 1x1 one.
+
+    Levels at 1, 1/2, 1/4 and 1/8 (max pooling), skip connections by concatenation. The figure has no normalisation, and
+    no weights between its levels: upwards pixels are doubled. Input (B, channels_in, H, W), H and W divisible by 8,
+    output logits: the figure's sigmoid is the loss's and `probabilities`'.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+
+        def conv(a: int, b: int) -> nn.Sequential:
+            return nn.Sequential(nn.Conv2d(a, b, 3, padding=1), nn.ReLU(inplace=True))
+
+        first, second, third, deep = SHALLOW_WIDTHS
+        self.start = conv(channels_in, first)
+        self.down = nn.ModuleList([conv(first, first), conv(first, second), conv(second, third), conv(third, deep)])
+        self.up = nn.ModuleList([conv(deep + third, third), conv(third + second, second), conv(second + first, first)])
+        self.head = nn.Conv2d(first, channels_out, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (B, channels_out, H, W)."""
+        x, skips = self.start(x), []
+        for i, conv in enumerate(self.down):
+            x = conv(nn.functional.max_pool2d(x, 2) if i else x)
+            skips.append(x)
+        x = skips.pop()
+        for conv in self.up:
+            x = conv(torch.cat([nn.functional.interpolate(x, scale_factor=2.0), skips.pop()], 1))
+        return self.head(x)
+
+
 def build(kind: str, channels_in: int, channels_out: int, side: int, small: bool) -> nn.Module:
     """A network of a kind ("unet", "unetpp" or "maskrcnn") for images of `side` pixels.
 
@@ -47,7 +82,7 @@ def build(kind: str, channels_in: int, channels_out: int, side: int, small: bool
         InputError: a package of `myoscope[ensemble]` is not installed.
     """
     if kind == "unet":
-        return ShallowUNet(channels_in, channels_out)
+        return (ShallowUNet if small else PublishedUNet)(channels_in, channels_out)
     if kind == "unetpp":
         return _SmallUNetPlusPlus(channels_in, channels_out) if small else _unetpp_vgg16(channels_in, channels_out)
     return _mask_rcnn(channels_in, channels_out, side, small)

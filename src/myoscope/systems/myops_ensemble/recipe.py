@@ -36,6 +36,10 @@ class Recipe:
     time_share: Mapping[str, float] = field(default_factory=lambda: {"unet": 1.0, "unetpp": 2.0, "maskrcnn": 3.0})
     """How the minutes are divided between the networks."""
     ema_decay: float = Optimisation.ema_decay
+    plain: bool = True
+    """As the paper's Adam, see `Optimisation`."""
+    copies: int = 40
+    """An epoch, as the paper counts, shows so many changed copies of every slice."""
     seed: int = 0
 
 
@@ -49,6 +53,7 @@ _SMALL = Recipe(
     learning_rate={"unet": 3e-3, "unetpp": 3e-3, "maskrcnn": 1e-3},
     time_share={"unet": 1.0, "unetpp": 1.5, "maskrcnn": 1.5},
     ema_decay=0.98,
+    plain=False,
 )
 
 

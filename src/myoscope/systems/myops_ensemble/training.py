@@ -28,7 +28,7 @@ def train(recipe: Recipe, cases: Sequence[Case], budget: Budget, folder: Path, d
 
     Args:
         recipe: What to train.
-        cases: Training cases only; a budget in steps is each network's.
+        cases: Training cases only; a budget in steps or epochs is each network's.
         budget: When to stop.
         folder: Where recipe, names of the cases and a folder a network are kept; a killed run goes on from there.
         device: "cpu" or "cuda".
@@ -52,10 +52,11 @@ def train(recipe: Recipe, cases: Sequence[Case], budget: Budget, folder: Path, d
     for name, kind, block in todo:
         share = recipe.time_share[kind] / whole
         part = replace(budget, minutes=budget.minutes * share) if budget.minutes else budget
+        part = part.in_steps(len(images) * recipe.copies, recipe.batch[kind])
         torch.manual_seed(recipe.seed)
         network = _build(recipe, kind, block).to(where).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         rate = recipe.learning_rate[kind]
-        optimisation = Optimisation(learning_rate=rate, weight_decay=0.0, ema_decay=recipe.ema_decay)
+        optimisation = Optimisation(rate, weight_decay=0.0, ema_decay=recipe.ema_decay, plain=recipe.plain)
         loss = _loss(recipe, kind, block, images, codes)
         networks[name] = run(network, loss, part, folder / name, optimisation, f"{recipe.name} {name}")
         trained[name] = {"steps": progress_of(folder / name)[0], "learning_rate": rate, "batch": recipe.batch[kind]}

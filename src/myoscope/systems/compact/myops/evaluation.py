@@ -39,28 +39,34 @@ REGIONS: dict[str, tuple[Structure, ...]] = {"scar": SCAR, "scar + edema": EDEMA
 """What the MyoPS challenge scores."""
 
 TRAINED_HERE = ("small-unet", "small-direct", "small", "small-swapped", "small-both")
-"""Variants that `evaluate --minutes` trains where they are missing; of the published size only what RUNS holds."""
+"""Variants that `evaluate` trains where they are missing; of others only what RUNS holds."""
+PUBLISHED = ("published-unet", "published-direct", "published")
+"""The paper's three rows, which `--variant published` trains and scores."""
 
 
 def evaluate(
     system: str,
     roots: Sequence[Path],
     runs: Path,
-    minutes: float | None,
+    budget: Budget | None,
     folds: int,
     segmentations: Path | None,
     device: str,
     progress: Callable[[str], None] = lambda _: None,
+    published: bool = False,
 ) -> str:
-    """Cross-validate by patient; arguments as for `crossval.evaluate`; minutes are for a fold of a variant.
+    """Cross-validate by patient; arguments as for `crossval.evaluate`; a budget is for a fold of a variant.
 
     Writes RUNS/scores.csv, results.json and SYSTEM-boxes.svg, and gives the page back.
     """
-    names = [COMPACT] if system == COMPACT else [f"{system}.{variant}" for variant in TRAINED_HERE]
-    if minutes is not None:
+    if published and system == COMPACT:
+        raise InputError(f"expected no --variant for {system}, which is no paper's; leave it out")
+    variants = PUBLISHED if published else TRAINED_HERE
+    names = [COMPACT] if system == COMPACT else [f"{system}.{variant}" for variant in variants]
+    if budget:
         for name in names:
             progress(f"{name}: training what is missing")
-            train_folds(name, roots, range(folds), Budget(minutes=minutes), runs, None, device)
+            train_folds(name, roots, range(folds), budget, runs, None, device)
     known = read_cases(roots)
     cases = [case for case in known if set(SEQUENCES) <= set(case.labels)]
     if not cases:
@@ -68,6 +74,8 @@ def evaluate(
     late = fold_models(JOINT_LGE_SYSTEM, known, segmentations) if segmentations else {}
     if system == COMPACT:
         places = [(COMPACT, runs)]
+    elif published:
+        places = [(name, runs) for name in names]
     else:
         beside = runs / COMPACT if (runs / COMPACT).is_dir() else runs.parent / COMPACT
         recipes = sorted(system_module(system).RECIPES, key=lambda name: (*names, name).index(name))
@@ -75,7 +83,7 @@ def evaluate(
     scored = [score(name, cases, folder, folds, device, late, progress) for name, folder in places]
     rows = [row for found, _ in scored for row in found]
     if not rows:
-        raise InputError(f"{shown(runs)}: expected trained folds, found none; add --minutes to train them")
+        raise InputError(f"{shown(runs)}: expected trained folds, found none; add --minutes, --steps or --epochs")
     cards = {name: found for (name, _), (_, found) in zip(places, scored, strict=True) if found}
     write_table(runs / "scores.csv", rows)
     summary = summarise(rows)

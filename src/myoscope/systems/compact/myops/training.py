@@ -41,6 +41,7 @@ def train(recipe: Recipe, cases: Sequence[Case], budget: Budget, folder: Path, d
     network = UNet(len(recipe.roles), len(recipe.classes), recipe.widths).to(device)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     slices = collect_sequences(recipe, [*cases, *_phantoms(recipe.phantoms)]).to(torch.device(device))
+    budget = budget.in_steps(len(slices.labels), recipe.batch)
     return Trained(recipe, run(network, _loss(recipe, slices), budget, folder, recipe.optimisation, recipe.name))  # type: ignore[arg-type]
 
 
