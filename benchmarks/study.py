@@ -54,8 +54,9 @@ STUDIES = {
 
 def run(command: list[str]) -> tuple[float, float, str]:
     """A process's seconds on the wall, its largest resident memory in MB, and what it printed."""
+    alone = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=alone)
     assert process.stdout is not None
     said = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
