@@ -6,6 +6,7 @@ stage by stage.
 """
 
 import argparse
+import inspect
 import json
 import multiprocessing
 import os
@@ -81,12 +82,13 @@ def stages_of(study: Path, repeats: int) -> dict[str, list[float]]:
     from myoscope import analysis
     from myoscope.io.read import read_study
 
+    on_cpu = ["cpu"] if "device" in inspect.signature(analysis._model).parameters else []  # before ONNX Runtime
     stages: dict[str, list[float]] = {name: [] for name in STAGES}
     for _ in range(repeats + 1):
         marks = [time.perf_counter()]
         found = read_study(study)
         marks.append(time.perf_counter())
-        models = {s.role: analysis._model(analysis.SYSTEM_FOR[s.role]) for s in found.series}
+        models = {s.role: analysis._model(analysis.SYSTEM_FOR[s.role], *on_cpu) for s in found.series}
         predictions = {s.role: models[s.role].segment(s) for s in found.series}
         marks.append(time.perf_counter())
         labels = {role: prediction.labels for role, prediction in predictions.items()}

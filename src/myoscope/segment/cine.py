@@ -1,5 +1,7 @@
 """One network on each slice and its two neighbours: cine and bSSFP; LGE too, as a first stage or beside a joint map."""
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +11,21 @@ from myoscope.prediction import Prediction
 from myoscope.segment.clean import drop_traces, keep_heart
 from myoscope.segment.confidence import prediction_of, sums_of
 from myoscope.segment.engine import Network, each
-from myoscope.segment.images import matrices, normalise, resample_slices, resize, softmax
+from myoscope.segment.images import matrices, normalise, resample_slices, resampled_size, resize, softmax
 from myoscope.study import Role, Series, Study
 from myoscope.volume import Volume
+
+SCOUTS = 3
+"""So many frames of a longer series are looked at whole, spread over it; the others where these show the heart."""
+
+MARGIN = 40
+"""Pixels of the network around the heart in the scouts that are looked at too."""
+
+SURE = 20.0
+"""Logit of what is not looked at: background."""
+
+Window = tuple[slice, slice]
+"""Rows and columns of the network's input."""
 
 
 class SliceModel:
@@ -38,17 +52,53 @@ class SliceModel:
         return {s.role: self.segment(s).labels for s in study.series if s.role in self.roles}
 
     def segment(self, series: Series) -> Prediction:
-        """Segment one series, frame by frame, and say how sure that is."""
+        """Segment one series, frame by frame, and say how sure that is.
 
-        def one(frame: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-            logits, far = self.network.look(self._stack(frame, series.image))
-            shares, box = shares_in_box(logits, frame.shape[1:])
-            found = np.zeros(frame.shape, np.uint8)
-            found[box] = self.codes(shares)
-            found = self.clean(found, series.image.voxel_ml)
-            return found, sums_of(shares, found[box], self.classes), far
+        Of a series of many frames some are looked at whole; the others where the heart was seen in these, and whole too
+        where it comes near the border of that.
+        """
+        frames = list(series.image.frames)
+        count = len(frames) if len(frames) <= SCOUTS else SCOUTS
+        scouts = [i * len(frames) // count for i in range(count)]
+        found = dict(zip(scouts, each(partial(self._one, series.image), [frames[i] for i in scouts]), strict=True))
+        rest = [i for i in range(len(frames)) if i not in found]
+        window = self._window([labels for labels, _, _ in found.values()], series.image, MARGIN) if rest else None
+        of_rest = each(partial(self._one, series.image, window=window), [frames[i] for i in rest])
+        found |= zip(rest, of_rest, strict=True)
+        return prediction_of(series, [found[i] for i in range(len(frames))], self.classes, self.card)
 
-        return prediction_of(series, each(one, list(series.image.frames)), self.classes, self.card)
+    def _one(
+        self, grid: Volume, frame: np.ndarray, window: Window | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Labels (Z, Y, X) of a frame, their `sums_of`, and the slices' distances (Z,)."""
+        stack = self._stack(frame, grid)
+        if window is None:
+            logits, far = self.network.look(stack)
+        else:
+            logits = np.full((len(stack), len(self.classes), *stack.shape[2:]), -SURE, np.float32)
+            logits[:, 0] = SURE
+            logits[:, :, *window], far = self.network.look(stack[:, :, *window], margin=False)
+        shares, box = shares_in_box(logits, frame.shape[1:])
+        found = np.zeros(frame.shape, np.uint8)
+        found[box] = self.codes(shares)
+        found = self.clean(found, grid.voxel_ml)
+        if window and not _holds(window, self._window([found], grid, MARGIN // 2)):
+            return self._one(grid, frame)
+        return found, sums_of(shares, found[box], self.classes), far
+
+    def _window(self, maps: Sequence[np.ndarray], grid: Volume, margin: int) -> Window | None:
+        """Where label maps (Z, Y, X) of a grid show a heart, with a margin, in the network's input; None: nowhere."""
+        shown = np.any([labels.any(0) for labels in maps], 0)
+        sides = resampled_size(grid.voxels.shape, grid.spacing_mm[1:], self.network.spacing_mm)
+        spans = []
+        for axis, side in enumerate(sides):
+            hit = np.flatnonzero(shown.any(1 - axis)) * side / shown.shape[axis]
+            if not len(hit):
+                return None
+            start, stop = max(0, int(hit[0]) - margin), int(hit[-1]) + 1 + margin
+            start, stop = start - start % self.network.multiple, stop + -stop % self.network.multiple
+            spans.append(slice(start, min(side, stop)))  # what it pools together stays together
+        return spans[0], spans[1]
 
     def shares(self, frame: np.ndarray, grid: Volume) -> tuple[np.ndarray, np.ndarray]:
         """Class probabilities (Z, C, Y, X) of one frame (Z, Y, X), and each slice's distance from training's."""
@@ -91,6 +141,13 @@ def shares_in_box(logits: np.ndarray, size: tuple[int, ...]) -> tuple[np.ndarray
     rows, columns = matrices(logits.shape, (size[0], size[1]))
     y, x = (_span(np.any(m[:, shown.any(axis)], 1)) for m, axis in ((rows, 1), (columns, 0)))
     return softmax(rows[y] @ (logits @ columns[x].T)), (slice(None), y, x)
+
+
+def _holds(window: Window, heart: Window | None) -> bool:
+    """Whether a heart lies in a window; no heart does not."""
+    return heart is not None and all(
+        a.start <= b.start and b.stop <= a.stop for a, b in zip(window, heart, strict=True)
+    )
 
 
 def _span(hit: Any) -> slice:

@@ -127,11 +127,11 @@ class Network:
         far = [output[1] if len(output) > 1 else np.full(len(stack), np.nan, np.float32) for output in outputs]
         return logits, np.mean(far, 0)
 
-    def look(self, stack: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """As `run`, for slices of any size and number: with a margin, so many at once as fit."""
+    def look(self, stack: np.ndarray, margin: bool = True) -> tuple[np.ndarray, np.ndarray]:
+        """As `run`, for slices of any size and number: with an empty margin, so many at once as fit."""
         height, width = stack.shape[2:]
-        m = self.multiple
-        padded = np.pad(stack, ((0, 0), (0, 0), (m, m + -height % m), (m, m + -width % m)))
+        m = self.multiple * margin
+        padded = np.pad(stack, ((0, 0), (0, 0), *((m, m + -side % self.multiple) for side in (height, width))))
         parts = [self.run(padded[i : i + SLICES_AT_ONCE]) for i in range(0, len(padded), SLICES_AT_ONCE)]
         logits = np.concatenate([logits for logits, _ in parts])
         return logits[:, :, m : m + height, m : m + width], np.concatenate([far for _, far in parts])

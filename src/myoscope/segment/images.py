@@ -38,8 +38,13 @@ def normalise(slices: np.ndarray) -> np.ndarray:
 
 def resample_slices(slices: np.ndarray, spacing_mm: tuple[float, float], target_mm: float) -> np.ndarray:
     """Slices (..., H, W) at another in-plane spacing; antialiased where it gets coarser."""
-    size = [max(1, round(n * mm / target_mm)) for n, mm in zip(slices.shape[-2:], spacing_mm, strict=True)]
-    return resize(slices, (size[0], size[1]), antialias=True)
+    return resize(slices, resampled_size(slices.shape, spacing_mm, target_mm), antialias=True)
+
+
+def resampled_size(shape: tuple[int, ...], spacing_mm: tuple[float, float], target_mm: float) -> tuple[int, int]:
+    """Rows and columns at another in-plane spacing, of slices (..., H, W)."""
+    rows, columns = (max(1, round(n * mm / target_mm)) for n, mm in zip(shape[-2:], spacing_mm, strict=True))
+    return rows, columns
 
 
 def resize(slices: np.ndarray, size: tuple[int, int], antialias: bool = False) -> np.ndarray:
