@@ -348,7 +348,8 @@ def test_evaluation_end_to_end(cases: list[Case], tmp_path: Path, monkeypatch: p
     with (tmp_path / "half-double" / "predictions.csv").open(newline="") as file:
         rows = {row["case"]: row for row in csv.DictReader(file)}
     assert set(rows) == unseen
-    for picture in ("curves", "confusion"):
+    assert (tmp_path / "patients.png").stat().st_size > 2000
+    for picture in ("curves", "confusion", "slices"):
         assert "<svg" in (tmp_path / f"acdc-multitask-{picture}.svg").read_text()
     assert own.evaluate(system, roots, tmp_path, None, 2, None, "cpu") == page
     (path,) = own.train_folds(next(iter(small)), roots, [None], Budget(steps=2), tmp_path, None, "cpu")

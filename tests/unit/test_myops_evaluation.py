@@ -57,6 +57,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two folds of compact-myops that left out a and b, and one of `small` that left out a."""
     Half.asked = []
     monkeypatch.setattr(evaluation, "system_module", lambda _: type("M", (), {"Model": Half, "RECIPES": VARIANTS}))
+    monkeypatch.setattr(evaluation.figures, "write_phantom", lambda *_: None)
     monkeypatch.setattr(evaluation, "read_cases", lambda _: [case(name) for name in "abc"])
     runs = tmp_path / "runs"
     fold(runs / "compact-myops" / "fold-1", "compact-myops", ["b", "c"], {"steps": 900})
@@ -81,7 +82,7 @@ def test_every_case_is_scored_once_by_a_model_that_has_not_seen_it(runs: Path) -
     page = evaluation.evaluate("myops-ensemble", [Path("myops")], runs, None, 5, None, "cpu")
     compact = [asked for asked in Half.asked if asked[0] == "b"]
     assert len(compact) == 7 and len(set(compact)) == 7
-    assert len(Half.asked) == 7 + 7 + 1  # a and b by compact-myops, a by small; nobody may score c
+    assert len(Half.asked) == 7 + 7 + 1 + 1  # a and b by compact-myops, a by small, drawn too; nobody may score c
     assert "| compact-myops | bSSFP | 2 | 66.7 ± 0.0 | 80.0 ± 0.0 | 50.0 ± 0.0 | 66.7 ± 0.0 |" in page
     assert "| paper: whole | bSSFP + LGE + T2 | 20 | 46.8 ± 26.8 | 55.7 ± 18.3 | 34.2 ± 22.2 | 40.5 ± 16.3 |" in page
     assert "unet-lvbp 50 steps of 8 at 0.003" in page and "900 to 1000 steps" in page
@@ -89,7 +90,7 @@ def test_every_case_is_scored_once_by_a_model_that_has_not_seen_it(runs: Path) -
     svg = (runs / "myops-ensemble-boxes.svg").read_bytes()
     again = evaluation.evaluate("myops-ensemble", [Path("myops")], runs, None, 5, None, "cpu")
     assert (again, (runs / "myops-ensemble-boxes.svg").read_bytes()) == (page, svg)
-    assert len(Half.asked) == 15  # kept beside the weights
+    assert len(Half.asked) == 17  # scores are kept beside the weights, a is drawn again
 
 
 def test_compact_myops_has_a_page_and_scores_for_its_card(runs: Path) -> None:
@@ -156,3 +157,30 @@ def test_nothing_trained_and_nothing_to_score_are_said(runs: Path, monkeypatch: 
 def test_the_papers_numbers_are_whole() -> None:
     keys = {"scar dice", "scar + edema dice", "scar jaccard", "scar + edema jaccard"}
     assert all(set(row) == keys for row in PAPER["rows"].values())
+
+
+def test_best_and_worst_are_drawn_with_all_five_structures(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [
+        {"system": "x", "case": c, "scar dice": a, "scar + edema dice": b}
+        for c, a, b in (("a", 0.5, 0.5), ("b", 0.9, 0.4), ("c", 0.1, 0.7))
+    ]
+    assert [row["case"] for row in evaluation.figures.best_and_worst(rows, "x")] == ["b", "c"]
+    assert [row["case"] for row in evaluation.figures.best_and_worst(rows[:1], "x")] == ["a"]
+    evaluation.evaluate("myops-ensemble", [Path("myops")], runs, None, 5, None, "cpu")
+    assert (runs / "patients-best.png").stat().st_size > 2000 and not (runs / "patients-worst.png").exists()
+    monkeypatch.undo()
+    evaluation.figures.write_phantom(Half(), tmp_path / "contours.svg")
+    drawn = (tmp_path / "contours.svg").read_text()
+    assert all(f"<!-- {title} -->" in drawn for title in evaluation.figures.COLUMNS)
+
+
+def test_the_published_rows_are_the_papers_three() -> None:
+    from myoscope.systems.compact.myops.page import ROWS
+    from myoscope.systems.myops_ensemble import RECIPES
+
+    names = [f"myops-ensemble.{variant}" for variant in evaluation.PUBLISHED]
+    assert [ROWS[name] for name in names] == list(PAPER["rows"]) and set(names) <= set(RECIPES)
+    with pytest.raises(InputError, match="no paper's"):
+        evaluation.evaluate("compact-myops", [], Path(), None, 5, None, "cpu", published=True)

@@ -28,6 +28,7 @@ from myoscope.lab.pages import trainings, write_page
 from myoscope.prediction import Classification
 from myoscope.study import Case, Role
 from myoscope.systems import system_module
+from myoscope.systems.acdc_multitask import figures
 from myoscope.systems.acdc_multitask.inputs import STRUCTURES, Heart, cardiac_features, find_heart, read_labels
 from myoscope.systems.acdc_multitask.model import Model, Seen, build
 from myoscope.systems.acdc_multitask.network import PHASES, SLICES
@@ -82,7 +83,8 @@ def evaluate(
 ) -> str:
     """Cross-validate all variants that RUNS holds, draw curves and confusion matrices, and give the page back.
 
-    RUNS/results.json, results.md and the pictures are written after every variant, and say what is still to come.
+    RUNS/results.json, results.md and the pictures are written after every variant, and say what is still to come; at
+    the end slices of a phantom, and patients.png, which is not for the repository.
 
     Args:
         system: "acdc-multitask".
@@ -134,6 +136,10 @@ def evaluate(
         missing = [name for name in wanted if name not in found]
         facts = page_facts(found, [root.name for root in roots], bool(segmentations), missing)
         text = write_page(TEMPLATE, facts, runs)
+    if figures.compared(found):
+        progress("drawing")
+        figures.write_phantom(found, runs, runs / f"{system}-slices.svg", device)
+        figures.write_patients(found, {c.id: c for c in cases}, hearts, runs, runs / "patients.png", device)
     if not found:
         raise InputError(f"{shown(runs)}: expected trained folds, found none; add --minutes, --steps or --epochs")
     return text

@@ -27,6 +27,7 @@ from myoscope.labels import SCAR, Structure
 from myoscope.measure.t2 import EDEMA
 from myoscope.study import Case, Role
 from myoscope.systems import compact, full_name, system_module
+from myoscope.systems.compact.myops import figures
 from myoscope.systems.compact.myops.page import TEMPLATE, page_facts, write_boxes
 from myoscope.volume import Volume
 
@@ -57,7 +58,8 @@ def evaluate(
 ) -> str:
     """Cross-validate by patient; arguments as for `crossval.evaluate`; a budget is for a fold of a variant.
 
-    Writes RUNS/scores.csv, results.json and SYSTEM-boxes.svg, and gives the page back.
+    Writes RUNS/scores.csv, results.json and SYSTEM-boxes.svg, of the ensemble its contours too (patients-*.png are not
+    for the repository), and gives the page back.
     """
     if published and system == COMPACT:
         raise InputError(f"expected no --variant for {system}, which is no paper's; leave it out")
@@ -91,8 +93,24 @@ def evaluate(
     write_whole(runs / "results.json", json.dumps({"folds": used, "scores": for_card(system, summary)}, indent=1))
     write_boxes(rows, runs / f"{system}-boxes.svg")
     absent = [name for name, _ in places if name not in cards]
+    drawn = None if system == COMPACT else next((name for name in names[::-1] if name in cards), None)
+    if drawn:
+        progress(f"{drawn}: drawing")
+        write_figures(drawn, rows, {case.id: case for case in cases}, runs, device)
     facts = page_facts(system, [root.name for root in roots], summary, cards, absent, card_of(late))
-    return write_page(TEMPLATE, facts, runs)
+    return write_page(TEMPLATE, facts | {"drawn": drawn}, runs)
+
+
+def write_figures(
+    name: str, rows: Sequence[Mapping[str, Any]], cases: Mapping[str, Case], runs: Path, device: str
+) -> None:
+    """A variant on a phantom (SYSTEM-contours.svg), and on its best and worst case (PNG, not for the repository)."""
+    system = name.partition(".")[0]
+    for row, words in zip(figures.best_and_worst(rows, name), ("best", "worst"), strict=False):
+        model = system_module(name).Model.load(weights_path(name, row["fold"] - 1, runs), device)
+        case = cases[row["case"]]
+        figures.write_contours(case, next(iter(model.predict(case.study).values())), runs / f"patients-{words}.png")
+    figures.write_phantom(model, runs / f"{system}-contours.svg")
 
 
 def card_of(late: Mapping[str, Path]) -> Mapping[str, Any] | None:

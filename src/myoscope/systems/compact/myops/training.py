@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from myoscope.datasets.phantom import PhantomParameters
 from myoscope.lab.augment_sequences import sequence_batch
 from myoscope.lab.loop import Budget, mixed
 from myoscope.lab.slices import CANVAS, SliceSet, merge_matrix, one_frame
 from myoscope.lab.unet import UNet
 from myoscope.labels import Structure
 from myoscope.segment.joint import ROLES, joint_channels
-from myoscope.study import Case, Role
+from myoscope.study import Case, Role, Series
 from myoscope.systems.compact.myops.model import Trained
 from myoscope.systems.compact.myops.recipe import PHANTOM, Recipe
 from myoscope.volume import Volume
@@ -75,20 +76,33 @@ def collect_sequences(recipe: Recipe, cases: Sequence[Case]) -> SliceSet:
 
 
 def _phantoms(count: int) -> list[Case]:
-    """Training phantoms, every other one with an infarct, whose T2 lies on the grid of the LGE, as labels do."""
-    from myoscope.datasets.phantom import TRAINING, draw, sample
+    """Training phantoms, every other one with an infarct."""
+    from myoscope.datasets.phantom import TRAINING, sample
 
-    cases = []
-    for seed in range(count):
-        drawn = sample(seed, TRAINING, ("MINF", None)[seed % 2])
-        lge, t2 = (drawn.scans[role] for role in (Role.LGE, Role.T2))
-        together = replace(lge, signal=t2.signal, noise=t2.noise, offset=t2.offset, seed=t2.seed)
-        case = draw(replace(drawn, scans={**drawn.scans, Role.T2: together}), (Role.LGE, Role.T2))
-        scar, swollen = (case.labels[role].voxels for role in (Role.LGE, Role.T2))
-        edema = (scar == Structure.MYOCARDIUM) & (swollen == Structure.EDEMA)
-        joint = case.labels[Role.LGE].with_voxels(np.where(edema, np.uint8(Structure.EDEMA), scar))
-        cases.append(replace(case, labels={Role.LGE: joint, Role.T2: joint}, data_set=PHANTOM))
-    return cases
+    return [joint_phantom(sample(seed, TRAINING, ("MINF", None)[seed % 2])) for seed in range(count)]
+
+
+def joint_phantom(drawn: PhantomParameters, bssfp: bool = False) -> Case:
+    """A phantom's LGE and T2 on one grid, as labels are: the LGE's; `bssfp`: and the cine's ED frame on its own."""
+    from myoscope.datasets.phantom import draw
+
+    lge, t2 = (drawn.scans[role] for role in (Role.LGE, Role.T2))
+    together = replace(lge, signal=t2.signal, noise=t2.noise, offset=t2.offset, seed=t2.seed)
+    roles = (Role.CINE, Role.LGE, Role.T2) if bssfp else (Role.LGE, Role.T2)
+    case = draw(replace(drawn, scans={**drawn.scans, Role.T2: together}), roles, frames=2)
+    scar, swollen = (case.labels[role].voxels for role in (Role.LGE, Role.T2))
+    edema = (scar == Structure.MYOCARDIUM) & (swollen == Structure.EDEMA)
+    joint = case.labels[Role.LGE].with_voxels(np.where(edema, np.uint8(Structure.EDEMA), scar))
+    series = tuple(
+        Series(Role.BSSFP, "bssfp", s.image.with_voxels(s.image.frames[0])) if s.role == Role.CINE else s
+        for s in case.study.series
+    )
+    return replace(
+        case,
+        study=replace(case.study, series=series),
+        labels={s.role: joint for s in series},
+        data_set=PHANTOM,
+    )
 
 
 def _stacks(case: Case) -> list[tuple[dict[Role, np.ndarray], Volume]]:
