@@ -259,6 +259,10 @@ def test_published_trains_its_own_first_stage(
     assert len(list(tmp_path.glob("published-2d/fold-*/cascade.published-2d.safetensors"))) == 5
     model = CascadeModel.load(path)
     assert model.first.name == "cascade.published-2d"
+    monkeypatch.setattr(crossval, "read_cases", lambda _: cases)
+    page = evaluation.evaluate("cascade", [Path("emidec")], tmp_path, Budget(steps=1), 1, None, "cpu", published=True)
+    assert "`myoscope evaluate cascade --variant published --data emidec -o RUNS`" in page
+    assert "## cascade.published" in page and "## cascade.small" not in page
     found = model.predict(cases[0].study)[Role.LGE]
     assert found.voxels.shape == cases[0].study.series[0].image.voxels.shape
 

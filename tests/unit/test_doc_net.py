@@ -304,6 +304,11 @@ def test_the_evaluation_compares_what_the_paper_does() -> None:
     assert expert.recipe.volumes == MANUAL
     assert (expert.recipe.learning_rate, expert.recipe.epochs, expert.recipe.batch) == (1e-5, 170, 1)
     assert not any(e.labels == "cascade.small" for e in own.entries(False))
+    printed = own.entries(True, as_printed=True)  # the paper's Tables 1 and 2, and nothing of ours
+    assert [(e.title, e.table) for e in printed] == [
+        ("Clinic-NET", 1), ("DOC-NET", 1), ("Clinic-NET+", 1), ("DOC-NET+", 1), ("Clinic-NET+", 2), ("DOC-NET+", 2),
+    ]  # fmt: skip
+    assert all(e.recipe and e.recipe.learning_rate == 1e-5 and e.labels != "cascade.small" for e in printed)
 
 
 def test_folds_dealt_otherwise_are_refused(cases: list[Case], tmp_path: Path) -> None:

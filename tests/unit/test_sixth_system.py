@@ -107,6 +107,12 @@ def test_one_module_and_one_line(
 
     words = ("evaluate", "toy", "--data", data, "-o", tmp_path / "other", "--folds", 1, "--steps", 5)
     assert run(*words, monkeypatch=monkeypatch) == 0 and "5 steps" in (tmp_path / "other" / "results.md").read_text()
+    weights = tmp_path / "other" / "fold-1" / "toy.safetensors"
+    for steps, anew in ((5, False), (4, False), (60, True)):  # what had as much is not trained again, less goes on
+        before = weights.stat().st_mtime_ns
+        assert run(*words[:-1], steps, monkeypatch=monkeypatch) == 0
+        assert (weights.stat().st_mtime_ns > before) == anew
+    assert json.loads(weights.with_suffix(".json").read_text())["steps"] == 60
     assert run(*words, "--minutes", 1, monkeypatch=monkeypatch) == 2
     assert run(*words, "--variant", "published", monkeypatch=monkeypatch) == 2
     assert run("train", "toy", "--data", data, "-o", runs, "--epochs", 1, monkeypatch=monkeypatch) == 2

@@ -135,7 +135,7 @@ def evaluate(
         draw_confusions(found, runs / f"{system}-confusion.svg")
         missing = [name for name in wanted if name not in found]
         facts = page_facts(found, [root.name for root in roots], bool(segmentations), missing)
-        text = write_page(TEMPLATE, facts, runs)
+        text = write_page(TEMPLATE, facts | {"published": published}, runs)
     if figures.compared(found):
         progress("drawing")
         figures.write_phantom(found, runs, runs / f"{system}-slices.svg", device)

@@ -82,7 +82,8 @@ def evaluate(
             f"{shown(runs)}: expected trained folds of {names[0]}, found none; add --minutes, --steps or --epochs"
         )
     write_boxes(parts[0], runs / "cascade-boxes.svg")
-    return write_page(TEMPLATE, page_facts(parts, [root.name for root in roots]), runs)
+    facts = page_facts(parts, [root.name for root in roots])
+    return write_page(TEMPLATE, facts | {"published": published}, runs)
 
 
 def _one_variant(

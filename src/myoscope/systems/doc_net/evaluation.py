@@ -158,7 +158,8 @@ def evaluate(
         rows = [found[e] for e in every if e in found]
         write_whole(runs / "results.json", json.dumps(rows, indent=1))
         to_come = [f"{e.title} ({e.labels or 'no'} labels)" for e in every if e not in found]
-        text = write_page(TEMPLATE, page_facts(rows, [root.name for root in roots], bool(segmentations), to_come), runs)
+        facts = page_facts(rows, [root.name for root in roots], bool(segmentations), to_come)
+        text = write_page(TEMPLATE, facts | {"published": published}, runs)
     return text
 
 

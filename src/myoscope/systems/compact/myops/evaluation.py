@@ -98,7 +98,7 @@ def evaluate(
         progress(f"{drawn}: drawing")
         write_figures(drawn, rows, {case.id: case for case in cases}, runs, device)
     facts = page_facts(system, [root.name for root in roots], summary, cards, absent, card_of(late))
-    return write_page(TEMPLATE, facts | {"drawn": drawn}, runs)
+    return write_page(TEMPLATE, facts | {"drawn": drawn, "published": published}, runs)
 
 
 def write_figures(
