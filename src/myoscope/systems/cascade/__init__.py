@@ -6,6 +6,10 @@ be trained on what fold models of the first say of cases they have not seen, or 
 
 `cascade.small`, which is shipped, refines compact-lge around the heart; `cascade.published` is the paper's own, after
 nnU-Net's conventions, with `cascade.published-2d` for a first stage: on two cores out of reach, so bring a GPU.
+
+Where `published` departs from the paper: AdamW, whose rate warms up to 1e-2 and falls along a cosine, gradients clipped
+to a norm of 12 and averaged weights, for Adam from 1e-2; a canvas of 256 pixels of 1.4 mm, at most 12 slices, for whole
+slices and volumes; augmentation of brightness is this house's, not nnU-Net's. The vote over five folds is not built.
 """
 
 from myoscope.segment.lge import CascadeModel as Model
