@@ -352,6 +352,8 @@ def test_evaluation_end_to_end(cases: list[Case], tmp_path: Path, monkeypatch: p
     for picture in ("curves", "confusion", "slices"):
         assert "<svg" in (tmp_path / f"acdc-multitask-{picture}.svg").read_text()
     assert own.evaluate(system, roots, tmp_path, None, 2, None, "cpu") == page
+    with pytest.raises(InputError, match="expected trained folds"):  # nothing of the half size is the thesis' own
+        own.evaluate(system, roots, tmp_path, None, 2, None, "cpu", published=True)
     (path,) = own.train_folds(next(iter(small)), roots, [None], Budget(steps=2), tmp_path, None, "cpu")
     card = json.loads(path.with_suffix(".json").read_text())
     assert card["diagnosis"]["accuracy"] == double["accuracy"]

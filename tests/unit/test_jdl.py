@@ -359,3 +359,25 @@ def test_the_papers_reading_drops_nothing(cases: list[Case], tmp_path: Path, mon
     assert not ours[1].any()  # less than SMALLEST_ML
     assert [list(map(int, place)) for place in np.argwhere(printed[1])] == [[0, 30, 30]]
     assert printed[0] is not None and printed[0].sum() == 17 and ours[0] is not None and ours[0].sum() == 16
+
+
+def test_the_papers_experiment_by_one_command(
+    cases: list[Case], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All four methods for the same epochs on the paper's share of patients, and nothing of ours on the page."""
+    for method in METHODS:
+        name = f"jdl.published-{method}"
+        tiny = dataclasses.replace(RECIPES[name], backbone="unet", **TINY | {"crop": 64, "batch": 4})
+        monkeypatch.setitem(RECIPES, name, tiny)
+    monkeypatch.setattr(crossval, "read_cases", lambda _: list(cases))
+    monkeypatch.setattr(evaluation, "write_phantom", lambda *_: None)
+    page = evaluation.evaluate("jdl", [Path("d")], tmp_path, Budget(epochs=1), 1, None, "cpu", published=True)
+    assert "`myoscope evaluate jdl --variant published --data d -o RUNS`" in page
+    assert "published-joint: 1 of 6 folds (1)" in page and "unet-" not in page
+    steps = {json.loads(path.read_text())["steps"] for path in tmp_path.glob("published-*/fold-1/cost.json")}
+    assert len(steps) == 1
+    card = json.loads((tmp_path / "published-joint" / "fold-1" / "jdl.published-joint.json").read_text())
+    assert (card["epochs"], card["minutes"], card["split"]) == (1, None, "all but fold 1 of 6")
+    assert card["steps"] == steps.pop()
+    for reading in ("paper's", "ours"):
+        assert f"| {reading} | published-joint | " in page

@@ -150,8 +150,8 @@ def evaluate(
     write_boxes(slices, runs / "jdl-boxes.svg")
     write_phantom(_fold_models(masks, runs, device), runs / "jdl-contours.svg")
     write_patients(masks, {case.id: case for case in cases}, rows, runs / "patients.png")
-    facts = page_facts(rows, slices, costs, [root.name for root in roots])
-    return write_page(TEMPLATE, facts | {"published": published}, runs)
+    facts = page_facts(rows, slices, costs, [root.name for root in roots], published)
+    return write_page(TEMPLATE, facts, runs)
 
 
 def _unseen(cases: Sequence[Case], fold: int, weights: Path, device: str) -> list[tuple[Case, Pair, Pair]]:

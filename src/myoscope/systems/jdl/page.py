@@ -31,7 +31,9 @@ PATIENTS = 4
 Rows = Sequence[Mapping[str, Any]]
 
 
-def page_facts(rows: Rows, slices: Rows, costs: Mapping[str, Rows], roots: Sequence[str]) -> dict[str, Any]:
+def page_facts(
+    rows: Rows, slices: Rows, costs: Mapping[str, Rows], roots: Sequence[str], published: bool
+) -> dict[str, Any]:
     """What the page says, for its template.
 
     Args:
@@ -39,15 +41,17 @@ def page_facts(rows: Rows, slices: Rows, costs: Mapping[str, Rows], roots: Seque
         slices: One a variant and slice of the heart.
         costs: For each variant what its folds cost.
         roots: Names of the data sets' folders.
+        published: Whether the paper's own experiment was asked for, which lacks nothing of what ships.
     """
     variants = list(dict.fromkeys(row["variant"] for row in rows))
     backbones = list(dict.fromkeys(name.partition("-")[0] for name in variants))
     return {
         "roots": list(roots),
+        "published": published,
         "source": PAPER["source"],
         "ships": SHIPS,
         "backbones": backbones,
-        "missing": _missing(rows, [SHIPS.partition("-")[0], *backbones]),
+        "missing": _missing(rows, [*([] if published else [SHIPS.partition("-")[0]]), *backbones]),
         "limits": {
             "printed": PRINTED_ABOVE,
             "scar": SCAR_ABOVE,
