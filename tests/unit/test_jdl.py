@@ -381,3 +381,7 @@ def test_the_papers_experiment_by_one_command(
     assert card["steps"] == steps.pop()
     for reading in ("paper's", "ours"):
         assert f"| {reading} | published-joint | " in page
+    path = tmp_path / "published-joint" / "fold-1" / "jdl.published-joint.json"
+    path.write_text(json.dumps(card | {"split": "all but fold 1 of 5"}))  # it has seen some of a sixth's patients
+    with pytest.raises(InputError, match="expected a model of all but fold 1 of 6, found all but fold 1 of 5"):
+        evaluation.evaluate("jdl", [Path("d")], tmp_path, None, 1, None, "cpu", published=True)

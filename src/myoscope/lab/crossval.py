@@ -63,6 +63,24 @@ def folds_of(system: str) -> int:
     return getattr(system_module(system).RECIPES[system], "folds", FOLDS)
 
 
+def split_of(system: str, fold: int | None) -> str:
+    """What a model was trained on, as its card says."""
+    return "all cases" if fold is None else f"all but fold {fold + 1} of {folds_of(system)}"
+
+
+def refuse_other_deal(system: str, fold: int, weights: Path) -> None:
+    """Refuse a fold model of another number of folds: it has seen some of what this fold would test it on.
+
+    Raises:
+        InputError: its card says another split.
+    """
+    found = json.loads(weights.with_suffix(".json").read_text()).get("split")
+    if found not in (None, split_of(system, fold)):
+        raise InputError(
+            f"{shown(weights)}: expected a model of {split_of(system, fold)}, found {found}; train it anew elsewhere"
+        )
+
+
 def weights_path(system: str, fold: int | None, runs: Path) -> Path:
     """Where a fold's weights lie: RUNS/fold-K/SYSTEM.safetensors (K from 1) or RUNS/all/SYSTEM.safetensors.
 
@@ -186,7 +204,7 @@ def card(
         "widths": recipe.get("widths"),
         "trained_on": sets | ({"phantom": recipe["phantoms"]} if recipe.get("phantoms") else {}),
         "started_from": json.loads((folder / "started_from.json").read_text()),
-        "split": "all cases" if fold is None else f"all but fold {fold + 1} of {folds_of(system)}",
+        "split": split_of(system, fold),
         "minutes": budget.minutes,
         "steps": progress_of(folder)[0] if (folder / "state.safetensors").exists() else budget.steps,
         "epochs": budget.epochs,

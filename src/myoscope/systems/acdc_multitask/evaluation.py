@@ -189,6 +189,7 @@ def score_fold(
         if kept["hearts"] == hearts[0]:
             return kept
     model = Model.load(weights, device)
+    crossval.refuse_other_deal(model.recipe.name, fold, weights)
     dealt = list(zip(cases, fold_of(cases, RECIPES[model.recipe.name].folds), strict=True))
     unseen = [case for case, k in dealt if k == fold]
     rows = [score_case(model, case, hearts[1][case.id]) | {"fold": fold + 1} for case in unseen]

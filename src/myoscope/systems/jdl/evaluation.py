@@ -62,7 +62,7 @@ def _with_lge(cases: Sequence[Case]) -> list[Case]:
 
 def _train_fold(name: str, cases: Sequence[Case], fold: int | None, budget: Budget, runs: Path, device: str) -> Path:
     path = weights_path(name, fold, runs)
-    if path.exists():
+    if path.exists() and crossval.had_as_much(path, budget):
         return path
     if device == "cpu":
         budget = replace(budget, clock=time.process_time)
@@ -161,6 +161,7 @@ def _unseen(cases: Sequence[Case], fold: int, weights: Path, device: str) -> lis
     """
     started = json.loads(weights.with_suffix(".json").read_text()).get("started_from") or {}
     seen_before = set(started.get("trained_on", {}))
+    crossval.refuse_other_deal(weights.stem, fold, weights)
     dealt = zip(cases, fold_of(cases, crossval.folds_of(weights.stem)), strict=True)
     chosen = [c for c, k in dealt if k == fold and c.data_set not in seen_before]
     path = weights.with_name("labels.npz")

@@ -93,7 +93,11 @@ def evaluate(
     write_whole(runs / "results.json", json.dumps({"folds": used, "scores": for_card(system, summary)}, indent=1))
     write_boxes(rows, runs / f"{system}-boxes.svg")
     absent = [name for name, _ in places if name not in cards]
-    drawn = None if system == COMPACT else next((name for name in names[::-1] if name in cards), None)
+    drawn = (
+        None
+        if system == COMPACT
+        else next((name for name in names[::-1] if name in {row["system"] for row in rows}), None)
+    )
     if drawn:
         progress(f"{drawn}: drawing")
         write_figures(drawn, rows, {case.id: case for case in cases}, runs, device)
