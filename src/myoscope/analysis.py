@@ -159,6 +159,7 @@ def _origin(model: Any, models: Path | None, how: str = "") -> dict[str, Any]:
     return {
         "labels_from": model.name + (" (network file of the user's own, given by --models)" if own else "") + how,
         "weights_sha256": model.sha256,
+        "weights_members": model.network.members_sha256 if len(model.network.files) > 1 else [],
         "weights_licence": model.card.get("licence"),
     }
 

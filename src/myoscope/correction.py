@@ -175,6 +175,7 @@ def _origin(role: Role, before: Before | None, changed: int | None, files: Mappi
     return {
         "labels_from": first + CORRECTED * bool(changed),
         "weights_sha256": origin.weights_sha256,
+        "weights_members": origin.weights_members,
         "weights_licence": origin.weights_licence,
         "changed_voxels": changed,
     }

@@ -13,6 +13,7 @@ import pytest
 from myoscope import __version__
 from myoscope.analysis import SYSTEM_FOR, USED
 from myoscope.systems import full_name
+from myoscope.weights import members_of, network_of, read_card
 
 ROOT = Path(__file__).parents[2]
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
@@ -32,7 +33,8 @@ def test_the_wheel_holds_what_it_needs(wheel: Path) -> None:
     info = f"myoscope-{__version__}.dist-info"
     expected = {f"{info}/licenses/LICENSE", f"{info}/licenses/LICENSE-WEIGHTS.md", f"{info}/entry_points.txt"}
     expected |= {f"myoscope/weights/{name}.safetensors" for name in {*SYSTEM_FOR.values(), full_name("doc-net", None)}}
-    expected |= {f"myoscope/weights/{name}.onnx" for name in USED}
+    files = (file for name in USED for file in members_of(network_of(name), read_card(network_of(name))))
+    expected |= {f"myoscope/weights/{file.name}" for file in files}
     expected |= {f"myoscope/diagnose/{series}.json" for series in ("cine", "lge")}
     data = [path for kind in ("json", "safetensors") for path in (ROOT / "src").rglob(f"*.{kind}")]
     expected |= {path.relative_to(ROOT / "src").as_posix() for path in data}

@@ -39,7 +39,7 @@ def test_a_network_file_says_what_its_weights_say(study: Study, system: str) -> 
     from myoscope.systems import system_module
 
     trained = system_module(system).Trained.load(weights_of(system)).exported()
-    network = analysis._model(system).network
+    network = analysis._model(system).network.first_member
     series = study.get(network.roles[0])
     assert series
     slices = resample_slices(normalise(series.image.frames[0]), series.image.spacing_mm[1:], network.spacing_mm)
@@ -78,24 +78,25 @@ def test_members_are_averaged_and_own_networks_go_first(study: Study, tmp_path: 
     installed = network_of("compact-cine")
     card = json.loads(installed.with_suffix(".json").read_text()) | {"members": 2}
     for i in (1, 2):
-        (tmp_path / f"compact-cine.{i}.onnx").write_bytes(installed.read_bytes())
+        (tmp_path / f"compact-cine.{i}.onnx").write_bytes(SliceModel.load(installed).network.files[0])
     (tmp_path / "compact-cine.json").write_text(json.dumps(card))
     series = study.get(Role.CINE)
     assert series
     two = SliceModel.load(network_of("compact-cine", tmp_path))
-    one = SliceModel.load(installed)
+    one = SliceModel(two.network.first_member)
     assert two.sha256 != one.sha256
     np.testing.assert_array_equal(two.segment(series).labels.voxels, one.segment(series).labels.voxels)
     result = analysis.analyze(replace(study, series=(series,)), models=tmp_path)
     provenance = result.measurements.provenance.series[0]
     assert "--models" in provenance.labels_from
     assert provenance.weights_sha256 == two.sha256
+    assert provenance.weights_members == [one.sha256] * 2
 
 
 def test_a_folder_without_networks_and_a_broken_network_are_refused(study: Study, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected network files"):
         analysis.analyze(study, models=tmp_path)
-    (tmp_path / "compact-cine.onnx").write_bytes(b"nothing")
-    (tmp_path / "compact-cine.json").write_bytes(network_of("compact-cine").with_suffix(".json").read_bytes())
+    (tmp_path / "compact-lge.onnx").write_bytes(b"nothing")
+    (tmp_path / "compact-lge.json").write_bytes(network_of("compact-lge").with_suffix(".json").read_bytes())
     with pytest.raises(InputError, match="expected a network file"):
-        SliceModel.load(network_of("compact-cine", tmp_path))
+        SliceModel.load(network_of("compact-lge", tmp_path))

@@ -1,5 +1,7 @@
 """A cine is looked at whole in a few frames, elsewhere where the heart is; a stand-in network sees what is bright."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -12,18 +14,19 @@ FRAMES, SIDE, MULTIPLE = 9, 240, 16
 
 
 class Bright:
-    """Pixels above a half are blood of the LV."""
+    """Pixels above a value, a half if nothing is said, are blood of the LV."""
 
     card, sha256, roles, smallest_ml = {"system": "stand-in"}, "0", (Role.CINE,), {}
     classes = (Structure.BACKGROUND, Structure.LV)
     spacing_mm, multiple = 1.0, MULTIPLE
 
-    def __init__(self) -> None:
+    def __init__(self, above: float = 0.5, first_member: "Bright | None" = None) -> None:
         self.asked: list[tuple[int, int]] = []
+        self.above, self.first_member = above, first_member or self
 
     def look(self, stack: np.ndarray, margin: bool = True) -> tuple[np.ndarray, np.ndarray]:  # noqa: ARG002
         self.asked.append(stack.shape[2:])
-        return np.stack([0.5 - stack[:, 1], stack[:, 1] - 0.5], 1), np.zeros(len(stack))
+        return np.stack([self.above - stack[:, 1], stack[:, 1] - self.above], 1), np.zeros(len(stack))
 
 
 def cine(corners: list[tuple[int, int] | None]) -> Series:
@@ -55,3 +58,14 @@ def test_the_heart_is_found_wherever_it_is(corners: list[tuple[int, int] | None]
     assert network.asked.count((SIDE, SIDE)) == whole
     parts = set(network.asked) - {(SIDE, SIDE)}
     assert all(40 + MARGIN <= side < SIDE for part in parts for side in part)
+
+
+@pytest.mark.parametrize(("pinned", "ends"), [((None, None), {4, 0}), ((2, 7), {2, 7})])
+def test_all_members_draw_ed_and_es(pinned: tuple[int | None, int | None], ends: set[int]) -> None:
+    series = replace(cine([(100, 90)] * FRAMES), ed_frame=pinned[0], es_frame=pinned[1])
+    for t, frame in enumerate(series.image.voxels):  # a grey rim that the first member alone takes for blood
+        frame[:, 90:100, 90 : 130 - 4 * abs(t - 4)] = 0.7
+    found = SliceModel(Bright(0.8, Bright(0.5))).segment(series).labels.voxels
+    with_rim = {t for t in range(FRAMES) if found[t, :, 95].any()}
+    assert with_rim == set(range(FRAMES)) - ends
+    assert (found[:, :, 100:140, 90:130] == Structure.LV).all()

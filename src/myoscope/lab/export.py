@@ -152,7 +152,11 @@ def main(
     from myoscope.weights import weights_of
 
     for path in weights or [weights_of(system) for system in USED]:
-        system = json.loads(path.with_suffix(".json").read_text())["system"]
+        card = json.loads(path.with_suffix(".json").read_text())
+        system = card["system"]
+        if card.get("members", 1) > 1:
+            typer.echo(f"{system}: {card['members']} members, written by python -m myoscope.lab.members")
+            continue
         system_module(system).Trained.load(path).export(path)
         typer.echo(f"network file: {path.with_suffix('.onnx')}")
 

@@ -211,6 +211,8 @@ class Quality(_Part):
 class SeriesProvenance(_Part):
     """Where the labels of one series came from.
 
+    Where several networks' answers were averaged, `weights_members` has the SHA-256 of each; the first alone draws the
+    frames of a whole cycle, all of them ED and ES.
     `changed_voxels` are those that a person changed since; None where the map before is not known. `frames_by_hand`
     names `ed_frame` and `es_frame` where a person chose them.
     """
@@ -222,6 +224,7 @@ class SeriesProvenance(_Part):
     spacing_mm: tuple[float, float, float]
     labels_from: str
     weights_sha256: str | None = None
+    weights_members: list[str] = []
     weights_licence: str | None = None
     changed_voxels: int | None = None
     frames_by_hand: list[Literal["ed_frame", "es_frame"]] = []

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from myoscope.labels import Structure
 from myoscope.prediction import Prediction
 from myoscope.segment.clean import drop_traces, keep_heart
 from myoscope.segment.confidence import prediction_of, sums_of
@@ -54,36 +55,46 @@ class SliceModel:
     def segment(self, series: Series) -> Prediction:
         """Segment one series, frame by frame, and say how sure that is.
 
-        Of a series of many frames some are looked at whole; the others where the heart was seen in these, and whole too
-        where it comes near the border of that.
+        A series of many frames is drawn by the first member alone: some frames whole, the others where the heart was
+        seen in these, and whole too where it comes near the border of that. Then all members draw ED and ES.
         """
         frames = list(series.image.frames)
-        count = len(frames) if len(frames) <= SCOUTS else SCOUTS
-        scouts = [i * len(frames) // count for i in range(count)]
-        found = dict(zip(scouts, each(partial(self._one, series.image), [frames[i] for i in scouts]), strict=True))
+        look = partial(self._one, series.image)
+        if len(frames) <= SCOUTS:
+            return prediction_of(series, each(look, frames), self.classes, self.card)
+        alone = partial(look, network=self.network.first_member)
+        scouts = [i * len(frames) // SCOUTS for i in range(SCOUTS)]
+        found = dict(zip(scouts, each(alone, [frames[i] for i in scouts]), strict=True))
+        window = self._window([labels for labels, _, _ in found.values()], series.image, MARGIN)
         rest = [i for i in range(len(frames)) if i not in found]
-        window = self._window([labels for labels, _, _ in found.values()], series.image, MARGIN) if rest else None
-        of_rest = each(partial(self._one, series.image, window=window), [frames[i] for i in rest])
+        of_rest = each(partial(alone, window=window), [frames[i] for i in rest])
         found |= zip(rest, of_rest, strict=True)
+        if self.network.first_member is not self.network:
+            blood = [int((found[i][0] == Structure.LV).sum()) for i in range(len(frames))]
+            ed, es = series.ed_frame, series.es_frame
+            ends = [int(np.argmax(blood)) if ed is None else ed, int(np.argmin(blood)) if es is None else es]
+            of_ends = each(partial(look, window=window), [frames[i] for i in ends])
+            found |= zip(ends, of_ends, strict=True)
         return prediction_of(series, [found[i] for i in range(len(frames))], self.classes, self.card)
 
     def _one(
-        self, grid: Volume, frame: np.ndarray, window: Window | None = None
+        self, grid: Volume, frame: np.ndarray, window: Window | None = None, network: Network | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Labels (Z, Y, X) of a frame, their `sums_of`, and the slices' distances (Z,)."""
+        network = network or self.network
         stack = self._stack(frame, grid)
         if window is None:
-            logits, far = self.network.look(stack)
+            logits, far = network.look(stack)
         else:
             logits = np.full((len(stack), len(self.classes), *stack.shape[2:]), -SURE, np.float32)
             logits[:, 0] = SURE
-            logits[:, :, *window], far = self.network.look(stack[:, :, *window], margin=False)
+            logits[:, :, *window], far = network.look(stack[:, :, *window], margin=False)
         shares, box = shares_in_box(logits, frame.shape[1:])
         found = np.zeros(frame.shape, np.uint8)
         found[box] = self.codes(shares)
         found = self.clean(found, grid.voxel_ml)
         if window and not _holds(window, self._window([found], grid, MARGIN // 2)):
-            return self._one(grid, frame)
+            return self._one(grid, frame, network=network)
         return found, sums_of(shares, found[box], self.classes), far
 
     def _window(self, maps: Sequence[np.ndarray], grid: Volume, margin: int) -> Window | None:

@@ -4,7 +4,7 @@ import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,16 @@ class Network:
     def sha256(self) -> str:
         """Of the file; of all files, one after the other, where there are several members."""
         return hashlib.sha256(b"".join(self.files)).hexdigest()
+
+    @property
+    def members_sha256(self) -> list[str]:
+        """Of each file."""
+        return [hashlib.sha256(file).hexdigest() for file in self.files]
+
+    @cached_property
+    def first_member(self) -> "Network":
+        """The first of the members alone."""
+        return replace(self, files=self.files[:1]) if len(self.files) > 1 else self
 
     @cached_property
     def classes(self) -> tuple[Structure, ...]:
