@@ -14,6 +14,7 @@ from myoscope.analysis import judge
 from myoscope.datasets.clinical import TITLES, parse
 from myoscope.datasets.phantom import TRAINING, draw, sample
 from myoscope.diagnose import clinical as with_clinic
+from myoscope.diagnose.clinical_values import read_values, value_names
 from myoscope.errors import InputError
 from myoscope.io.save import write_predictions
 from myoscope.lab.augment_stacks import Ranges, apply, middle
@@ -26,13 +27,14 @@ from myoscope.prediction import Classification
 from myoscope.study import Case, Patient, Role, Series, Study
 from myoscope.systems import SYSTEMS, full_name
 from myoscope.systems.doc_net import evaluation as own
-from myoscope.systems.doc_net.inputs import Inputs, collect, read_stack, read_values, value_names
+from myoscope.systems.doc_net.inputs import Inputs, collect, read_stack
 from myoscope.systems.doc_net.model import CLASSES, Model, build
 from myoscope.systems.doc_net.network import DocNet, ImageBranch
 from myoscope.systems.doc_net.page import TEMPLATE, page_facts, summarise
 from myoscope.systems.doc_net.recipe import MANUAL, RECIPES, retuned
 from myoscope.systems.doc_net.training import fit, train
 from myoscope.volume import Volume, plain_affine
+from myoscope.weights import weights_of
 
 LINEAR = RECIPES["doc-net.linear+"]
 
@@ -94,7 +96,7 @@ def test_recipes_are_validated(wrong: dict) -> None:
 
 def test_values_are_read_by_hand(cases: list[Case]) -> None:
     labels = cases[1].labels[Role.LGE]
-    found = dict(zip(value_names(LINEAR), read_values(LINEAR, parse(FACTS, "x"), labels), strict=True))
+    found = dict(zip(value_names(LINEAR.volumes), read_values(LINEAR.volumes, parse(FACTS, "x"), labels), strict=True))
     assert found["Sex"] == 0
     assert found["Tobacco"] == 0
     assert found["ECG (ST +)"] == 1
@@ -102,8 +104,8 @@ def test_values_are_read_by_hand(cases: list[Case]) -> None:
     scar_ml = (labels.voxels == Structure.INFARCT).sum() * 10 * 1.5 * 1.5 / 1000
     assert np.expm1(found["scar (ml)"]) == pytest.approx(scar_ml)
     empty = labels.with_voxels(np.zeros_like(labels.voxels))
-    assert np.isnan(read_values(LINEAR, parse(FACTS, "x"), empty)[12:]).all()
-    assert np.isnan(read_values(LINEAR, parse({}, "x"), labels)[:12]).all()
+    assert np.isnan(read_values(LINEAR.volumes, parse(FACTS, "x"), empty)[12:]).all()
+    assert np.isnan(read_values(LINEAR.volumes, parse({}, "x"), labels)[:12]).all()
 
 
 def test_stack_follows_the_heart_and_hides_the_spacing(cases: list[Case]) -> None:
@@ -210,6 +212,7 @@ def test_evidence_adds_up_to_the_odds(cases: list[Case]) -> None:
     for case in cases[:4]:
         found = model.predict(case.study, case.labels[Role.LGE])
         p = found.probabilities
+        assert list(p.values()) == pytest.approx(model.probabilities(collect(LINEAR, [case]))[0], abs=1e-5)
         best, other = sorted(p, key=p.get, reverse=True)
         bias = model.network.last.bias.tolist()
         base = bias[CLASSES.index(best)] - bias[CLASSES.index(other)]
@@ -219,6 +222,10 @@ def test_evidence_adds_up_to_the_odds(cases: list[Case]) -> None:
         assert {name: value for name, value, _ in found.evidence}["Troponin (unit not given)"] == pytest.approx(
             float(case.study.patient.clinical["Troponin"]), rel=1e-4
         )
+
+
+def test_the_clinic_has_the_numbers_of_the_installed_network() -> None:
+    assert with_clinic._model() == Model.load(weights_of("doc-net.linear+")).linear()
 
 
 def test_what_a_variant_cannot_do_without_is_named(cases: list[Case], tmp_path: Path) -> None:
@@ -325,7 +332,7 @@ def test_folds_dealt_otherwise_are_refused(cases: list[Case], tmp_path: Path) ->
 def test_analysis_uses_clinical_values(cases: list[Case], monkeypatch: pytest.MonkeyPatch) -> None:
     phantom = draw(sample(3, TRAINING, "MINF"), (Role.LGE,), frames=2)
     model = fit(LINEAR, collect(LINEAR, cases), Budget(minutes=1), None)
-    monkeypatch.setattr(with_clinic, "_model", lambda _: model)
+    monkeypatch.setattr(with_clinic, "_model", model.linear)
 
     def judged(**clinical: str):
         study = replace(phantom.study, patient=Patient(clinical=clinical))

@@ -1,4 +1,4 @@
-"""The diagnosis of an LGE study whose clinical values are known: `doc-net`'s default variant on the study's labels."""
+"""The diagnosis of an LGE study whose clinical values are known: `doc-net`'s default variant."""
 
 from functools import lru_cache
 from typing import Any
@@ -6,11 +6,14 @@ from typing import Any
 import numpy as np
 
 from myoscope.datasets.clinical import TITLES, of_patient
+from myoscope.diagnose.clinical_values import Linear
 from myoscope.errors import InputError
 from myoscope.measure.results import START, Evidence, Flag, SeriesDiagnosis
 from myoscope.study import Role, Study
 from myoscope.volume import Volume
-from myoscope.weights import FOLDER, weights_of
+from myoscope.weights import is_installed, read_card, weights_of
+
+SYSTEM = "doc-net.linear+"
 
 ENOUGH = 6
 """Known values of the twelve below which the images alone are judged."""
@@ -33,14 +36,10 @@ def from_clinical_values(study: Study, labels: Volume) -> tuple[SeriesDiagnosis 
     known = len(TITLES) - len(values.missing)
     if known < ENOUGH:
         return None, []
-    try:
-        model = _model("doc-net")
-    except ModuleNotFoundError:
-        text = "Clinical values were not used: what judges from them needs pip install 'myoscope[lab]'."
-        return None, [_flag("warning", text)]
+    model = _model()
     if model is None:
         return None, []
-    found = model.predict(study, labels)
+    found = model.classify(values, labels)
     evidence = [Evidence(measurement=m, value=value, weight=weight) for m, value, weight in found.evidence]
     (rival,) = found.probabilities.keys() - {found.prediction}
     if evidence:
@@ -62,10 +61,5 @@ def _flag(level: Any, message: str) -> Flag:
 
 
 @lru_cache(maxsize=1)
-def _model(system: str) -> Any:
-    from myoscope.systems import full_name, system_module
-
-    name = full_name(system, None)
-    if not (FOLDER / f"{name}.safetensors").is_file():
-        return None
-    return system_module(system).Model.load(weights_of(name))
+def _model() -> Linear | None:
+    return Linear.of(read_card(weights_of(SYSTEM))) if is_installed(SYSTEM) else None

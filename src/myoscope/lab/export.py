@@ -157,7 +157,8 @@ def main(
         if card.get("members", 1) > 1:
             typer.echo(f"{system}: {card['members']} members, written by python -m myoscope.lab.members")
             continue
-        system_module(system).Trained.load(path).export(path)
+        module = system_module(system)
+        getattr(module, "Trained", module.Model).load(path).export(path)
         typer.echo(f"network file: {path.with_suffix('.onnx')}")
 
 

@@ -17,6 +17,7 @@ import torch
 
 from myoscope.datasets import clinical
 from myoscope.datasets.emidec import CLASSES
+from myoscope.diagnose.clinical_values import value_names
 from myoscope.errors import InputError
 from myoscope.files import write_whole
 from myoscope.lab import crossval
@@ -25,7 +26,7 @@ from myoscope.lab.folds import FOLDS, fold_of
 from myoscope.lab.loop import Budget
 from myoscope.lab.pages import write_page
 from myoscope.study import Case, Role
-from myoscope.systems.doc_net.inputs import Inputs, collect, value_names
+from myoscope.systems.doc_net.inputs import Inputs, collect
 from myoscope.systems.doc_net.model import Model
 from myoscope.systems.doc_net.page import TEMPLATE, page_facts, summarise
 from myoscope.systems.doc_net.recipe import BETTER, MANUAL, OWN_SEGMENTATION, RECIPES, Recipe, retuned
@@ -295,7 +296,7 @@ def _columns(cases: Sequence[Case], entry: Entry) -> Inputs:
     inputs = collect(recipe, cases)
     images = [case.study.get(Role.LGE).image for case in cases]  # type: ignore[union-attr]
     acquired = torch.tensor([[*image.spacing_mm[:2], len(image.voxels)] for image in images])
-    names = [*value_names(recipe), *GIVEAWAYS]
+    names = [*value_names(recipe.volumes), *GIVEAWAYS]
     values = torch.cat([inputs.values, acquired], 1)
-    wanted = entry.columns or tuple(value_names(recipe))
+    wanted = entry.columns or tuple(value_names(recipe.volumes))
     return Inputs(values[:, [names.index(name) for name in wanted]], None, inputs.classes)

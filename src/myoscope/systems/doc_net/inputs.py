@@ -10,11 +10,12 @@ from torch.nn import functional as F
 
 from myoscope.datasets import clinical
 from myoscope.datasets.emidec import CLASSES
+from myoscope.diagnose.clinical_values import read_values
 from myoscope.errors import InputError
 from myoscope.lab.slices import normalise, resample_slices
 from myoscope.labels import Structure
 from myoscope.study import Case, Role
-from myoscope.systems.doc_net.recipe import VOLUMES, Recipe
+from myoscope.systems.doc_net.recipe import Recipe
 from myoscope.volume import Volume
 
 
@@ -34,31 +35,6 @@ class Inputs:
         """The same inputs on another device."""
         stacks = None if self.stacks is None else self.stacks.to(device)
         return Inputs(self.values.to(device), stacks, self.classes.to(device))
-
-
-def value_names(recipe: Recipe) -> list[str]:
-    """Names of the values a network reads, in order."""
-    return [*clinical.TITLES.values(), *(f"{name} (ml)" for name in recipe.volumes)]
-
-
-def read_values(recipe: Recipe, values: clinical.ClinicalValues, labels: Volume | None) -> list[float]:
-    """Clinical values and volumes as the network takes them; NaN where unknown."""
-    numbers = []
-    for name in type(values).model_fields:
-        value = getattr(values, name)
-        if value is None:
-            numbers.append(np.nan)
-        elif name in ("troponin", "nt_probnp"):
-            numbers.append(float(np.log10(max(value, 0.01))))
-        elif name == "tobacco":
-            numbers.append(3.0 - int(value))
-        else:
-            numbers.append(float(value) if isinstance(value, float | int) else float(value in ("Y", "M")))
-    if labels is None or not (labels.voxels == Structure.LV).any():
-        return numbers + [np.nan] * len(recipe.volumes)
-    return numbers + [
-        float(np.log1p(np.isin(labels.voxels, VOLUMES[name]).sum() * labels.voxel_ml)) for name in recipe.volumes
-    ]
 
 
 def read_stack(recipe: Recipe, image: Volume, labels: Volume) -> Tensor:
@@ -92,16 +68,8 @@ def collect(recipe: Recipe, cases: Sequence[Case]) -> Inputs:
         series, labels = case.study.get(Role.LGE), case.labels.get(Role.LGE)
         if recipe.reads_images and (series is None or labels is None):
             raise InputError(f"{case.id}: expected an LGE image with labels, found none; {recipe.name} reads both")
-        values.append(read_values(recipe, clinical.of_patient(case.study.patient, case.id), labels))
+        values.append(read_values(recipe.volumes, clinical.of_patient(case.study.patient, case.id), labels))
         if recipe.channels:
             stacks.append(read_stack(recipe, series.image, labels))  # type: ignore[union-attr,arg-type]
         classes.append(CLASSES.index(case.group))
     return Inputs(torch.tensor(values), torch.stack(stacks) if stacks else None, torch.tensor(classes))
-
-
-def as_read(recipe: Recipe, numbers: Tensor) -> list[float]:
-    """Values as a clinician wrote them, volumes in ml: `read_values` undone."""
-    names = [*clinical.TITLES, *recipe.volumes]
-    undo = {"troponin": lambda x: 10**x, "nt_probnp": lambda x: 10**x, "tobacco": lambda x: 3 - x}
-    undo |= dict.fromkeys(recipe.volumes, np.expm1)
-    return [float(f"{undo.get(name, float)(x):.6g}") for name, x in zip(names, numbers.tolist(), strict=True)]

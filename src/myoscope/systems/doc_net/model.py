@@ -1,31 +1,28 @@
 """A trained network: from images to labels, to and from its file."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from myoscope.datasets import clinical
 from myoscope.datasets.emidec import CLASSES
+from myoscope.diagnose.clinical_values import Linear, notes_of, read_values, value_names
 from myoscope.errors import InputError
 from myoscope.lab.augment_stacks import middle
-from myoscope.labels import Structure
+from myoscope.lab.export import add_to_card
 from myoscope.prediction import Classification
 from myoscope.study import Role, Study
 from myoscope.systems import system_module
-from myoscope.systems.doc_net.inputs import Inputs, as_read, read_stack, read_values, value_names
+from myoscope.systems.doc_net.inputs import Inputs, read_stack
 from myoscope.systems.doc_net.network import DocNet, ImageBranch
 from myoscope.systems.doc_net.recipe import BETTER, RECIPES, Recipe
 from myoscope.volume import Volume
 from myoscope.weights import read_weights, refusing, weights_of, write_weights
-
-FAR = 4.0
-"""A number so many standard deviations from the training mean is named: it may be in another unit."""
 
 
 class Model:
@@ -48,7 +45,6 @@ class Model:
             InputError: no LGE image, no clinical value at all for a network that reads nothing else, or a bad value.
         """
         values = clinical.of_patient(study.patient, study.id)
-        notes = clinical.notes(values)
         series = study.get(Role.LGE)
         if self.recipe.reads_images and series is None:
             raise InputError(f"{study.id}: expected an LGE image, found none; give one, or --variant clinic-net")
@@ -58,35 +54,20 @@ class Model:
             )
         if self.recipe.reads_images and labels is None:
             labels = _segmenter(self.recipe.segmentation or BETTER).predict(study)[Role.LGE]
-        if labels is not None and not (labels.voxels == Structure.LV).any():
-            notes.append("no left ventricle was found on the LGE image: its volumes are taken as average")
+        if not (self.recipe.hidden or self.recipe.channels):
+            return self.linear().classify(values, labels)
         stack = read_stack(self.recipe, series.image, labels)[None] if self.recipe.channels else None  # type: ignore[union-attr,arg-type]
-        numbers = torch.tensor([read_values(self.recipe, values, labels)])
-        return self._classify(numbers, stack, notes)
-
-    def _classify(self, numbers: Tensor, stack: Tensor | None, notes: list[str]) -> Classification:
+        numbers = torch.tensor([read_values(self.recipe.volumes, values, labels)])
         shares = self.probabilities(Inputs(numbers, stack, torch.zeros(1, dtype=torch.long)))[0]
-        names = value_names(self.recipe)
         standard = self.network.standardise(numbers.to(self.network.mean))[0].numpy(force=True)
-        far = [n for n, z in zip(names, standard, strict=True) if abs(z) > FAR and n not in clinical.CODED]
-        if far:
-            notes = [*notes, f"{', '.join(far)}: far from any training case; check value and unit"]
-        return Classification(
-            dict(zip(CLASSES, shares.tolist(), strict=True)), self._evidence(numbers[0], standard, shares), tuple(notes)
-        )
+        notes = notes_of(self.recipe.volumes, values, labels, standard)
+        return Classification(dict(zip(CLASSES, shares.tolist(), strict=True)), (), tuple(notes))
 
-    def _evidence(
-        self, numbers: Tensor, standard: np.ndarray, shares: np.ndarray
-    ) -> tuple[tuple[str, float, float], ...]:
-        """What each known value adds to the log-odds of the class, the largest first; only a linear model can tell."""
-        if self.recipe.hidden or self.recipe.channels:
-            return ()
-        weights = self.network.last.weight.numpy(force=True)
-        best = int(shares.argmax())
-        added = (weights[best] - weights[1 - best]) * standard
-        names = [name + clinical.MEANING.get(name, "") for name in value_names(self.recipe)]
-        rows = zip(names, as_read(self.recipe, numbers), added.tolist(), strict=True)
-        return tuple(sorted((row for row in rows if not np.isnan(row[1])), key=lambda row: -abs(row[2])))
+    def linear(self) -> Linear:
+        """A network without hidden layers and images, as the clinic runs it."""
+        network, last = self.network, self.network.last
+        numbers = (network.mean, network.scale, last.weight, last.bias)
+        return Linear(self.recipe.volumes, *(tensor.tolist() for tensor in numbers))
 
     def probabilities(self, inputs: Inputs) -> np.ndarray:
         """Of the classes, (N, 2)."""
@@ -100,6 +81,12 @@ class Model:
     def save(self, path: Path, card: Mapping[str, Any]) -> None:
         """Write the weights (safetensors) and the card (json) beside them."""
         write_weights(path, self.network.state_dict(), {**card, "segmentation": self.recipe.segmentation})
+        if not (self.recipe.hidden or self.recipe.channels):
+            self.export(path)
+
+    def export(self, path: Path) -> None:
+        """Write the numbers of a linear network, which `analyze` computes with, into the card."""
+        add_to_card(path, {"linear": asdict(self.linear())})
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> "Model":
@@ -126,4 +113,4 @@ def build(recipe: Recipe) -> DocNet:
     branch = None
     if recipe.channels:
         branch = ImageBranch((recipe.slices, recipe.crop, recipe.crop), recipe.channels, recipe.dropout)
-    return DocNet(len(value_names(recipe)), recipe.hidden, branch, recipe.channels[-1] if branch else 0)
+    return DocNet(len(value_names(recipe.volumes)), recipe.hidden, branch, recipe.channels[-1] if branch else 0)

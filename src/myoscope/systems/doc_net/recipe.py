@@ -2,18 +2,9 @@
 
 from dataclasses import dataclass, field, replace
 
+from myoscope.diagnose.clinical_values import VOLUMES
 from myoscope.errors import InputError
 from myoscope.lab.augment_stacks import Ranges
-from myoscope.labels import SCAR, Structure
-
-VOLUMES: dict[str, tuple[Structure, ...]] = {
-    "LV blood pool": (Structure.LV,),
-    "healthy myocardium": (Structure.MYOCARDIUM,),
-    "scar": SCAR,
-    "enhanced scar": (Structure.INFARCT,),
-    "no-reflow": (Structure.NO_REFLOW,),
-}
-"""Volumes that a "+" network may read, and what they are made of."""
 
 AUTOMATIC = ("LV blood pool", "healthy myocardium", "scar")
 MANUAL = ("LV blood pool", "healthy myocardium", "enhanced scar", "no-reflow")
