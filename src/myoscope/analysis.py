@@ -75,13 +75,18 @@ class Result:
         """
         measurements = self.measurements
         dicom: Mapping[str, bytes] = {}
-        if any(series.source for series in self.study.series):
+        fhir = None
+        if source := next((series.source for series in self.study.series if series.source), None):
             from myoscope.io.dicom.write import dicom_results
+            from myoscope.io.fhir import fhir_bundle
 
             dicom, flags = dicom_results(self.study, self.labels, measurements)
             measurements = with_flags(measurements, flags)
+            fhir = fhir_bundle(measurements, source.study_instance_uid)
         report = render(self.study, self.labels, measurements)
-        return save_outputs(Path(out), self.study, self.labels, measurements, report, self.automatic, replaces, dicom)
+        return save_outputs(
+            Path(out), self.study, self.labels, measurements, report, self.automatic, replaces, dicom, fhir
+        )
 
 
 def with_flags(measurements: Measurements, flags: Sequence[Flag]) -> Measurements:

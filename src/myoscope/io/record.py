@@ -26,7 +26,9 @@ AUTOMATIC = f"{FOLDER}/automatic"
 DICOM_FILES = (*(f"{role}_seg.dcm" for role in Role), "report_sr.dcm")
 """What `dicom/` may hold."""
 
-FILES = ("report.html", "measurements.json", "measurements.csv", *(f"dicom/{name}" for name in DICOM_FILES))
+FHIR = "fhir/observations.json"
+
+FILES = ("report.html", "measurements.json", "measurements.csv", FHIR, *(f"dicom/{name}" for name in DICOM_FILES))
 
 
 class _Part(BaseModel):
@@ -173,7 +175,7 @@ def remove_result(out: Path, kept: Collection[str] = ()) -> None:
     for name in (*written, *automatic, *FILES, NAME):  # the record last: whoever is interrupted can go on
         if name not in kept:
             (out / name).unlink(missing_ok=True)
-    for folder in (out / AUTOMATIC, out / "dicom"):
+    for folder in (out / AUTOMATIC, out / "dicom", (out / FHIR).parent):
         with suppress(OSError):  # it is not there, or not empty
             folder.rmdir()
 

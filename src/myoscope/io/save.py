@@ -17,6 +17,7 @@ from myoscope.io.nifti import shown, write_labels
 from myoscope.io.patient import write_patient
 from myoscope.io.record import (
     AUTOMATIC,
+    FHIR,
     FOLDER,
     NAME,
     LabelRecord,
@@ -62,10 +63,12 @@ def save_outputs(
     automatic: Mapping[Role, Volume] | None = None,
     replaces: Collection[Role] = (),
     dicom: Mapping[str, bytes] | None = None,
+    fhir: str | None = None,
 ) -> Path:
     """Write report, measurements, `segmentations/` and `study.json` (`io.record`); gives the report's path.
 
-    Where the study came from DICOM, `dicom/` holds the result for an archive; only there does the patient's name stand.
+    Where the study came from DICOM, `dicom/` holds the result for an archive; only there does the patient's name stand; `fhir` is its
+    Bundle (`io.fhir`).
     `segmentations/automatic/` keeps the `automatic` maps, of roles that a person changed. Everything is written beside
     its place first and renamed when whole. An earlier result in the folder goes.
 
@@ -86,6 +89,9 @@ def save_outputs(
                 for name, content in (dicom or {}).items():
                     (part / "dicom").mkdir(exist_ok=True)
                     (part / "dicom" / name).write_bytes(content)
+                if fhir:
+                    (part / FHIR).parent.mkdir()
+                    (part / FHIR).write_text(fhir, encoding="utf-8")
                 _move(part, out, kept)
             finally:
                 shutil.rmtree(part, ignore_errors=True)
