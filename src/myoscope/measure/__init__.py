@@ -71,7 +71,9 @@ def measure(
     bsa_m2: Value = facts.bsa_m2 or "height or weight unknown"
     hearts = _hearts(study, labels, joint)
     cine = _cine(study, hearts, bsa_m2)
-    late, t2 = measure_lge(hearts.still(study, Role.LGE)), _t2(study, hearts)
+    enhanced = study.get(Role.LGE)
+    late = measure_lge(hearts.still(study, Role.LGE), enhanced.image.frames[0] if enhanced else None)
+    t2 = _t2(study, hearts)
     segments, segments_missing = segment_rows(cine.ed_mm, cine.es_mm, late.scar, t2.edema)
     values = {"lv": cine.lv, "rv": cine.rv, "lge": late.lge, "t2": t2.t2}
     missing = {f"{part}.{name}": why for part, (_, reasons) in values.items() for name, why in reasons.items()}

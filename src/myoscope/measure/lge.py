@@ -14,6 +14,7 @@ from myoscope.labels import LV_WALL, SCAR, Structure
 from myoscope.measure.anatomy import NAMES, Anatomy
 from myoscope.measure.function import DENSITY_G_ML, label_volume_ml
 from myoscope.measure.results import Lge
+from myoscope.measure.scar_sheet import scar_sheet
 from myoscope.measure.segments import WallScar, segment_scar
 from myoscope.volume import Spacing
 
@@ -26,11 +27,14 @@ class LgeValues:
     scar: Mapping[int, WallScar]
 
 
-def measure_lge(heart: Anatomy | str) -> LgeValues:
-    """Measure an LGE frame, or give the one reason why there is none."""
-    if isinstance(heart, str):
+def measure_lge(heart: Anatomy | str, image: np.ndarray | None) -> LgeValues:
+    """Measure an LGE frame (Z, Y, X) by its labels and image, or give the one reason why there is none."""
+    if isinstance(heart, str) or image is None:
+        heart = heart if isinstance(heart, str) else "no LGE series"
         return LgeValues(no_lge(heart), dict.fromkeys(NAMES, WallScar(heart, heart)))
-    return LgeValues(lge_extent(heart.labels, heart.spacing_mm), segment_scar(heart))
+    extent, missing = lge_extent(heart.labels, heart.spacing_mm)
+    sheet, why = scar_sheet(heart, image)
+    return LgeValues((extent.model_copy(update={"scar_sheet": sheet}), why | missing), segment_scar(heart))
 
 
 def lge_extent(labels: np.ndarray, spacing_mm: Spacing) -> tuple[Lge, dict[str, str]]:

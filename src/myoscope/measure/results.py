@@ -73,6 +73,50 @@ class LeftVentricle(Ventricle):
     frame_time_ms: float | None = None
 
 
+class BorderZone(_Part):
+    """Core and border (grey) zone of an infarct by one definition; per cent are of the LV myocardium.
+
+    Core includes no-reflow. Only slices in which the labels show infarct are counted.
+    """
+
+    core_g: float
+    border_g: float
+    core_percent: float
+    border_percent: float
+    definition: str
+    source: str
+
+
+class ScarSheet(_Part):
+    """What late enhancement says further, where the labels show infarct.
+
+    Core and border zone by three definitions; `sd_2_percent` to `otsu_percent` are scar by thresholds of signal in
+    per cent of the LV myocardium, a second opinion without no-reflow, in slices in which the labels show infarct.
+    Infarct by coronary territory; what lies in no segment is apart. Viability of segments by the share that is scar:
+    likely up to 50 % (the cut-off in a chronic infarct), unlikely above 75 % (in an acute one), intermediate between
+    (doi:10.1038/s41598-017-15353-1). Segments of which nothing was seen are in no list.
+    """
+
+    sd_2_5: BorderZone | None = None
+    fwhm: BorderZone | None = None
+    percent_40_60: BorderZone | None = None
+    sd_2_percent: float
+    sd_3_percent: float
+    sd_5_percent: float
+    sd_6_percent: float
+    fwhm_percent: float
+    otsu_percent: float
+    no_reflow_of_infarct_percent: float
+    infarct_lad_g: float | None = None
+    infarct_rca_g: float | None = None
+    infarct_lcx_g: float | None = None
+    infarct_outside_segments_g: float | None = None
+    segments_over_50_percent: int | None = None
+    viability_likely_segments: list[int] | None = None
+    viability_intermediate_segments: list[int] | None = None
+    viability_unlikely_segments: list[int] | None = None
+
+
 class Lge(_Part):
     """Late gadolinium enhancement. Infarct includes no-reflow; per cent are of the LV myocardium."""
 
@@ -84,6 +128,7 @@ class Lge(_Part):
     no_reflow_ml: float | None = None
     no_reflow_g: float | None = None
     no_reflow_percent: float | None = None
+    scar_sheet: ScarSheet | None = None
 
 
 class T2(_Part):
@@ -234,10 +279,10 @@ class Provenance(_Part):
     """What made these numbers, so that they can be made again.
 
     `schema_version` grows when a key goes or changes its meaning. Since 2 a segment's transmurality is graded by
-    `scar_percent`, and `scar_depth_percent` stands where `transmurality_percent` did.
+    `scar_percent`, and `scar_depth_percent` stands where `transmurality_percent` did. 3 adds `lge.scar_sheet`.
     """
 
-    schema_version: int = 2
+    schema_version: int = 3
     myoscope_version: str
     created_utc: str
     series: list[SeriesProvenance]
