@@ -99,6 +99,8 @@ def test_silent_with_a_reason() -> None:
     sheet, missing = sheet_of(labels, image + 2000)  # little contrast over a high floor
     assert sheet.fwhm is None
     assert sheet.percent_40_60 is None
+    assert sheet.fwhm_percent is None
+    assert "scar_sheet.fwhm_percent" in missing
     assert sheet.sd_2_5 is not None
     assert "3 of 3 slices" in missing["scar_sheet.fwhm"]
 

@@ -104,7 +104,7 @@ class ScarSheet(_Part):
     sd_3_percent: float
     sd_5_percent: float
     sd_6_percent: float
-    fwhm_percent: float
+    fwhm_percent: float | None = None
     otsu_percent: float
     no_reflow_of_infarct_percent: float
     infarct_lad_g: float | None = None

@@ -7,12 +7,12 @@ finds it, and it counts as core.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from myoscope.labels import LV_WALL, SCAR, Structure
-from myoscope.measure.anatomy import TERRITORIES, Anatomy
+from myoscope.measure.anatomy import SEGMENTS, TERRITORIES, Anatomy
 from myoscope.measure.function import DENSITY_G_ML
 from myoscope.measure.results import BorderZone, ScarSheet
 from myoscope.measure.segments import segment_share
@@ -90,31 +90,39 @@ def scar_sheet(heart: Anatomy, image: np.ndarray) -> tuple[ScarSheet | None, dic
             definition=definition.words,
             source=definition.source,
         )
-    segments = segment_share(heart, SCAR)
-    shares = {n: share for n, share in segments.items() if not isinstance(share, str)}
-    by_segment: dict[str, object] = {}
     if heart.reason:
         missing |= {f"scar_sheet.{name}": heart.reason for name in BY_SEGMENT}
-    else:
-        grams = np.bincount(heart.codes[infarct | no_reflow], minlength=18) * gram
-        by_segment = {
-            "infarct_lad_g": float(sum(grams[n] for n, t in TERRITORIES.items() if t == "LAD")),
-            "infarct_rca_g": float(sum(grams[n] for n, t in TERRITORIES.items() if t == "RCA")),
-            "infarct_lcx_g": float(sum(grams[n] for n, t in TERRITORIES.items() if t == "LCX")),
-            "infarct_outside_segments_g": float(grams[0]),
-            "viability_likely_segments": [n for n, p in shares.items() if p <= CHRONIC_VIABLE_PERCENT],
-            "viability_intermediate_segments": [
-                n for n, p in shares.items() if CHRONIC_VIABLE_PERCENT < p <= ACUTE_VIABLE_PERCENT
-            ],
-            "viability_unlikely_segments": [n for n, p in shares.items() if p > ACUTE_VIABLE_PERCENT],
-            "segments_over_50_percent": sum(p > CHRONIC_VIABLE_PERCENT for p in shares.values()),
-        }
     found = {
         f"{name}_percent": 100 * int(scar_above(image, tissue, threshold).sum()) / int(wall.sum())
         for name, threshold in THRESHOLDS.items()
     }
+    half = border_zone(image, tissue, tissue, lambda _, peak: (peak / 2, peak))  # `fwhm` takes the wall's maximum
+    if isinstance(half, str):
+        del found["fwhm_percent"]
+        missing["scar_sheet.fwhm_percent"] = half
     share = 100 * int(no_reflow.sum()) / int((infarct | no_reflow).sum())
+    by_segment = {} if heart.reason else _by_segment(heart, gram)
     return ScarSheet.model_validate({**zones, **found, **by_segment, "no_reflow_of_infarct_percent": share}), missing
+
+
+def _by_segment(heart: Anatomy, gram: float) -> dict[str, Any]:
+    """Infarct by territory and viability of the segments; `gram` is the mass of a voxel."""
+    grams = np.bincount(heart.codes[np.isin(heart.labels, SCAR)], minlength=SEGMENTS + 1) * gram
+    shares = {n: share for n, share in segment_share(heart, SCAR).items() if not isinstance(share, str)}
+    likely = [n for n, share in shares.items() if share <= CHRONIC_VIABLE_PERCENT]
+    unlikely = [n for n, share in shares.items() if share > ACUTE_VIABLE_PERCENT]
+    between = [n for n in shares if n not in likely and n not in unlikely]
+    territories = {
+        f"infarct_{territory.lower()}_g": float(sum(grams[n] for n, t in TERRITORIES.items() if t == territory))
+        for territory in ("LAD", "RCA", "LCX")
+    }
+    return territories | {
+        "infarct_outside_segments_g": float(grams[0]),
+        "segments_over_50_percent": len(between) + len(unlikely),
+        "viability_likely_segments": likely,
+        "viability_intermediate_segments": between,
+        "viability_unlikely_segments": unlikely,
+    }
 
 
 BY_SEGMENT: Sequence[str] = (
