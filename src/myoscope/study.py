@@ -20,6 +20,13 @@ class Role(StrEnum):
     LGE = "lge"
     T2 = "t2"
     BSSFP = "bssfp"
+    MAP_T1 = "map_t1"
+    MAP_T2 = "map_t2"
+    MAP_ECV = "map_ecv"
+
+
+MAPS = (Role.MAP_T1, Role.MAP_T2, Role.MAP_ECV)
+"""Roles whose voxels hold a quantity (ms, per cent): never segmented, measured in the wall of another series."""
 
 
 @dataclass(frozen=True)

@@ -280,3 +280,14 @@ def test_a_gap_is_told(lost: tuple[int, ...]) -> None:
     frames = [f for i, f in enumerate(series(1, "lge", **LATE)) if i not in lost]
     with pytest.raises(InputError, match=rf"found a gap of {8 * (len(lost) + 1)}.0 mm between slices 3 and 4 of"):
         assemble(group(frames), cycle=False)
+
+
+def test_a_map_whose_header_says_which_is_read_as_one_never_as_an_image() -> None:
+    def mapped(number: int, role: Role, **more: object) -> list[Frame]:
+        made = series(number, "sax t1 lge", mm=10.0, **more)
+        return [replace(f, component="map", quantity=role) for f in made]
+
+    late = series(2, "psir sax", **LATE)
+    found = judged(SAX, late, mapped(3, Role.MAP_T1), mapped(4, Role.MAP_ECV, across=np.array([1.0, 0, 0])))
+    assert [found[n].role for n in (2, 3, 4)] == [Role.LGE, Role.MAP_T1, None]
+    assert judged(mapped(3, Role.MAP_T1))[3].role is None  # alone there is no short axis to place it in

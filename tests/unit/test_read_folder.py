@@ -90,6 +90,23 @@ def test_a_folders_name_says_long_axis(tmp_path: Path) -> None:
     assert series.files[0].path.parent.name == "sa"
 
 
+def test_maps_are_read_by_name_beside_an_image(tmp_path: Path) -> None:
+    for name in ("sub-1_LGE", "sub-1_T1map", "sub-1_T2map", "sub-1_ECV", "sub-1_T1map_post", "sub-1_T2star_map"):
+        write(tmp_path / f"{name}.nii.gz")
+    study = read_study(tmp_path)
+    assert roles(study) == {
+        Role.LGE: "sub-1_LGE",
+        Role.MAP_T1: "sub-1_T1map",
+        Role.MAP_T2: "sub-1_T2map",
+        Role.MAP_ECV: "sub-1_ECV",
+    }
+    assert "sub-1_T1map_post" in str(study.notes) and "sub-1_T2star_map" in str(study.notes)
+    write(tmp_path / "sub-1_run-2_T1map.nii.gz")  # two of one kind: neither
+    again = read_study(tmp_path)
+    assert again.get(Role.MAP_T1) is None
+    assert "run-2_T1map" in str(again.notes)
+
+
 # --- phases ---
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 from myoscope.datasets import acdc
 from myoscope.errors import InputError
 from myoscope.io.listing import files_below
-from myoscope.io.names import Named, is_label_name, read_names, stem_of
+from myoscope.io.names import Named, is_label_name, map_role, read_names, stem_of
 from myoscope.io.nifti import is_nifti, read_nifti, shown
 from myoscope.io.order import looks_like_time
 from myoscope.labels import MYOPS_CODES
@@ -98,6 +99,7 @@ def read_folder(folder: Path, role: Role | None) -> tuple[tuple[Series, ...], tu
             f"{shown(folder)}: expected a short-axis image of {_ROLES}, found none ({shown(reasons)}); "
             "if a name is wrong, give that file with --role"
         )
+    maps = _maps(left)
     for kind in Role:
         names = [s.name for s in series if s.role is kind]
         if len(names) > 1:
@@ -105,7 +107,22 @@ def read_folder(folder: Path, role: Role | None) -> tuple[tuple[Series, ...], tu
                 f"{shown(folder)}: expected one {kind} image, found {shown(', '.join(names))}; keep one of them in the "
                 "folder (the frames of one cine are named alike: NAME_ED, NAME_ES or NAME_frame01, ...)"
             )
-    return tuple(series), tuple(_left_out(left))
+    return (*series, *maps), tuple(_left_out(left))
+
+
+def _maps(left: list[tuple[Path, str]]) -> list[Series]:
+    """T1, T2 and ECV maps among what was left out, by name, one of each; they are taken out of it."""
+    found: list[Series] = []
+    by_role: dict[Role, list[Path]] = {}
+    for path, why in left:
+        if why == "a map" and (role := map_role(path)) and read_names(path).view != "long":
+            by_role.setdefault(role, []).append(path)
+    for role, paths in by_role.items():
+        if len(paths) == 1:
+            with suppress(InputError):  # of several frames, or damaged: it stays left out
+                found.append(_read(Found((paths[0],), Named(role, None, None, None, "")), role))
+                left[:] = [one for one in left if one[0] != paths[0]]
+    return found
 
 
 def is_label_map(voxels: np.ndarray) -> bool:

@@ -30,6 +30,14 @@ _OTHERS = {
     "tagging": r"tag|tags|tagging|tagged|spamm|dense",
     "a planning or vessel image": r"scouts?|locali[sz]ers?|survey|haste|aorta|angio",
 }
+_MAPS = {
+    Role.MAP_T1: r"t1maps?|mapt1",
+    Role.MAP_T2: r"t2maps?|mapt2",
+    Role.MAP_ECV: r"ecv(maps?)?|mapecv",
+}
+_NO_MAP = r"sd|std|stdev|error|err|residuals?|r2|fit|confidence|quality|raw|star|t2star|t1rho|post\w*|gd|ce|gadolinium"
+"""Words beside a map's that say another quantity, or contrast agent."""
+
 _PHASES = {
     "ed": r"ed|enddiastole|enddiastolic|diastole|diastolic",
     "es": r"es|endsystole|endsystolic|systole|systolic",
@@ -68,6 +76,17 @@ def is_label_name(path: Path) -> bool:
     [True, True, False, False]
     """
     return any(re.fullmatch(_LABELS, word) for word in _words(stem_of(path)))
+
+
+def map_role(path: Path) -> Role | None:
+    """Which map a file's own name says that it is; None where it says none, more, or that it is after contrast agent.
+
+    >>> [map_role(Path(name)) for name in ("sub-1_T1map.nii", "T1_map_post.nii", "T2star_map.nii", "lge.nii")]
+    [<Role.MAP_T1: 'map_t1'>, None, None, None]
+    """
+    name = stem_of(path)
+    roles = [role for role, words in _MAPS.items() if _says(name, words)]
+    return roles[0] if len(roles) == 1 and not _says(name, _NO_MAP) else None
 
 
 def guess_role(path: Path) -> Role | None:

@@ -68,9 +68,8 @@ def save_outputs(
     """Write report, measurements, `segmentations/` and `study.json` (`io.record`); gives the report's path.
 
     Where the study came from DICOM, `dicom/` holds the result for an archive; only there does the patient's name stand;
-    `fhir` is its Bundle (`io.fhir`).
-    `segmentations/automatic/` keeps the `automatic` maps, of roles that a person changed. Everything is written beside
-    its place first and renamed when whole. An earlier result in the folder goes.
+    `fhir` is its Bundle (`io.fhir`). `segmentations/automatic/` keeps the `automatic` maps, of roles that a person
+    changed. Everything is written beside its place first and renamed when whole. An earlier result in the folder goes.
 
     Raises:
         InputError: the folder cannot be written, or holds label maps that a person made and that would be lost.

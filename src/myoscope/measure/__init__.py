@@ -15,6 +15,7 @@ from myoscope.measure.anatomy import UPRIGHT_INSERTION, Anatomy, find_anatomy, n
 from myoscope.measure.cine import CineAnatomy, CineValues, find_cine, measure_cine, without_cine
 from myoscope.measure.function import DENSITY_G_ML, find_phases, label_volume_ml
 from myoscope.measure.lge import measure_lge
+from myoscope.measure.maps import Wall, measure_maps
 from myoscope.measure.quality import (
     confidence_flags,
     label_flags,
@@ -75,6 +76,8 @@ def measure(
     late = measure_lge(hearts.still(study, Role.LGE), enhanced.image.frames[0] if enhanced else None)
     t2 = _t2(study, hearts)
     segments, segments_missing = segment_rows(cine.ed_mm, cine.es_mm, late.scar, t2.edema)
+    walls = {role: Wall(labels[role], hearts.stills[role]) for role in JOINT_ROLES if role in hearts.stills}
+    maps, maps_missing = measure_maps(study, walls)
     values = {"lv": cine.lv, "rv": cine.rv, "lge": late.lge, "t2": t2.t2}
     missing = {f"{part}.{name}": why for part, (_, reasons) in values.items() for name, why in reasons.items()}
     if isinstance(bsa_m2, str):
@@ -94,10 +97,11 @@ def measure(
         t2=t2.t2[0],
         segments=segments,
         slices=cine.slices[0],
+        maps=maps,
         diagnosis=Diagnosis(),
         quality=Quality(
             flags=flags,
-            missing=missing | segments_missing | cine.slices[1],
+            missing=missing | segments_missing | cine.slices[1] | maps_missing,
             confidence={
                 str(role): {structure.name.lower(): share for structure, share in found.right.items()}
                 for role, found in predictions.items()

@@ -163,6 +163,57 @@ class Segment(_Part):
     transmurality_grade: Grade | None = None
 
 
+class TimeSegment(_Part):
+    """A relaxation time in one AHA segment: median and interquartile range over `voxels` of the map."""
+
+    segment: int
+    name: str
+    voxels: int
+    median_ms: float | None = None
+    iqr_ms: float | None = None
+
+
+class TimeMap(_Part):
+    """A T1 or T2 map in the LV's wall, which was carried over from the series `wall_from` (Messroghli et al. 2017,
+
+    doi:10.1186/s12968-017-0389-8). Nothing says whether a T1 map was taken before or after contrast agent.
+    """
+
+    wall_from: str | None = None
+    voxels: int = 0
+    median_ms: float | None = None
+    iqr_ms: float | None = None
+    segments: list[TimeSegment] = []
+
+
+class EcvSegment(_Part):
+    """The extracellular volume fraction in one AHA segment, as `TimeSegment`."""
+
+    segment: int
+    name: str
+    voxels: int
+    median_percent: float | None = None
+    iqr_percent: float | None = None
+
+
+class EcvMap(_Part):
+    """A map of the extracellular volume fraction that a scanner made, as `TimeMap`."""
+
+    wall_from: str | None = None
+    voxels: int = 0
+    median_percent: float | None = None
+    iqr_percent: float | None = None
+    segments: list[EcvSegment] = []
+
+
+class Maps(_Part):
+    """Maps that a scanner made, as far as the study has them."""
+
+    t1: TimeMap = TimeMap()
+    t2: TimeMap = TimeMap()
+    ecv: EcvMap = EcvMap()
+
+
 class SliceWall(_Part):
     """One slice of a cine with myocardium all round; slices count from 1 at the base of the stack.
 
@@ -279,7 +330,8 @@ class Provenance(_Part):
     """What made these numbers, so that they can be made again.
 
     `schema_version` grows when a key goes or changes its meaning. Since 2 a segment's transmurality is graded by
-    `scar_percent`, and `scar_depth_percent` stands where `transmurality_percent` did. 3 adds `lge.scar_sheet`.
+    `scar_percent`, and `scar_depth_percent` stands where `transmurality_percent` did. 3 adds
+    `lge.scar_sheet` and `maps`.
     """
 
     schema_version: int = 3
@@ -300,6 +352,7 @@ class Measurements(_Part):
     t2: T2
     segments: list[Segment]
     slices: list[SliceWall] = []
+    maps: Maps = Maps()
     diagnosis: Diagnosis
     quality: Quality
     provenance: Provenance

@@ -35,6 +35,9 @@ ROLE_TITLES = {
     Role.LGE: "Late gadolinium enhancement",
     Role.T2: "T2-weighted",
     Role.BSSFP: "bSSFP",
+    Role.MAP_T1: "T1 map",
+    Role.MAP_T2: "T2 map",
+    Role.MAP_ECV: "ECV map",
 }
 
 OUTLINES: dict[Structure, tuple[tuple[Structure, ...], str, str]] = {

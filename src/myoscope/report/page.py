@@ -24,6 +24,7 @@ from myoscope.report import bullseye
 from myoscope.report.charts import Curve, curve_key, volume_curve
 from myoscope.report.concerns import warnings_about
 from myoscope.report.figures import ROLE_TITLES, SeriesFigure, series_figure
+from myoscope.report.maps import maps_section
 from myoscope.report.reference import (
     EN_DASH,
     INFARCT_SIZE,
@@ -34,7 +35,7 @@ from myoscope.report.reference import (
 )
 from myoscope.report.tables import LGE_ROWS, T2_ROWS, Tables, all_reasons, by_reason, describe, in_unit, reason_of
 from myoscope.report.verdict import FULL_BAR, diagnoses, series_title
-from myoscope.study import Role, Series, Study
+from myoscope.study import MAPS, Role, Series, Study
 from myoscope.volume import Volume, onto_grid
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -111,6 +112,7 @@ def render(study: Study, labels: Mapping[Role, Volume], measurements: Measuremen
         "curve": _curve(measurements),
         "lge": _lge(study, tables),
         "t2": _t2(study, tables),
+        "maps": maps_section(study, measurements),
         "not_measured": by_reason(measurements.quality.missing),
         "full_bar": FULL_BAR,
         "definitions": bullseye.definitions(),
@@ -222,7 +224,7 @@ def _carried_over(series: Series, labels: Mapping[Role, Volume]) -> tuple[Volume
     """Labels of LGE, else T2, else bSSFP on the slices of one of these that has none of its own, and a note of it."""
     still = (Role.LGE, Role.T2, Role.BSSFP)
     source = next((role for role in still if role in labels), None)
-    if source is None or series.role not in still or len(series.image.frames) > 1:
+    if source is None or series.role not in (*still, *MAPS) or len(series.image.frames) > 1:
         return None, None
     codes = onto_grid(labels[source], series.image, order=0).astype(np.uint8)
     if not codes.any():

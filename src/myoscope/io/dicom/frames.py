@@ -10,6 +10,8 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.tag import Tag
 
+from myoscope.study import Role
+
 _SERIES = (
     "Manufacturer SeriesInstanceUID SeriesNumber SeriesDescription ProtocolName SequenceName PulseSequenceName Modality"
 )
@@ -94,6 +96,7 @@ class Frame:
     `taken` when, as text that sorts by time. A voxel's value is slope * pixel + intercept, pixels `inverted` before.
     `component` is magnitude, real, phase, imaginary or map (a quantity). `acquired_s` and `content_s` are times of the
     day; `dimension` are the indices of a multi-frame image that tell no place; `instance` is 0 where none is given.
+    `quantity` is the role of a map whose header says which, in ms or per cent.
     """
 
     path: Path
@@ -117,6 +120,7 @@ class Frame:
     acquired_s: float | None = None
     content_s: float | None = None
     dimension: tuple[int, ...] = ()
+    quantity: Role | None = None
 
 
 def facts_of(h: Dataset) -> Facts:
@@ -216,6 +220,7 @@ def _frame(path: Path, h: Dataset, facts: Facts, index: int | None) -> Frame:
         if index is None
         else _seconds(content.get("FrameReferenceDateTime"), 8),
         dimension=() if index is None else _dimension(h, content),
+        quantity=_quantity(h, group("MRImageFrameType"), pixels),
     )
 
 
@@ -251,6 +256,24 @@ def _component(h: Dataset, frame_type: Dataset, pixels: Dataset) -> str:
     words |= {str(d.get("ComplexImageComponent")) for d in (h, frame_type)}
     found = next((name for name, known in _COMPONENTS.items() if words & known), None)
     return found or _GE_COMPONENTS.get(_ge_component(h), "magnitude")
+
+
+def _quantity(h: Dataset, frame_type: Dataset, pixels: Dataset) -> Role | None:
+    """The role of a T1, T2 or ECV map whose rescaled values are ms or per cent, as far as the header says.
+
+    Values that a real-world mapping of its own scales are not read: None.
+    """
+    words = {*_texts(h, "ImageType")[2:], *_texts(frame_type, "FrameType")[2:]}
+    kinds = {m[1] for word in words if (m := re.fullmatch(r"(T1|T2|ECV)(?:[ _-]?MAP)?", word))}
+    other = {word for word in words if _MAP_WORD.fullmatch(word) and word != "MAP"} - {
+        f"{kind}{end}" for kind in kinds for end in ("", " MAP", "_MAP", "-MAP", "MAP")
+    }
+    units = {str(d.get("RescaleType") or "").upper() for d in (h, pixels)} - {"", "US", "UNSPECIFIED", "NORMALIZED"}
+    if len(kinds) != 1 or other or h.get("RealWorldValueMappingSequence"):
+        return None
+    kind = kinds.pop()
+    allowed = {"%"} if kind == "ECV" else {"MS", "MSEC"}
+    return Role(f"map_{kind.lower()}") if units <= allowed else None
 
 
 def _has_unit(h: Dataset, pixels: Dataset) -> bool:

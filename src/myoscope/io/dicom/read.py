@@ -23,7 +23,7 @@ from myoscope.io.dicom.roles import TI_PHASES, Verdict, is_psir, judge, near_mis
 from myoscope.io.dicom.stacks import WARNINGS, Group, Stack, assemble, group
 from myoscope.io.nifti import shown, standard_view, to_view
 from myoscope.io.patient import PLAUSIBLE
-from myoscope.study import DicomSource, FileGrid, Note, Patient, Role, Series, SourceImage, Study
+from myoscope.study import MAPS, DicomSource, FileGrid, Note, Patient, Role, Series, SourceImage, Study
 from myoscope.volume import Volume
 
 Chosen = Mapping[Role, Sequence[int]]
@@ -70,6 +70,11 @@ def sort_study(path: Path, chosen: Chosen | None = None) -> Sorted:
                 uses |= {} if g in signed else {id(g): "no: PSIR is preferred"}
             notes.append(_psir_note(signed, candidates))
             candidates = signed
+        if role in MAPS and role not in (chosen or {}):  # of another frame of reference: nobody knows where it lies
+            places = {g.first.facts.reference_uid for stack in stacks.values() for g in stack.groups}
+            apart = [g for g in candidates if g.first.facts.reference_uid not in places]
+            uses |= {id(g): "no: another frame of reference than the images" for g in apart}
+            candidates = [g for g in candidates if g not in apart]
         if not candidates:
             continue
         try:
@@ -78,7 +83,7 @@ def sort_study(path: Path, chosen: Chosen | None = None) -> Sorted:
             uses |= {id(g): f"no: {error}" for g in candidates}
             names = " and ".join(g.name for g in candidates[:3])
             message = f"{names.capitalize()} looks like {role} and cannot be used: {error}. See: myoscope inspect."
-            notes.append(Note("series_unusable", "warning", message, role))
+            notes.append(Note("series_unusable", "info" if role in MAPS else "warning", message, role))
             continue
         stacks[role] = stack
         uses |= {id(g): f"yes, as {role}" if g in stack.groups else "no: another stack is better" for g in candidates}

@@ -14,7 +14,7 @@ import numpy as np
 from myoscope.io.dicom.frames import Frame
 from myoscope.io.dicom.phases import most_common
 from myoscope.io.dicom.stacks import Group
-from myoscope.study import Role
+from myoscope.study import MAPS, Role
 
 T2_ECHO_MS = 35.0
 """A spin echo with an echo time of this or more is T2-weighted."""
@@ -69,6 +69,8 @@ _STRESS = re.compile(r"(?<![a-z])(rest|stress|vasodil\w*|adeno\w*|regad\w*)(?![a
 _PSIR = re.compile(r"psir|phase.?sens|(?<![a-z])ps(?![a-z])")
 _MAGNITUDE = re.compile(r"(?<![a-z])mag(?![a-z])|magnitude|(?<![a-z])m_ir(?![a-z])")
 _TITLES = {Role.CINE: "short-axis cine", Role.LGE: "LGE", Role.T2: "T2"}
+
+_MAP_TITLES = {Role.MAP_T1: "T1 in ms", Role.MAP_T2: "T2 in ms", Role.MAP_ECV: "ECV in %"}
 
 
 class Verdict(NamedTuple):
@@ -142,6 +144,8 @@ def _word(kind: str, group: Group) -> str | None:
 def _contrast(g: Group) -> Verdict:
     """The contrast alone; where `role` is set, orientation still decides."""
     facts, frame = g.first.facts, g.first
+    if frame.component == "map" and frame.quantity:
+        return Verdict("map", f"voxels hold {_MAP_TITLES[frame.quantity]}, by ImageType", frame.quantity)
     if frame.component == "map":
         return Verdict("map", "voxels hold a quantity (T1, T2, ECV or flow), by ImageType or unit")
     if facts.declared:
@@ -283,7 +287,7 @@ def _verdict(g: Group, contrast: Verdict, axis: ShortAxis | str) -> Verdict:
     if contrast.role is None:
         return Verdict(contrast.what, contrast.why)
     if isinstance(axis, str):
-        return Verdict("other", axis)
+        return Verdict(contrast.what if contrast.role in MAPS else "other", axis)
     angle = _degrees(g.normal, axis.normal)
     word = _word("long", g)
     if angle <= SAME_AXIS_DEGREES and not (word and not _word("short", g)):
