@@ -28,6 +28,9 @@ class Role(StrEnum):
 MAPS = (Role.MAP_T1, Role.MAP_T2, Role.MAP_ECV)
 """Roles whose voxels hold a quantity (ms, per cent): never segmented, measured in the wall of another series."""
 
+IMAGES = tuple(role for role in Role if role not in MAPS)
+"""Roles of images."""
+
 
 @dataclass(frozen=True)
 class Patient:

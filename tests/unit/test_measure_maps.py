@@ -129,5 +129,7 @@ def test_the_report_has_a_section_of_what_there_is(case: Case) -> None:
     assert f'3 basal inferoseptal</th><td class="figure">{median:.0f}</td>' in shown
     assert "before or after contrast agent" in shown
     assert "Contours carried over by geometry from: Late gadolinium enhancement" in shown
+    other = _report(case, Volume(image.voxels, np.diag([-1.3, -1.3, 8.0, 1.0])), Role.MAP_T1)
+    assert "do not lie in the same way" in other and "Contours carried over" not in other
     assert "T2 map not measured: the wall&#39;s median is" in _report(case, image, Role.MAP_T2)
     assert 'id="maps"' not in render(case.study, case.labels, judge(case.study, case.labels, {}).measurements)

@@ -18,7 +18,7 @@ from myoscope.files import write_whole
 from myoscope.io.nifti import is_nifti, read_labels, read_nifti, shown
 from myoscope.io.patient import PLAUSIBLE, patient_from
 from myoscope.labels import OWN_CODES, Structure
-from myoscope.study import Case, Patient, Role, Series, Study
+from myoscope.study import IMAGES, Case, Patient, Role, Series, Study
 from myoscope.volume import Volume
 
 TABLE = "cases.csv"
@@ -26,7 +26,7 @@ FACTS = ("sex", *PLAUSIBLE)
 CLINICAL = "clinical_"
 """Columns that begin so hold further clinical values, as text."""
 
-COLUMNS = ("case", "patient", "group", *FACTS, *Role, *(f"{role}_labels" for role in Role), "ed_frame", "es_frame")
+COLUMNS = ("case", "patient", "group", *FACTS, *IMAGES, *(f"{role}_labels" for role in IMAGES), "ed_frame", "es_frame")
 COLUMNS += ("not_drawn",)
 
 IN_PLACE_OF = {
@@ -207,9 +207,9 @@ def _lines(path: Path) -> list[tuple[int, dict[str, str]]]:
     columns = lines[0][1] if lines else []
     twice = next((c for c in columns if columns.count(c) > 1), None)
     unknown = next((c for c in columns if c not in COLUMNS and not c.startswith(CLINICAL)), None)
-    if "case" not in columns or not set(columns) & set(Role):
+    if "case" not in columns or not set(columns) & set(IMAGES):
         raise InputError(
-            f"{shown(path)}: expected the column case and one or more of {', '.join(Role)}, "
+            f"{shown(path)}: expected the column case and one or more of {', '.join(IMAGES)}, "
             f"found {shown(', '.join(columns)) or 'none'}; see docs/own-data.md"
         )
     if twice is not None or unknown is not None:
@@ -227,10 +227,10 @@ def _row(root: Path, cells: dict[str, str], where: str) -> Row:
     given = {column: cell for column, cell in cells.items() if cell}
     facts: dict[str, object] = {key: given[key].replace(",", ".") for key in FACTS if key in given}
     facts["clinical"] = {key.removeprefix(CLINICAL): cell for key, cell in given.items() if key.startswith(CLINICAL)}
-    images = {role: _inside(root, given[role], where) for role in Role if role in given}
-    labels = {role: _inside(root, given[f"{role}_labels"], where) for role in Role if f"{role}_labels" in given}
+    images = {role: _inside(root, given[role], where) for role in IMAGES if role in given}
+    labels = {role: _inside(root, given[f"{role}_labels"], where) for role in IMAGES if f"{role}_labels" in given}
     if not images:
-        raise InputError(f"{where}: expected an image in one of the columns {', '.join(Role)}, found none")
+        raise InputError(f"{where}: expected an image in one of the columns {', '.join(IMAGES)}, found none")
     for role, path in images.items():
         if not is_nifti(path):
             raise InputError(f"{where}: expected a .nii or .nii.gz file in column {role}, found no {shown(path)}")

@@ -16,7 +16,7 @@ from myoscope.io.names import Named, is_label_name, map_role, read_names, stem_o
 from myoscope.io.nifti import is_nifti, read_nifti, shown
 from myoscope.io.order import looks_like_time
 from myoscope.labels import MYOPS_CODES
-from myoscope.study import FileGrid, Note, Role, Series
+from myoscope.study import IMAGES, FileGrid, Note, Role, Series
 from myoscope.volume import Volume
 
 LABEL_VALUES, LARGEST_LABEL = 12, 20
@@ -26,7 +26,7 @@ UNEVEN_MM, UNEVEN_SHARE = 0.5, 0.05
 """Distances between single slices differ at most by this, or by this share of them."""
 
 _FRAME = re.compile(r"_frame(\d+)$", re.IGNORECASE)
-_ROLES = "|".join(Role)
+_ROLES = "|".join(IMAGES)
 
 
 class LabelMapError(InputError):

@@ -14,6 +14,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from myoscope.measure.maps import PARTS
 from myoscope.measure.results import (
     NOTICE,
     Measurements,
@@ -213,7 +214,8 @@ def _figures(study: Study, labels: Mapping[Role, Volume], measurements: Measurem
         ed = series.ed_frame if lv.ed_frame is None else lv.ed_frame
         es = series.es_frame if lv.es_frame is None else lv.es_frame
         drawn, carried = labels.get(series.role), None
-        if drawn is None:
+        measured = series.role not in MAPS or getattr(measurements.maps, PARTS[series.role]).wall_from
+        if drawn is None and measured:
             drawn, carried = _carried_over(series, labels)
         figure = series_figure(series, drawn, ed, es)
         found.append(replace(figure, notes=(*figure.notes, carried)) if carried else figure)
