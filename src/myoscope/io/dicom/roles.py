@@ -287,7 +287,9 @@ def _verdict(g: Group, contrast: Verdict, axis: ShortAxis | str) -> Verdict:
     if contrast.role is None:
         return Verdict(contrast.what, contrast.why)
     if isinstance(axis, str):
-        return Verdict(contrast.what if contrast.role in MAPS else "other", axis)
+        if contrast.role in MAPS:
+            return Verdict(contrast.what, f"{contrast.why}; no short axis of an image to measure it in")
+        return Verdict("other", axis)
     angle = _degrees(g.normal, axis.normal)
     word = _word("long", g)
     if angle <= SAME_AXIS_DEGREES and not (word and not _word("short", g)):
