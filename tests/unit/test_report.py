@@ -1,6 +1,7 @@
 """The report: a page that is whole, safe and true to the measurements it is given."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -437,3 +438,11 @@ def test_a_warning_stands_at_the_number_that_it_is_about():
     assert said["LV ejection fraction"] == []
     assert said["RV ejection fraction"] == ["Unsure of RV."]
     assert said["Infarct"] == ["Few slices."]
+
+
+def test_printed_pages_bear_the_study_and_their_number_as_text_alone():
+    study, labels = make_study()
+    html = render(replace(study, id='7"; } </style><b>'), labels, make_measurements())
+    assert 'content: "7\\22 \\3b \\20 \\7d \\20 \\3c \\2f style\\3e \\3c b\\3e "' in html
+    assert html.count("</style>") == 1
+    assert "counter(page)" in html

@@ -132,6 +132,15 @@ def printable(value: Any) -> Any:
     return value
 
 
+def css_text(text: str) -> str:
+    """Text for a CSS string: all but ASCII letters and digits by their code point, so that none of it is markup.
+
+    >>> css_text('a"</style>')
+    'a\\\\22 \\\\3c \\\\2f style\\\\3e '
+    """
+    return "".join(c if c.isascii() and c.isalnum() else f"\\{ord(c):x} " for c in printable(text))
+
+
 @cache
 def _template() -> Any:
     environment = Environment(
@@ -142,7 +151,12 @@ def _template() -> Any:
         lstrip_blocks=True,
         finalize=printable,
     )
-    environment.filters |= {"name": describe, "in_unit": in_unit, "lower_first": lambda s: s[:1].lower() + s[1:]}
+    environment.filters |= {
+        "css_text": css_text,
+        "name": describe,
+        "in_unit": in_unit,
+        "lower_first": lambda s: s[:1].lower() + s[1:],
+    }
     environment.globals |= {"role_titles": {str(role): title for role, title in ROLE_TITLES.items()}}
     return environment.get_template("report.html.j2")
 
