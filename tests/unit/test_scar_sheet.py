@@ -6,6 +6,8 @@ import pytest
 from myoscope.labels import Structure
 from myoscope.measure.anatomy import UPRIGHT_INSERTION, find_anatomy
 from myoscope.measure.scar_sheet import scar_sheet
+from myoscope.report import render
+from report_pages import make_measurements, make_study
 
 SPACING = (8.0, 1.5, 1.5)
 GRAM = 8 * 1.5 * 1.5 / 1000 * 1.05
@@ -93,7 +95,7 @@ def test_every_segment_seen_has_one_viability() -> None:
 def test_silent_with_a_reason() -> None:
     labels, image = heart_and_image()
     healthy = np.where(np.isin(labels, (3, 4)), 2, labels).astype(np.uint8)
-    assert sheet_of(healthy, image) == (None, {"scar_sheet": "no infarct in the labels"})
+    assert sheet_of(healthy, image) == (None, {"scar_sheet": "no enhanced infarct in the labels"})
     broken = np.where(labels == 3, np.nan, image)
     assert sheet_of(labels, broken)[1] == {"scar_sheet": "voxels of the LV myocardium have no number"}
     sheet, missing = sheet_of(labels, image + 2000)  # little contrast over a high floor
@@ -111,3 +113,20 @@ def test_without_segments_the_rest_is_measured() -> None:
     assert sheet.infarct_lad_g is None
     assert sheet.fwhm.core_g > 0
     assert "no right ventricle" in missing["scar_sheet.infarct_lad_g"]
+
+
+def test_the_report_shows_numbers_and_reasons() -> None:
+    labels, image = heart_and_image()
+    study, drawn = make_study()
+    sheet, missing = sheet_of(labels, image + 2000)
+    plain = make_measurements()
+    measured = plain.model_copy(
+        update={
+            "lge": plain.lge.model_copy(update={"scar_sheet": sheet}),
+            "quality": plain.quality.model_copy(update={"missing": {f"lge.{k}": v for k, v in missing.items()}}),
+        }
+    )
+    html = render(study, drawn, measured)
+    assert f"{sheet.sd_2_5.core_percent:.1f} %" in html
+    assert f"not measured: {missing['scar_sheet.fwhm']}" in html
+    assert f"No-reflow is {sheet.no_reflow_of_infarct_percent:.1f} %" in html

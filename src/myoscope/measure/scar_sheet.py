@@ -70,7 +70,9 @@ def scar_sheet(heart: Anatomy, image: np.ndarray) -> tuple[ScarSheet | None, dic
     wall, infarct = np.isin(heart.labels, LV_WALL), heart.labels == Structure.INFARCT
     no_reflow = heart.labels == Structure.NO_REFLOW
     if not infarct.any():
-        return None, {"scar_sheet": "no infarct in the labels" if wall.any() else "no LV myocardium in the labels"}
+        return None, {
+            "scar_sheet": "no enhanced infarct in the labels" if wall.any() else "no LV myocardium in the labels"
+        }
     if not np.isfinite(image[wall]).all():
         return None, {"scar_sheet": "voxels of the LV myocardium have no number"}
     gram = float(np.prod(heart.spacing_mm)) / 1000 * DENSITY_G_ML
@@ -149,5 +151,7 @@ def border_zone(
         core[z] = tissue[z] & (image[z] > high)
         border[z] = tissue[z] & (image[z] > low) & (image[z] <= high)
     if unfit:
-        return f"infarct and remote myocardium too alike for this definition in {unfit} of {len(slices)} slices"
+        return (
+            f"infarct not bright enough over remote myocardium for this definition in {unfit} of {len(slices)} slices"
+        )
     return core, border
