@@ -133,3 +133,13 @@ def test_the_report_has_a_section_of_what_there_is(case: Case) -> None:
     assert "do not lie in the same way" in other and "Contours carried over" not in other
     assert "T2 map not measured: the wall&#39;s median is" in _report(case, image, Role.MAP_T2)
     assert 'id="maps"' not in render(case.study, case.labels, judge(case.study, case.labels, {}).measurements)
+
+
+def test_a_wall_drawn_on_the_map_itself_counts(case: Case) -> None:
+    labels, image = case.labels[Role.LGE], _drawn(case, 1, 1, 0)
+    z, y, x = image.voxels.shape
+    drawn = image.with_voxels(labels.voxels[:z, :y, :x])
+    study = replace(case.study, series=(Series(Role.MAP_T1, "a map", image),))
+    found = judge(study, {Role.MAP_T1: drawn}, {}).measurements.maps.t1
+    assert found.wall_from == "map_t1"
+    assert found.segments[0].median_ms == pytest.approx(DRAWN[1], rel=0.01)

@@ -30,7 +30,7 @@ from myoscope.measure.segments import segment_rows
 from myoscope.measure.t2 import T2Values, measure_t2
 from myoscope.measure.values import Value
 from myoscope.prediction import Prediction
-from myoscope.study import Role, Study
+from myoscope.study import MAPS, Role, Study
 from myoscope.volume import Volume
 
 __all__ = ["DENSITY_G_ML", "Anatomy", "find_anatomy", "find_phases", "label_volume_ml", "measure"]
@@ -76,7 +76,7 @@ def measure(
     late = measure_lge(hearts.still(study, Role.LGE), enhanced.image.frames[0] if enhanced else None)
     t2 = _t2(study, hearts)
     segments, segments_missing = segment_rows(cine.ed_mm, cine.es_mm, late.scar, t2.edema)
-    walls = {role: Wall(labels[role], hearts.stills[role]) for role in JOINT_ROLES if role in hearts.stills}
+    walls = {role: Wall(labels[role], hearts.stills[role]) for role in (*JOINT_ROLES, *MAPS) if role in hearts.stills}
     maps, maps_missing = measure_maps(study, walls)
     values = {"lv": cine.lv, "rv": cine.rv, "lge": late.lge, "t2": t2.t2}
     missing = {f"{part}.{name}": why for part, (_, reasons) in values.items() for name, why in reasons.items()}

@@ -47,7 +47,8 @@ def measure_maps(study: Study, walls: Mapping[Role, Wall]) -> tuple[Maps, dict[s
 
     Args:
         study: The study; its series of the roles `MAPS` are measured.
-        walls: Series with a drawn wall, the best first; the first that the map's geometry allows is carried over.
+        walls: Series with a drawn wall, the best first: the map itself, else the first that its geometry
+            allows is carried over.
 
     Returns:
         The values, and the reasons for what they lack by dotted name (`maps.t1`, `maps.t1.segments.3`).
@@ -61,7 +62,9 @@ def measure_maps(study: Study, walls: Mapping[Role, Wall]) -> tuple[Maps, dict[s
         if series is None:
             missing[f"maps.{part}"] = f"no {part.upper()} map"
             continue
-        read = _by_segment(series.image, walls, BELIEVABLE[role])
+        others = {r: wall for r, wall in walls.items() if r not in MAPS}
+        drawn_on_it = {role: walls[role]} if role in walls else others
+        read = _by_segment(series.image, drawn_on_it, BELIEVABLE[role])
         if isinstance(read, str):
             missing[f"maps.{part}"] = read
             continue
