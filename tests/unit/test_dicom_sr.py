@@ -17,7 +17,7 @@ from myoscope.io.dicom.sr import sensible
 from myoscope.measure.results import NOTICE
 from myoscope.study import Patient, Role
 
-NO_MEASUREMENT = {"ed_frame", "es_frame", "frame_time_ms", "volume_curve_ml"}
+NO_MEASUREMENT = {"ed_frame", "es_frame", "frame_time_ms", "volume_curve_ml", "scar_sheet"}
 
 
 @pytest.fixture(scope="module", params=["classic", "enhanced", "separate"])
