@@ -14,6 +14,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from myoscope.io.dicom.exam import exam_facts
 from myoscope.measure.maps import PARTS
 from myoscope.measure.results import (
     NOTICE,
@@ -95,6 +96,7 @@ def render(study: Study, labels: Mapping[Role, Volume], measurements: Measuremen
         "study_id": study.id,
         "notice": NOTICE,
         "m": measurements,
+        "exam": exam_facts(study),
         "facts": _facts(measurements),
         "flags": _flags(measurements),
         "confidence": _confidence(measurements),

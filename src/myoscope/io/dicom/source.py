@@ -52,7 +52,7 @@ def source_planes(series: Series) -> Planes:
     reference_uid = generate_uid()
     for image in chain(*series.source.images):
         if image.path not in headers:
-            headers[image.path] = _header(image)
+            headers[image.path] = header_of(image)
     planes = [[_plane(headers[image.path], image, series) for image in phase] for phase in series.source.images]
     first = headers[series.source.images[0][0].path]
     planes[0][0].update(_patient_and_study(first))
@@ -75,7 +75,8 @@ def instances(planes: Planes) -> list[Dataset]:
     return list(first.values())
 
 
-def _header(image: SourceImage) -> Dataset:
+def header_of(image: SourceImage) -> Dataset:
+    """The header of an image's file, read once more; an InputError where it is gone or is another."""
     try:
         header = pydicom.dcmread(image.path, stop_before_pixels=True, force=True)
     except (OSError, EOFError, InvalidDicomError) as error:
@@ -137,7 +138,7 @@ def _patient_and_study(header: Dataset) -> Dataset:
 def malformed(first: Dataset, series: Series) -> list[str]:
     """Names of the patient's and study's attributes that the source has, and that its first plane leaves out."""
     assert series.source is not None
-    header = _header(series.source.images[0][0])
+    header = header_of(series.source.images[0][0])
     return [keyword for keyword in _REQUIRED if first.get(keyword) == "" and _raw(header, keyword)]
 
 
