@@ -207,7 +207,7 @@ def test_unknown_sex_shows_both_ranges_and_says_for_whom_a_value_is_high():
 
 def test_ranges_name_their_source(html, page):
     assert "doi:10.1186/s12968-017-0327-9" in html
-    assert "Quoted at second hand." in page.text
+    assert "Read in a text that quotes this source." in page.text
     assert "Age" not in page.text.split("Ventricular volumes")[1].split("Volume over")[0]
 
 
@@ -446,3 +446,12 @@ def test_printed_pages_bear_the_study_and_their_number_as_text_alone():
     assert 'content: "7\\22 \\3b \\20 \\7d \\20 \\3c \\2f style\\3e \\3c b\\3e "' in html
     assert html.count("</style>") == 1
     assert "counter(page)" in html
+
+
+def test_contours_that_a_person_changed_are_not_called_unconfirmed():
+    study, labels = make_study()
+    measurements = make_measurements()
+    measurements.provenance.series[0].changed_voxels = 12
+    assert "nobody has confirmed" not in render(study, labels, measurements)
+    measurements.provenance.series[0].changed_voxels = 0
+    assert "nobody has confirmed" in render(study, labels, measurements)
