@@ -448,10 +448,11 @@ def test_printed_pages_bear_the_study_and_their_number_as_text_alone():
     assert "counter(page)" in html
 
 
-def test_contours_that_a_person_changed_are_not_called_unconfirmed():
+@pytest.mark.parametrize(("voxels", "confirmed"), [(12, True), (0, False), (None, False)])
+def test_contours_that_a_person_changed_are_not_called_unconfirmed(voxels, confirmed):
     study, labels = make_study()
-    measurements = make_measurements()
-    measurements.provenance.series[0].changed_voxels = 12
-    assert "nobody has confirmed" not in render(study, labels, measurements)
-    measurements.provenance.series[0].changed_voxels = 0
-    assert "nobody has confirmed" in render(study, labels, measurements)
+    measured = make_measurements()
+    series = measured.provenance.series[0].model_copy(update={"changed_voxels": voxels})
+    provenance = measured.provenance.model_copy(update={"series": [series]})
+    html = render(study, labels, measured.model_copy(update={"provenance": provenance}))
+    assert ("nobody has confirmed" not in html) == confirmed
