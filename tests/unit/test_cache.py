@@ -9,7 +9,7 @@ import pytest
 from myoscope.datasets.phantom import TRAINING, draw, sample
 from myoscope.errors import InputError
 from myoscope.lab.cache import SIDE_MM, read_cache, write_cache
-from myoscope.lab.crossval import read_cases, side_by_side, train_folds, weights_path
+from myoscope.lab.crossval import read_cases, side_by_side, train_fold, train_folds, weights_path
 from myoscope.lab.loop import Budget
 from myoscope.labels import Structure
 from myoscope.study import Case, Role
@@ -68,6 +68,13 @@ def test_folds_train_side_by_side_from_a_cache(
     (tmp_path / "cases.npz").write_bytes(b"no")
     with pytest.raises(InputError, match="expected a cache"):
         side_by_side(*call, tmp_path / "other", "cpu")
+
+
+def test_two_systems_do_not_train_in_one_folder(cases: list[Case], tmp_path: Path) -> None:
+    (tmp_path / "fold-1").mkdir()
+    (tmp_path / "fold-1" / "recipe.json").write_text('{"name": "compact-lge"}')
+    with pytest.raises(InputError, match="expected a folder for compact-cine, found a training of compact-lge"):
+        train_fold("compact-cine", cases, 0, Budget(steps=1), tmp_path, "cpu")
 
 
 def test_label_maps_that_a_system_does_not_learn_from_are_refused(tmp_path: Path) -> None:

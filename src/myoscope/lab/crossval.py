@@ -128,6 +128,9 @@ def train_fold(system: str, cases: Sequence[Case], fold: int | None, budget: Bud
 
     Returns:
         The weights, see `weights_path`.
+
+    Raises:
+        InputError: the folder holds another system's training.
     """
     module = system_module(system)
     path = weights_path(system, fold, runs)
@@ -136,7 +139,11 @@ def train_fold(system: str, cases: Sequence[Case], fold: int | None, budget: Bud
         return path
     check_folds(system, cases, [fold])
     chosen = [case for case, k in zip(cases, fold_of(cases, folds_of(system)), strict=True) if k != fold]
-    recipe, start = module.RECIPES[system], folder / "started_from.json"
+    recipe, start, kept = module.RECIPES[system], folder / "started_from.json", folder / "recipe.json"
+    if kept.exists() and (other := json.loads(kept.read_text()).get("name", system)) != system:
+        raise InputError(
+            f"{shown(folder)}: expected a folder for {system}, found a training of {other}; give another -o"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     if not start.exists():  # a resumed run keeps what it began with, whatever is installed by then
         write_whole(start, json.dumps(_started_from(getattr(recipe, "start_from", None))))
