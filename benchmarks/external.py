@@ -1,0 +1,66 @@
+"""compact-cine on patients of another vendor, drawn by other experts: Dice, volumes and EF of the LV's blood.
+
+python benchmarks/external.py ../shared/data/scanner/scd docs/results/external.md [--models FOLDER]
+
+Sunnybrook Cardiac Data (GE 1.5 T; CC0), ED and ES; never trained on. Only slices that the expert drew are compared,
+since slices without contours have none drawn; papillary muscles count as blood.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+
+from myoscope.analysis import _model
+from myoscope.io.nifti import read_labels, read_nifti
+from myoscope.labels import Structure
+from myoscope.overlap import dice
+from myoscope.study import Role, Series
+
+SYSTEM = "compact-cine"
+CODES = {0: Structure.BACKGROUND, 1: Structure.LV, 2: Structure.MYOCARDIUM}
+PAGE = Path(__file__).with_suffix(".md.j2")
+
+
+def one(folder: Path, models: Path | None) -> dict[str, float | str]:
+    """Dice and blood volumes, ours and the expert's, of a patient at ED and ES."""
+    row: dict[str, float | str] = {"case": folder.name}
+    for phase in ("ED", "ES"):
+        image, grid = read_nifti(folder / f"{folder.name}_{phase}.nii.gz")
+        path = folder / f"{folder.name}_{phase}_contours.nii.gz"
+        truth = read_labels(path, image, grid, CODES, True).frames[0] == Structure.LV
+        found = _model(SYSTEM, models).segment(Series(Role.CINE, phase, image, (grid,))).labels
+        drawn = truth.any((1, 2))
+        blood = (found.frames[0] == Structure.LV)[drawn]
+        row |= {
+            f"{phase} dice": dice(blood, truth[drawn]),
+            f"{phase} ml": float(blood.sum() * image.voxel_ml),
+            f"{phase} true ml": float(truth.sum() * image.voxel_ml),
+        }
+    for kind in ("ml", "true ml"):
+        ed, es = float(row[f"ED {kind}"]), float(row[f"ES {kind}"])
+        row[f"EF {kind.removesuffix('ml')}"] = 100 * (ed - es) / ed
+    return row
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("page", type=Path)
+    parser.add_argument("--models", type=Path, help="network files and cards of one's own")
+    options = parser.parse_args()
+    rows = [one(folder, options.models) for folder in sorted(options.data.iterdir()) if folder.is_dir()]
+    mean = {
+        "ED": np.mean([row["ED dice"] for row in rows]),
+        "ES": np.mean([row["ES dice"] for row in rows]),
+        "EF": np.mean([abs(row["EF "] - row["EF true "]) for row in rows]),  # type: ignore[operator]
+    }
+    card = _model(SYSTEM, options.models).card
+    text = Environment(undefined=StrictUndefined, trim_blocks=True).from_string(PAGE.read_text())
+    options.page.write_text(text.render(rows=rows, mean=mean, members=card.get("members", 1)))
+    print(options.page.read_text())
+
+
+if __name__ == "__main__":
+    main()
