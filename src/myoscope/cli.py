@@ -190,7 +190,13 @@ def models() -> None:
 
     for card in cards():
         sets = ", ".join(f"{count} {name}" for name, count in card["trained_on"].items())
-        typer.echo(f"{card['system']}\n  trained on {sets}; {card['minutes']:g} minutes on {card['device']}")
+        minutes = card["minutes"] if isinstance(card["minutes"], list) else [card["minutes"]]
+        took = (
+            f"{len(minutes)} members, " * (len(minutes) > 1)
+            + f"{min(minutes):g} minutes"
+            + " each" * (len(minutes) > 1)
+        )
+        typer.echo(f"{card['system']}\n  trained on {sets}; {took} on {card['device']}")
         for s in (card["cross_validation"] or {"scores": []})["scores"]:
             typer.echo(
                 f"  {s['data']} {s['phase'] + ' ' if s['phase'] else ''}{s['region']}: "

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
@@ -78,6 +79,7 @@ class DiscModel:
     name = "discs"
     sha256 = "0" * 64
     card = {"licence": "none"}  # noqa: RUF012
+    network = SimpleNamespace(files=())
 
     def segment(self, series: Series) -> Prediction:
         height, width = series.image.voxels.shape[-2:]
