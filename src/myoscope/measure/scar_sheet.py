@@ -39,7 +39,7 @@ DEFINITIONS = {
     "fwhm": Definition(
         lambda remote, peak: (float(remote.max()), peak / 2),
         "border: above the maximum of remote myocardium, up to half of the infarct's maximum; core: above that half",
-        "after Schmidt et al. 2007, doi:10.1161/CIRCULATIONAHA.106.653568 (second hand)",
+        "after Schmidt et al. 2007, doi:10.1161/CIRCULATIONAHA.106.653568 (not read here)",
     ),
     "percent_40_60": Definition(
         lambda _, peak: (0.4 * peak, 0.6 * peak),
