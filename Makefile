@@ -1,5 +1,5 @@
 # Every target works from a bare clone: what it needs is installed into .venv first.
-.PHONY: demo test nightly soak slurm check bench bench-cohort picture clean
+.PHONY: demo test test-unit test-whole nightly soak slurm check bench bench-cohort picture clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,8 +9,15 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 demo: $(VENV)/runtime
 	$(BIN)/myoscope demo -o out/demo
 
+# Two halves side by side, one on each core; what a half says comes when it has ended.
 test: $(VENV)/dev
-	$(BIN)/python -m pytest tests/unit src tests/integration tests/realdata
+	$(MAKE) --jobs 2 --output-sync test-unit test-whole
+
+test-unit:
+	$(BIN)/python -m pytest tests/unit src
+
+test-whole:
+	$(BIN)/python -m pytest tests/integration tests/realdata
 
 # Thousands of damaged NIfTI files, new ones every time, and 20,000 combinations of faults; the tests have a sample.
 nightly: $(VENV)/dev
