@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -116,10 +116,12 @@ class Network:
     def _sessions(self) -> Sequence[Any]:
         import onnxruntime
 
+        _share_memory()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = cores()
         options.log_severity_level = 3
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.use_env_allocators", "1")
         try:
             return [
                 onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"]) for file in self.files
@@ -145,6 +147,15 @@ class Network:
         parts = [self.run(padded[i : i + SLICES_AT_ONCE]) for i in range(0, len(padded), SLICES_AT_ONCE)]
         logits = np.concatenate([logits for logits, _ in parts])
         return logits[:, :, m : m + height, m : m + width], np.concatenate([far for _, far in parts])
+
+
+@lru_cache(maxsize=1)
+def _share_memory() -> None:
+    """One arena for all networks of this process: each member would keep one of its own."""
+    import onnxruntime as ort
+
+    kind = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+    ort.create_and_register_allocator(kind, ort.OrtArenaCfg(0, -1, -1, -1))
 
 
 def each(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
