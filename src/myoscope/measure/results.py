@@ -174,9 +174,10 @@ class TimeSegment(_Part):
 
 
 class TimeMap(_Part):
-    """A T1 or T2 map in the LV's wall, which was carried over from the series `wall_from` (Messroghli et al. 2017,
+    """A T1 or T2 map in the LV's wall, which was carried over from the series `wall_from`.
 
-    doi:10.1186/s12968-017-0389-8). Nothing says whether a T1 map was taken before or after contrast agent.
+    Nothing says whether a T1 map was taken before or after contrast agent (Messroghli et al. 2017,
+    doi:10.1186/s12968-017-0389-8).
     """
 
     wall_from: str | None = None

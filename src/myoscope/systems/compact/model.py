@@ -18,19 +18,10 @@ from myoscope.weights import half, load_into, read_weights, refusing, write_weig
 class Trained:
     """A trained network and its recipe; what predicts is the network file that it writes (`segment.cine`)."""
 
-    def __init__(
-        self,
-        recipe: Recipe,
-        network: UNet,
-        familiar: Familiar | None = None,
-        card: dict | None = None,
-        sha256: str | None = None,
-    ) -> None:
+    def __init__(self, recipe: Recipe, network: UNet, familiar: Familiar | None = None) -> None:
         self.recipe = recipe
         self.familiar = familiar
         self.network = network.eval()
-        self.card = card or {}
-        self.sha256 = sha256
 
     def save(self, path: Path, card: dict) -> None:
         """Write the weights (float16 safetensors) and the card (json) beside them."""
@@ -53,7 +44,7 @@ class Trained:
         return Seen(network, self.familiar.mean, self.familiar.whitening) if self.familiar else Plain(network)
 
     def tensors(self) -> dict[str, Tensor]:
-        """What `of` makes the model from again, with a card of its `system`, `widths` and `spacing_mm`."""
+        """What `load` makes the model from again, with a card of its `system`, `widths` and `spacing_mm`."""
         tensors = half(self.network.state_dict())
         if self.familiar:
             tensors |= {"familiar.mean": self.familiar.mean, "familiar.whitening": self.familiar.whitening}
@@ -67,21 +58,12 @@ class Trained:
             InputError: a file is missing or does not fit the recipe named in the card.
         """
         with refusing(path, "a compact model"):
-            card, tensors, sha256 = read_weights(path)
-            return cls.of(card, tensors, device, sha256)
-
-    @classmethod
-    def of(cls, card: dict, tensors: dict[str, Tensor], device: str, sha256: str | None = None) -> "Trained":
-        """The model from its card and its tensors (float32).
-
-        Raises:
-            ValueError, KeyError, RuntimeError: they do not fit each other.
-        """
-        recipe = RECIPES[card["system"]]
-        recipe = replace(recipe, spacing_mm=float(card.get("spacing_mm", recipe.spacing_mm)))
-        network = UNet(3, len(recipe.classes), tuple(card["widths"]))
-        known = [tensors.pop(f"familiar.{k}", None) for k in ("mean", "whitening")]
-        load_into(network, tensors)
+            card, tensors, _ = read_weights(path)
+            recipe = RECIPES[card["system"]]
+            recipe = replace(recipe, spacing_mm=float(card.get("spacing_mm", recipe.spacing_mm)))
+            network = UNet(3, len(recipe.classes), tuple(card["widths"]))
+            known = [tensors.pop(f"familiar.{k}", None) for k in ("mean", "whitening")]
+            load_into(network, tensors)
         network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         familiar = Familiar(known[0], known[1]) if known[0] is not None and known[1] is not None else None
-        return cls(recipe, network, familiar, card, sha256)
+        return cls(recipe, network, familiar)
