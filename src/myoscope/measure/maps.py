@@ -78,7 +78,7 @@ def measure_maps(study: Study, walls: Mapping[Role, Wall]) -> tuple[Maps, dict[s
                 missing[f"maps.{part}.segments.{n}"] = f"{len(here)} voxels of the map, fewer than {MIN_VOXELS}"
         whole = np.concatenate(list(values.values()))
         found[part] = model(wall_from=str(source), voxels=len(whole), segments=rows, **_summary(whole, unit))
-    return Maps(**found), missing  # type: ignore[arg-type]
+    return Maps(**found), missing
 
 
 def _summary(values: np.ndarray, unit: str) -> dict[str, float]:

@@ -5,7 +5,9 @@ What is None has a reason in `quality.missing`, under its dotted name (`lv.edv_i
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+
+from myoscope.measure.units import with_units
 
 NOTICE = "Research use only. Not a medical device."
 """Stands in every report and in `provenance`."""
@@ -17,7 +19,7 @@ Grade = Literal["0", "1-25", "26-50", "51-75", "76-100"]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=with_units)
 
 
 class PatientFacts(_Part):
@@ -26,28 +28,30 @@ class PatientFacts(_Part):
     Body surface area after Mosteller, which indices are computed with; after DuBois beside it.
     """
 
-    study_id: str
-    sex: Literal["F", "M"] | None = None
-    age_years: float | None = None
-    height_cm: float | None = None
-    weight_kg: float | None = None
-    heart_rate_bpm: float | None = None
-    bsa_m2: float | None = None
-    bsa_dubois_m2: float | None = None
-    clinical: dict[str, str] = {}
+    study_id: str = Field(
+        description="The study's id: a folder's or file's name, a data set's case, or the StudyInstanceUID"
+    )
+    sex: Literal["F", "M"] | None = Field(None, description="Sex, female or male")
+    age_years: float | None = Field(None, description="Age at the exam")
+    height_cm: float | None = Field(None, description="Body height")
+    weight_kg: float | None = Field(None, description="Body weight")
+    heart_rate_bpm: float | None = Field(None, description="Heart rate")
+    bsa_m2: float | None = Field(None, description="Body surface area after Mosteller, which indices are computed with")
+    bsa_dubois_m2: float | None = Field(None, description="Body surface area after DuBois")
+    clinical: dict[str, str] = Field({}, description="Further clinical values by name, as text, as found")
 
 
 class Ventricle(_Part):
     """Volumes and function of one ventricle from a short-axis cine, by summation of discs; papillary in volume."""
 
-    edv_ml: float | None = None
-    esv_ml: float | None = None
-    sv_ml: float | None = None
-    ejection_fraction_percent: float | None = None
-    edv_index_ml_m2: float | None = None
-    esv_index_ml_m2: float | None = None
-    sv_index_ml_m2: float | None = None
-    volume_curve_ml: list[float] | None = None
+    edv_ml: float | None = Field(None, description="Cavity volume at end-diastole")
+    esv_ml: float | None = Field(None, description="Cavity volume at end-systole")
+    sv_ml: float | None = Field(None, description="Stroke volume: EDV - ESV")
+    ejection_fraction_percent: float | None = Field(None, description="Ejection fraction: stroke volume / EDV")
+    edv_index_ml_m2: float | None = Field(None, description="EDV by body surface area")
+    esv_index_ml_m2: float | None = Field(None, description="ESV by body surface area")
+    sv_index_ml_m2: float | None = Field(None, description="Stroke volume by body surface area")
+    volume_curve_ml: list[float] | None = Field(None, description="Cavity volume in each frame of the cycle")
 
 
 class LeftVentricle(Ventricle):
@@ -56,21 +60,21 @@ class LeftVentricle(Ventricle):
     Ratios are of volumes in the same frame: LV to RV cavity, LV myocardium to LV cavity.
     """
 
-    mass_g: float | None = None
-    mass_index_g_m2: float | None = None
-    cardiac_output_l_min: float | None = None
-    cardiac_index_l_min_m2: float | None = None
-    wall_thickness_max_mm: float | None = None
-    wall_thickness_max_es_mm: float | None = None
-    myocardium_ed_ml: float | None = None
-    myocardium_es_ml: float | None = None
-    edv_to_rv_ratio: float | None = None
-    esv_to_rv_ratio: float | None = None
-    myocardium_to_edv_ratio: float | None = None
-    myocardium_to_esv_ratio: float | None = None
-    ed_frame: int | None = None
-    es_frame: int | None = None
-    frame_time_ms: float | None = None
+    mass_g: float | None = Field(None, description="Mass of the myocardium at end-diastole")
+    mass_index_g_m2: float | None = Field(None, description="Mass by body surface area")
+    cardiac_output_l_min: float | None = Field(None, description="Stroke volume times heart rate")
+    cardiac_index_l_min_m2: float | None = Field(None, description="Cardiac output by body surface area")
+    wall_thickness_max_mm: float | None = Field(None, description="Largest wall thickness at end-diastole")
+    wall_thickness_max_es_mm: float | None = Field(None, description="Largest wall thickness at end-systole")
+    myocardium_ed_ml: float | None = Field(None, description="Volume of the myocardium at end-diastole")
+    myocardium_es_ml: float | None = Field(None, description="Volume of the myocardium at end-systole")
+    edv_to_rv_ratio: float | None = Field(None, description="LV by RV cavity volume, in the LV's ED frame")
+    esv_to_rv_ratio: float | None = Field(None, description="LV by RV cavity volume, in the LV's ES frame")
+    myocardium_to_edv_ratio: float | None = Field(None, description="Myocardium by LV cavity volume at end-diastole")
+    myocardium_to_esv_ratio: float | None = Field(None, description="Myocardium by LV cavity volume at end-systole")
+    ed_frame: int | None = Field(None, description="Frame taken as end-diastole, from 0")
+    es_frame: int | None = Field(None, description="Frame taken as end-systole, from 0")
+    frame_time_ms: float | None = Field(None, description="Time from frame to frame")
 
 
 class BorderZone(_Part):
@@ -79,12 +83,12 @@ class BorderZone(_Part):
     Core includes no-reflow. Only slices in which the labels show infarct are counted.
     """
 
-    core_g: float
-    border_g: float
-    core_percent: float
-    border_percent: float
-    definition: str
-    source: str
+    core_g: float = Field(description="Mass of the core")
+    border_g: float = Field(description="Mass of the border zone")
+    core_percent: float = Field(description="Core, of the LV myocardium")
+    border_percent: float = Field(description="Border zone, of the LV myocardium")
+    definition: str = Field(description="How core and border are told, in words")
+    source: str = Field(description="Where the definition stands")
 
 
 class ScarSheet(_Part):
@@ -97,38 +101,40 @@ class ScarSheet(_Part):
     (doi:10.1038/s41598-017-15353-1). Segments of which nothing was seen are in no list.
     """
 
-    sd_2_5: BorderZone | None = None
-    fwhm: BorderZone | None = None
-    percent_40_60: BorderZone | None = None
-    sd_2_percent: float
-    sd_3_percent: float
-    sd_5_percent: float
-    sd_6_percent: float
-    fwhm_percent: float | None = None
-    otsu_percent: float
-    no_reflow_of_infarct_percent: float
-    infarct_lad_g: float | None = None
-    infarct_rca_g: float | None = None
-    infarct_lcx_g: float | None = None
-    infarct_outside_segments_g: float | None = None
-    segments_over_50_percent: int | None = None
-    viability_likely_segments: list[int] | None = None
-    viability_intermediate_segments: list[int] | None = None
-    viability_unlikely_segments: list[int] | None = None
+    sd_2_5: BorderZone | None = Field(None, description="By standard deviations above remote myocardium")
+    fwhm: BorderZone | None = Field(None, description="By half of the infarct's maximum")
+    percent_40_60: BorderZone | None = Field(None, description="By shares of the infarct's maximum")
+    sd_2_percent: float = Field(description="Scar above 2 SD of remote myocardium")
+    sd_3_percent: float = Field(description="Scar above 3 SD")
+    sd_5_percent: float = Field(description="Scar above 5 SD")
+    sd_6_percent: float = Field(description="Scar above 6 SD")
+    fwhm_percent: float | None = Field(None, description="Scar above half of the infarct's maximum")
+    otsu_percent: float = Field(description="Scar above Otsu's threshold")
+    no_reflow_of_infarct_percent: float = Field(description="No-reflow, of the infarct")
+    infarct_lad_g: float | None = Field(None, description="Infarct in the segments of the LAD")
+    infarct_rca_g: float | None = Field(None, description="Infarct in the segments of the RCA")
+    infarct_lcx_g: float | None = Field(None, description="Infarct in the segments of the LCX")
+    infarct_outside_segments_g: float | None = Field(None, description="Infarct that lies in no segment")
+    segments_over_50_percent: int | None = Field(
+        None, description="Number of segments of whose wall more than 50 % is scar", json_schema_extra={"unit": "1"}
+    )
+    viability_likely_segments: list[int] | None = Field(None, description="Segments with scar up to 50 %")
+    viability_intermediate_segments: list[int] | None = Field(None, description="Segments with scar of 51 to 75 %")
+    viability_unlikely_segments: list[int] | None = Field(None, description="Segments with scar above 75 %")
 
 
 class Lge(_Part):
     """Late gadolinium enhancement. Infarct includes no-reflow; per cent are of the LV myocardium."""
 
-    myocardium_ml: float | None = None
-    myocardium_g: float | None = None
-    infarct_ml: float | None = None
-    infarct_g: float | None = None
-    infarct_percent: float | None = None
-    no_reflow_ml: float | None = None
-    no_reflow_g: float | None = None
-    no_reflow_percent: float | None = None
-    scar_sheet: ScarSheet | None = None
+    myocardium_ml: float | None = Field(None, description="Volume of the LV myocardium, infarct included")
+    myocardium_g: float | None = Field(None, description="Mass of the LV myocardium, infarct included")
+    infarct_ml: float | None = Field(None, description="Volume of the infarct")
+    infarct_g: float | None = Field(None, description="Mass of the infarct")
+    infarct_percent: float | None = Field(None, description="Infarct, of the LV myocardium")
+    no_reflow_ml: float | None = Field(None, description="Volume of no-reflow")
+    no_reflow_g: float | None = Field(None, description="Mass of no-reflow")
+    no_reflow_percent: float | None = Field(None, description="No-reflow, of the LV myocardium")
+    scar_sheet: ScarSheet | None = Field(None, description="What late enhancement says further; null without infarct")
 
 
 class T2(_Part):
@@ -137,10 +143,10 @@ class T2(_Part):
     The salvage index, (edema - infarct) / edema, is for research only.
     """
 
-    edema_ml: float | None = None
-    edema_g: float | None = None
-    edema_percent: float | None = None
-    salvage_index_percent: float | None = None
+    edema_ml: float | None = Field(None, description="Volume of the edema")
+    edema_g: float | None = Field(None, description="Mass of the edema")
+    edema_percent: float | None = Field(None, description="Edema, of the LV myocardium")
+    salvage_index_percent: float | None = Field(None, description="(Edema - infarct) / edema")
 
 
 class Segment(_Part):
@@ -151,26 +157,26 @@ class Segment(_Part):
     average over the rays from the cavity's centre that cross scar: None where no ray does.
     """
 
-    segment: int
-    name: str
-    territory: Literal["LAD", "RCA", "LCX"]
-    wall_thickness_ed_mm: float | None = None
-    wall_thickness_es_mm: float | None = None
-    wall_thickening_percent: float | None = None
-    scar_percent: float | None = None
-    edema_percent: float | None = None
-    scar_depth_percent: float | None = None
-    transmurality_grade: Grade | None = None
+    segment: int = Field(description="Number of the AHA segment, 1 to 17")
+    name: str = Field(description="The AHA's name of the segment")
+    territory: Literal["LAD", "RCA", "LCX"] = Field(description="Coronary artery that usually supplies it")
+    wall_thickness_ed_mm: float | None = Field(None, description="Mean wall thickness at end-diastole")
+    wall_thickness_es_mm: float | None = Field(None, description="Mean wall thickness at end-systole")
+    wall_thickening_percent: float | None = Field(None, description="Thickening from ED to ES, of that at ED")
+    scar_percent: float | None = Field(None, description="Scar, of the segment's wall")
+    edema_percent: float | None = Field(None, description="Edema, of the segment's wall")
+    scar_depth_percent: float | None = Field(None, description="Scar, of the wall's thickness where there is scar")
+    transmurality_grade: Grade | None = Field(None, description="Grade of `scar_percent`, in per cent")
 
 
 class TimeSegment(_Part):
     """A relaxation time in one AHA segment: median and interquartile range over `voxels` of the map."""
 
-    segment: int
-    name: str
-    voxels: int
-    median_ms: float | None = None
-    iqr_ms: float | None = None
+    segment: int = Field(description="Number of the AHA segment, 1 to 17")
+    name: str = Field(description="The AHA's name of the segment")
+    voxels: int = Field(description="Voxels of the map in the segment")
+    median_ms: float | None = Field(None, description="Median of the relaxation time")
+    iqr_ms: float | None = Field(None, description="Interquartile range of the relaxation time")
 
 
 class TimeMap(_Part):
@@ -180,39 +186,39 @@ class TimeMap(_Part):
     doi:10.1186/s12968-017-0389-8).
     """
 
-    wall_from: str | None = None
-    voxels: int = 0
-    median_ms: float | None = None
-    iqr_ms: float | None = None
-    segments: list[TimeSegment] = []
+    wall_from: str | None = Field(None, description="Role of the series whose labels give the wall")
+    voxels: int = Field(0, description="Voxels of the map in the wall")
+    median_ms: float | None = Field(None, description="Median of the relaxation time in the wall")
+    iqr_ms: float | None = Field(None, description="Interquartile range of the relaxation time")
+    segments: list[TimeSegment] = Field([], description="The same by AHA segment")
 
 
 class EcvSegment(_Part):
     """The extracellular volume fraction in one AHA segment, as `TimeSegment`."""
 
-    segment: int
-    name: str
-    voxels: int
-    median_percent: float | None = None
-    iqr_percent: float | None = None
+    segment: int = Field(description="Number of the AHA segment, 1 to 17")
+    name: str = Field(description="The AHA's name of the segment")
+    voxels: int = Field(description="Voxels of the map in the segment")
+    median_percent: float | None = Field(None, description="Median of the extracellular volume fraction")
+    iqr_percent: float | None = Field(None, description="Interquartile range of the extracellular volume fraction")
 
 
 class EcvMap(_Part):
     """A map of the extracellular volume fraction that a scanner made, as `TimeMap`."""
 
-    wall_from: str | None = None
-    voxels: int = 0
-    median_percent: float | None = None
-    iqr_percent: float | None = None
-    segments: list[EcvSegment] = []
+    wall_from: str | None = Field(None, description="Role of the series whose labels give the wall")
+    voxels: int = Field(0, description="Voxels of the map in the wall")
+    median_percent: float | None = Field(None, description="Median of the extracellular volume fraction")
+    iqr_percent: float | None = Field(None, description="Interquartile range of the extracellular volume fraction")
+    segments: list[EcvSegment] = Field([], description="The same by AHA segment")
 
 
 class Maps(_Part):
     """Maps that a scanner made, as far as the study has them."""
 
-    t1: TimeMap = TimeMap()
-    t2: TimeMap = TimeMap()
-    ecv: EcvMap = EcvMap()
+    t1: TimeMap = Field(TimeMap(), description="T1 map, native or after contrast agent")
+    t2: TimeMap = Field(TimeMap(), description="T2 map")
+    ecv: EcvMap = Field(EcvMap(), description="Map of the extracellular volume fraction")
 
 
 class SliceWall(_Part):
@@ -222,18 +228,26 @@ class SliceWall(_Part):
     deviation. Areas are of the cavities.
     """
 
-    slice: int
-    wall_thickness_ed_mm: float | None = None
-    wall_thickness_ed_max_mm: float | None = None
-    wall_thickness_ed_sd_mm: float | None = None
-    wall_thickness_es_mm: float | None = None
-    wall_thickness_es_max_mm: float | None = None
-    wall_thickness_es_sd_mm: float | None = None
-    wall_thickening_percent: float | None = None
-    lv_area_ed_mm2: float | None = None
-    rv_area_ed_mm2: float | None = None
-    lv_area_es_mm2: float | None = None
-    rv_area_es_mm2: float | None = None
+    slice: int = Field(description="Number of the slice, from 1 at the base of the stack")
+    wall_thickness_ed_mm: float | None = Field(None, description="Mean wall thickness at end-diastole")
+    wall_thickness_ed_max_mm: float | None = Field(
+        None, description="Largest wall thickness, mean over 30 degrees, at end-diastole"
+    )
+    wall_thickness_ed_sd_mm: float | None = Field(
+        None, description="Standard deviation of the wall thickness at end-diastole"
+    )
+    wall_thickness_es_mm: float | None = Field(None, description="Mean wall thickness at end-systole")
+    wall_thickness_es_max_mm: float | None = Field(
+        None, description="Largest wall thickness, mean over 30 degrees, at end-systole"
+    )
+    wall_thickness_es_sd_mm: float | None = Field(
+        None, description="Standard deviation of the wall thickness at end-systole"
+    )
+    wall_thickening_percent: float | None = Field(None, description="Thickening from ED to ES, of that at ED")
+    lv_area_ed_mm2: float | None = Field(None, description="Area of the LV's cavity at end-diastole")
+    rv_area_ed_mm2: float | None = Field(None, description="Area of the RV's cavity at end-diastole")
+    lv_area_es_mm2: float | None = Field(None, description="Area of the LV's cavity at end-systole")
+    rv_area_es_mm2: float | None = Field(None, description="Area of the RV's cavity at end-systole")
 
 
 class Evidence(_Part):
@@ -244,9 +258,11 @@ class Evidence(_Part):
     All weights together are the logarithm of the odds.
     """
 
-    measurement: str
-    value: float | None
-    weight: float
+    measurement: str = Field(description="What was measured: its dotted name, or words with the unit")
+    value: float | None = Field(
+        description="Value of the measurement", json_schema_extra={"unit": "as the measurement's"}
+    )
+    weight: float = Field(description="What the measurement adds to the log-odds of the predicted class")
 
 
 class SeriesDiagnosis(_Part):
@@ -257,14 +273,14 @@ class SeriesDiagnosis(_Part):
     the patient is `unlike_training`: perhaps none of these classes. None where it is not known.
     """
 
-    prediction: str
-    probabilities: dict[str, float]
-    evidence: list[Evidence]
-    runner_up: str | None = None
-    prevalence: dict[str, float] = {}
-    distance: float | None = None
-    usual_distance: float | None = None
-    unlike_training: bool = False
+    prediction: str = Field(description="Most probable class")
+    probabilities: dict[str, float] = Field(description="Probability of each class, 0 to 1")
+    evidence: list[Evidence] = Field(description="What speaks for the class and against it")
+    runner_up: str | None = Field(None, description="Second most probable class")
+    prevalence: dict[str, float] = Field({}, description="How frequent each class is taken to be, 0 to 1")
+    distance: float | None = Field(None, description="Mahalanobis distance from the nearest class")
+    usual_distance: float | None = Field(None, description="95 of 100 unseen patients are nearer")
+    unlike_training: bool = Field(False, description="Whether `distance` is beyond `usual_distance`")
 
 
 class Diagnosis(_Part):
@@ -273,24 +289,24 @@ class Diagnosis(_Part):
     Where the patient is `unlike_training`, the prediction is the nearest of the classes, and perhaps none of them.
     """
 
-    prediction: str | None = None
-    probabilities: dict[str, float] = {}
-    evidence: list[Evidence] = []
-    runner_up: str | None = None
-    prevalence: dict[str, float] = {}
-    distance: float | None = None
-    usual_distance: float | None = None
-    unlike_training: bool = False
-    by_series: dict[str, SeriesDiagnosis] = {}
+    prediction: str | None = Field(None, description="Most probable class")
+    probabilities: dict[str, float] = Field({}, description="Probability of each class, 0 to 1")
+    evidence: list[Evidence] = Field([], description="What speaks for the class and against it")
+    runner_up: str | None = Field(None, description="Second most probable class")
+    prevalence: dict[str, float] = Field({}, description="How frequent each class is taken to be, 0 to 1")
+    distance: float | None = Field(None, description="Mahalanobis distance from the nearest class")
+    usual_distance: float | None = Field(None, description="95 of 100 unseen patients are nearer")
+    unlike_training: bool = Field(False, description="Whether `distance` is beyond `usual_distance`")
+    by_series: dict[str, SeriesDiagnosis] = Field({}, description="The proposal from each series, by role")
 
 
 class Flag(_Part):
     """Something a reader must know before trusting a number."""
 
-    code: str
-    level: Literal["info", "warning", "error"]
-    series: str | None
-    message: str
+    code: str = Field(description="Short name of what it is about, for programs")
+    level: Literal["info", "warning", "error"] = Field(description="How much it matters")
+    series: str | None = Field(description="Role of the series that it is about; null: the study")
+    message: str = Field(description="What a reader must know, in whole sentences")
 
 
 class Quality(_Part):
@@ -300,9 +316,11 @@ class Quality(_Part):
     structure is one that an expert would give to it; measured on patients that the network had not seen.
     """
 
-    flags: list[Flag] = []
-    missing: dict[str, str] = {}
-    confidence: dict[str, dict[str, float]] = {}
+    flags: list[Flag] = Field([], description="What a reader must know before trusting a number")
+    missing: dict[str, str] = Field({}, description="For each value that is null, by dotted name, the reason")
+    confidence: dict[str, dict[str, float]] = Field(
+        {}, description="Calibrated probability by role and structure, 0 to 1"
+    )
 
 
 class SeriesProvenance(_Part):
@@ -314,17 +332,17 @@ class SeriesProvenance(_Part):
     names `ed_frame` and `es_frame` where a person chose them.
     """
 
-    role: str
-    files: list[str]
-    slices: int
-    frames: int
-    spacing_mm: tuple[float, float, float]
-    labels_from: str
-    weights_sha256: str | None = None
-    weights_members: list[str] = []
-    weights_licence: str | None = None
-    changed_voxels: int | None = None
-    frames_by_hand: list[Literal["ed_frame", "es_frame"]] = []
+    role: str = Field(description="What the series shows")
+    files: list[str] = Field(description="Names of its files, or of the DICOM series")
+    slices: int = Field(description="Number of slices")
+    frames: int = Field(description="Number of frames")
+    spacing_mm: tuple[float, float, float] = Field(description="Distance between planes, rows and columns")
+    labels_from: str = Field(description="Who or what drew the labels, in words")
+    weights_sha256: str | None = Field(None, description="SHA-256 of the network file")
+    weights_members: list[str] = Field([], description="SHA-256 of each network file, where several were averaged")
+    weights_licence: str | None = Field(None, description="Licence of the weights")
+    changed_voxels: int | None = Field(None, description="Voxels that a person changed since")
+    frames_by_hand: list[Literal["ed_frame", "es_frame"]] = Field([], description="Frames that a person chose")
 
 
 class Provenance(_Part):
@@ -335,25 +353,25 @@ class Provenance(_Part):
     `lge.scar_sheet` and `maps`.
     """
 
-    schema_version: int = 3
-    myoscope_version: str
-    created_utc: str
-    series: list[SeriesProvenance]
-    conventions: list[str]
-    notice: str = NOTICE
+    schema_version: int = Field(3, description="Version of this contract")
+    myoscope_version: str = Field(description="Version of the program")
+    created_utc: str = Field(description="When this was measured, ISO 8601, UTC")
+    series: list[SeriesProvenance] = Field(description="Where the labels of each series came from")
+    conventions: list[str] = Field(description="How it was measured, in whole sentences")
+    notice: str = Field(NOTICE, description="What this must not be used for")
 
 
 class Measurements(_Part):
     """Everything `measurements.json` holds."""
 
-    patient: PatientFacts
-    lv: LeftVentricle
-    rv: Ventricle
-    lge: Lge
-    t2: T2
-    segments: list[Segment]
-    slices: list[SliceWall] = []
-    maps: Maps = Maps()
-    diagnosis: Diagnosis
-    quality: Quality
-    provenance: Provenance
+    patient: PatientFacts = Field(description="Facts that measurements depend on")
+    lv: LeftVentricle = Field(description="Left ventricle, from the cine")
+    rv: Ventricle = Field(description="Right ventricle, from the cine")
+    lge: Lge = Field(description="Late gadolinium enhancement")
+    t2: T2 = Field(description="Edema, from T2 labels or a joint map")
+    segments: list[Segment] = Field(description="The 17 segments of the AHA")
+    slices: list[SliceWall] = Field([], description="Wall and cavities by slice of the cine")
+    maps: Maps = Field(Maps(), description="T1, T2 and ECV maps")
+    diagnosis: Diagnosis = Field(description="Proposed diagnosis")
+    quality: Quality = Field(description="Flags, reasons and confidence")
+    provenance: Provenance = Field(description="What made these numbers")

@@ -7,26 +7,9 @@ from dataclasses import dataclass, field
 from markupsafe import Markup
 
 from myoscope.measure.results import Measurements
+from myoscope.measure.units import UNITS, ending_of
 from myoscope.report.charts import range_strip
 from myoscope.report.reference import MINUS, SEX_WORDS, Sex, Source, mark, ranges_for
-
-UNITS = {
-    "ml_m2": "ml/m²",
-    "g_m2": "g/m²",
-    "l_min_m2": "l/min/m²",
-    "l_min": "l/min",
-    "percent": "%",
-    "years": "years",
-    "bpm": "/min",
-    "ml": "ml",
-    "mm": "mm",
-    "cm": "cm",
-    "kg": "kg",
-    "ms": "ms",
-    "m2": "m²",
-    "g": "g",
-}
-"""Unit as printed, of each ending of a measurement's name; longer endings stand first."""
 
 TITLES = {
     "lv.edv_ml": "LV end-diastolic volume",
@@ -98,7 +81,7 @@ def describe(name: str) -> Name:
     """
     if found := re.fullmatch(r"(.+) \(([^()]+)\)", name):
         return Name(found[1][:1].upper() + found[1][1:], found[2])
-    ending = next((e for e in UNITS if name.endswith("_" + e)), None)
+    ending = ending_of(name)
     unit = UNITS[ending] if ending else ""
     if name in TITLES:
         return Name(TITLES[name], unit)
