@@ -45,7 +45,8 @@ UNEVEN_SHARE = 0.15
 UNSURE_SHARE = 0.4
 """Below this probability of a voxel being right, a structure is flagged."""
 
-_WORDS = {"lv": "LV cavity", "rv": "RV cavity", "myocardium": "LV myocardium", "no_reflow": "no-reflow"}
+STRUCTURE_WORDS = {"lv": "LV cavity", "rv": "RV cavity", "myocardium": "LV myocardium", "no_reflow": "no-reflow"}
+"""Structures in words, where their name in lower case is none."""
 
 
 class Bound(NamedTuple):
@@ -114,7 +115,9 @@ def confidence_flags(series: str, prediction: Prediction) -> list[Flag]:
     for structure, share in prediction.right.items():
         if share < UNSURE_SHARE:
             name = structure.name.lower()
-            message = f"The network is not sure of the {_WORDS.get(name, name)}: about {share:.0%} of it is right."
+            message = (
+                f"The network is not sure of the {STRUCTURE_WORDS.get(name, name)}: about {share:.0%} of it is right."
+            )
             flags.append(_flag(f"unsure_{name}", "warning", series, message))
     unusual: np.ndarray = np.greater(prediction.distances, prediction.unusual_distance)
     if unusual.any() and unusual.sum() >= 0.5 * np.isfinite(prediction.distances).sum():

@@ -1,8 +1,9 @@
 """Which number a quality flag is about, so that a warning stands at it."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Mapping, Sequence
 
-from myoscope.measure.results import Flag
+from myoscope.measure.results import Flag, Measurements
 
 OF_SERIES = {"cine": ("lv.", "rv."), "lge": ("lge.",), "t2": ("t2.",), "bssfp": ("lv.mass",)}
 """Beginnings of the names of what each series gives."""
@@ -17,15 +18,33 @@ OF_STRUCTURE = {
 }
 """Beginnings of the names of what is measured of each structure."""
 
-OF_CODE = {"stroke_volumes_differ": ("lv.sv", "lv.ejection", "rv."), "unlike_training": (), "clinical_values": ()}
-"""Flags about some of a series' numbers, or about none: the diagnosis says it."""
+INDICES = tuple(f"{part}.{name}_index" for part in ("lv", "rv") for name in ("edv", "esv", "sv", "mass", "cardiac"))
+"""Beginnings of the names of what is divided by body surface area."""
+
+OF_CODE = {
+    "stroke_volumes_differ": ("lv.sv", "lv.ejection", "rv."),
+    "unlike_training": ("diagnosis",),
+    "clinical_values": ("diagnosis",),
+    "segments_by_convention": ("segments.",),
+    "base_unclear": ("segments.",),
+    "open_ring": ("segments.",),
+    "implausible_wall": ("lv.wall", "segments."),
+    "implausible_lge_myocardium_g": ("lge.",),
+    "implausible_patient_bsa_m2": ("patient.bsa_m2", *INDICES),
+    "implausible_patient_heart_rate_bpm": ("patient.heart_rate_bpm", "lv.cardiac"),
+}
+"""Flags about some of a series' numbers alone."""
 
 
-def concerns(flag: Flag) -> tuple[str, ...]:
+def concerns(flag: Flag, joint: Mapping[str, Sequence[str]] | None = None) -> tuple[str, ...]:
     """Beginnings of the names of the measurements that a flag is about.
 
+    Args:
+        flag: Of any series, or of the whole study.
+        joint: For the series that a joint map lies on, the roles that it speaks for, from `joint_of`.
+
     >>> concerns(Flag(code="implausible_lv_mass_g", level="warning", series="cine", message=""))
-    ('lv.mass_g',)
+    ('lv.mass',)
     >>> concerns(Flag(code="unsure_edema", level="warning", series="lge", message=""))
     ('t2.',)
     """
@@ -33,13 +52,24 @@ def concerns(flag: Flag) -> tuple[str, ...]:
         return OF_CODE[flag.code]
     kind, _, about = flag.code.partition("_")
     if kind == "implausible" and "_" in about:
-        return (about.replace("_", ".", 1),)
+        return (about.replace("_", ".", 1).rpartition("_")[0],)  # without its unit: the index too
     if kind in ("pieces", "unsure") and about in OF_STRUCTURE:
         return OF_STRUCTURE[about]
-    return OF_SERIES.get(flag.series or "", ())
+    series = flag.series or ""
+    return tuple(name for role in (joint or {}).get(series, [series]) for name in OF_SERIES.get(role, ()))
 
 
-def warnings_about(name: str, flags: Iterable[Flag]) -> tuple[str, ...]:
+def joint_of(measurements: Measurements) -> dict[str, list[str]]:
+    """For a series that a joint map lies on, the roles of the series that it speaks for."""
+    found: dict[str, list[str]] = {}
+    for series in measurements.provenance.series:
+        if at := re.search(r"one map on the grid of (\w+)", series.labels_from):
+            found.setdefault(at[1], []).append(series.role)
+    return found
+
+
+def warnings_about(name: str, measurements: Measurements) -> tuple[str, ...]:
     """Messages of the warnings and errors that are about a measurement, by its dotted name."""
-    serious = (flag for flag in flags if flag.level != "info")
-    return tuple(dict.fromkeys(flag.message for flag in serious if name.startswith(concerns(flag))))
+    serious = (flag for flag in measurements.quality.flags if flag.level != "info")
+    joint = joint_of(measurements)
+    return tuple(dict.fromkeys(flag.message for flag in serious if name.startswith(concerns(flag, joint))))

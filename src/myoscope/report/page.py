@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from myoscope.io.dicom.exam import exam_facts
 from myoscope.measure.maps import PARTS
+from myoscope.measure.quality import STRUCTURE_WORDS
 from myoscope.measure.results import (
     NOTICE,
     Measurements,
@@ -26,6 +27,7 @@ from myoscope.report import bullseye
 from myoscope.report.charts import Curve, curve_key, volume_curve
 from myoscope.report.concerns import warnings_about
 from myoscope.report.figures import ROLE_TITLES, SeriesFigure, series_figure
+from myoscope.report.impression import impression
 from myoscope.report.maps import maps_section
 from myoscope.report.reference import (
     EN_DASH,
@@ -101,6 +103,7 @@ def render(study: Study, labels: Mapping[Role, Volume], measurements: Measuremen
         "flags": _flags(measurements),
         "confidence": _confidence(measurements),
         "segmented": bool(labels),
+        "impression": impression(measurements),
         "diagnoses": diagnoses(measurements),
         "key_numbers": _key_numbers(study, tables),
         "groups": tables.groups(),
@@ -193,7 +196,7 @@ def _flags(measurements: Measurements) -> list[tuple[str, str, str, str]]:
 def _confidence(measurements: Measurements) -> list[tuple[str, str]]:
     """For each series that a network segmented: its title, and how much of each structure is likely right."""
     found = measurements.quality.confidence
-    words = {"lv": "LV cavity", "rv": "RV cavity", "no_reflow": "no-reflow"}
+    words = STRUCTURE_WORDS | {"myocardium": "myocardium"}
     return [
         (series_title(series), ", ".join(f"{words.get(name, name)} {share:.0%}" for name, share in shares.items()))
         for series, shares in found.items()
@@ -212,8 +215,8 @@ def _key_numbers(study: Study, tables: Tables) -> list[tuple[str, Any, tuple[str
         names += ["lge.infarct_percent", "lge.no_reflow_percent"]
     if _has(study, tables, Role.T2, "t2"):
         names.append("t2.edema_percent")
-    flags = tables.measurements.quality.flags
-    return [(describe(name).title, tables.cell(name, with_notes=False), warnings_about(name, flags)) for name in names]
+    found = tables.measurements
+    return [(describe(name).title, tables.cell(name, with_notes=False), warnings_about(name, found)) for name in names]
 
 
 def _has(study: Study, tables: Tables, role: Role, part: str) -> bool:
