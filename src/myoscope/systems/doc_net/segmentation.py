@@ -2,8 +2,13 @@
 
 Two 2-D U-Nets trained one after the other: the first, with Dice loss, marks the LV blood pool on coarse slices, and its
 centroid is the heart's centre; the second, with generalised Dice loss (Sudre et al. 2017,
-doi:10.1007/978-3-319-67558-9_28), segments blood pool, healthy myocardium and scar on a crop of 128x128. No-reflow is
+doi:10.1007/978-3-319-67558-9_28), segments blood pool, healthy myocardium and scar on a crop around it. No-reflow is
 not told from the scar it lies in. Our choices where the paper is silent: spacings, widths, optimiser, augmentation.
+
+Deviations, declared: cross-entropy beside the generalised Dice loss, whose weights are clipped; slices with scar are
+drawn more often; the crop is 96x96 pixels of 1.4 mm (the paper: 128x128 as acquired). With the Dice loss alone the
+class of few voxels got a weight without bound wherever a batch had next to none of it, its probability went to 0 and
+stayed there: no scar was found in any patient.
 """
 
 import json
@@ -31,6 +36,9 @@ from myoscope.weights import half, load_into, read_weights, refusing, write_weig
 LOCATOR_SHARE = 0.25
 """Share of the budget that goes into finding the blood pool."""
 
+LEAST_SHARE = 0.005
+"""Share of a batch's voxels below which a class weighs no more in the generalised Dice loss: 46 pixels of a crop."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -40,11 +48,16 @@ class Recipe:
     roles: tuple[Role, ...] = (Role.LGE,)
     classes: tuple[Structure, ...] = (Structure.BACKGROUND, Structure.LV, Structure.MYOCARDIUM, Structure.INFARCT)
     spacing_mm: float = 1.4
-    crop: int = 128
+    crop: int = 96
+    """134 mm: scar is one pixel in fifty of it, where it was one in a hundred of 180 mm."""
     locator_spacing_mm: float = 4.0
     locator_crop: int = 96
     """384 mm: holds the whole slice, wherever the heart lies in it."""
     locator_shift_mm: float = 100.0
+    shift_mm: float = 16.0
+    """Of the crop around the heart in training: more than the first network is off."""
+    scar_draws: float = 2.0
+    """How many times as often a slice with scar is drawn as one without."""
     batch: int = 8
     widths: tuple[int, ...] = (16, 32, 64, 128)
     optimisation: Optimisation = field(default_factory=Optimisation)
@@ -145,7 +158,7 @@ def train(recipe: Recipe, cases: Sequence[Case], budget: Budget, folder: Path, d
         folder: Where checkpoints, curves and recipe are kept.
         device: "cpu" or "cuda".
     """
-    from monai.losses import DiceLoss, GeneralizedDiceLoss
+    from monai.losses import DiceLoss
 
     from myoscope.lab.loop import train as run
 
@@ -168,8 +181,8 @@ def train(recipe: Recipe, cases: Sequence[Case], budget: Budget, folder: Path, d
         },
         recipe.spacing_mm,
         recipe.crop,
-        Strength(),
-        GeneralizedDiceLoss(softmax=True, batch=True),
+        Strength(shift_mm=recipe.shift_mm, anywhere=0.0),
+        ScarLoss(),
     )
     networks = []
     for name, stage, share in (("locator", locate, LOCATOR_SHARE), ("segmenter", segment, 1 - LOCATOR_SHARE)):
@@ -180,6 +193,23 @@ def train(recipe: Recipe, cases: Sequence[Case], budget: Budget, folder: Path, d
         title = f"{recipe.name}: {name}"
         networks.append(run(network, loss_of, _part(budget, share), folder / name, recipe.optimisation, title))
     return Model(recipe, networks[0], networks[1])
+
+
+class ScarLoss(nn.Module):
+    """Cross-entropy plus generalised Dice loss over the batch, logits (N, C, H, W) against one-hot labels of that shape.
+
+    A class weighs 1 / voxels^2 (Sudre et al. 2017, doi:10.1007/978-3-319-67558-9_28), but no more than one that fills
+    `LEAST_SHARE` of the batch.
+    """
+
+    def forward(self, logits: Tensor, truth: Tensor) -> Tensor:
+        """Scalar, 0 for a perfect answer."""
+        shares = logits.softmax(1)
+        voxels = truth.sum((0, 2, 3)).float()
+        weights = voxels.clamp(min=LEAST_SHARE * voxels.sum()) ** -2
+        both, either = (shares * truth).sum((0, 2, 3)), (shares + truth).sum((0, 2, 3))
+        dice = 1 - 2 * (weights * both).sum() / (weights * either).sum()
+        return dice + F.cross_entropy(logits, truth.argmax(1))
 
 
 @dataclass(frozen=True)
@@ -205,7 +235,11 @@ def _loss(recipe: Recipe, stage: _Stage, cases: Sequence[Case], device: str) -> 
     from myoscope.lab.slices import collect
 
     weighted = [(case, 1.0) for case in cases]
-    slices = collect(weighted, recipe.roles, stage.classes, stage.stand_ins, stage.spacing_mm).to(torch.device(device))
+    slices = collect(weighted, recipe.roles, stage.classes, stage.stand_ins, stage.spacing_mm)
+    if Structure.INFARCT in stage.classes:
+        scarred = (slices.labels == stage.classes.index(Structure.INFARCT)).flatten(1).any(1)
+        slices = replace(slices, weights=torch.where(scarred, recipe.scar_draws, 1.0))
+    slices = slices.to(torch.device(device))
 
     def loss_of(network: nn.Module, step: int) -> Tensor:
         seed = recipe.seed * 1_000_003 + step
