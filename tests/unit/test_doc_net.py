@@ -24,13 +24,14 @@ from myoscope.lab.loop import Budget
 from myoscope.lab.pages import render
 from myoscope.labels import Structure
 from myoscope.prediction import Classification
+from myoscope.segment.images import normalise
 from myoscope.study import Case, Patient, Role, Series, Study
 from myoscope.systems import SYSTEMS, full_name
 from myoscope.systems.doc_net import evaluation as own
 from myoscope.systems.doc_net.inputs import Inputs, collect, read_stack
 from myoscope.systems.doc_net.model import CLASSES, Model, build
 from myoscope.systems.doc_net.network import DocNet, ImageBranch
-from myoscope.systems.doc_net.page import TEMPLATE, page_facts, summarise
+from myoscope.systems.doc_net.page import TEMPLATE, maps_facts, page_facts, summarise
 from myoscope.systems.doc_net.recipe import MANUAL, RECIPES, retuned
 from myoscope.systems.doc_net.training import fit, train
 from myoscope.volume import Volume, plain_affine
@@ -68,6 +69,10 @@ def _case(i: int) -> Case:
 @pytest.fixture(scope="module")
 def cases() -> list[Case]:
     return [_case(i) for i in range(20)]
+
+
+def _without_scar(labels: Volume) -> Volume:
+    return labels.with_voxels(np.where(labels.voxels == Structure.INFARCT, Structure.MYOCARDIUM, labels.voxels))
 
 
 def test_published_sizes() -> None:
@@ -120,6 +125,17 @@ def test_stack_follows_the_heart_and_hides_the_spacing(cases: list[Case]) -> Non
     assert (read_stack(recipe, *moved)[inner] - stack[inner]).abs().mean() < 0.01
     other = Volume(image.voxels, plain_affine((13, 1.5, 1.5)))
     assert torch.equal(read_stack(recipe, other, labels), stack)
+
+
+def test_published_reads_the_papers_stack_and_loses_one_norm(cases: list[Case]) -> None:
+    recipe, image = RECIPES["doc-net.published"], cases[1].study.series[0].image
+    stack = read_stack(recipe, image, cases[1].labels[Role.LGE])
+    assert stack.shape == (10, 128 + 16, 128 + 16)
+    shown = stack[1:8, 26:126, 11:121]  # pixels as acquired: the ring around (46, 60) in the middle
+    assert torch.equal(shown, torch.from_numpy(normalise(image.voxels.astype(np.float32))))
+    for name, lost in (("doc-net.published+", 1), ("doc-net.doc-net+", 2)):
+        branch = build(RECIPES[name]).branch
+        assert sum(isinstance(layer, torch.nn.InstanceNorm3d) for layer in branch) == 7 - lost
 
 
 def test_every_kind_of_augmentation_changes_and_padding_stays(cases: list[Case]) -> None:
@@ -295,7 +311,12 @@ def test_baselines_and_page_from_a_small_run(
     by_title = {row["title"]: row for row in rows}
     assert by_title["ST elevation alone"]["accuracy"] == 100
     assert by_title["automatic scar volume above a threshold"]["accuracy"] == 100
-    page = render(TEMPLATE, page_facts(rows, ["emidec"], True))
+    blind = [replace(c, labels={Role.LGE: _without_scar(c.labels[Role.LGE])}) for c in cases]
+    maps = [maps_facts("cascade.small", cases, cases), maps_facts("doc-net-segmentation", blind, cases)]
+    page = render(TEMPLATE, page_facts(rows, ["emidec"], True, maps=maps))
+    assert "cascade.small | 100.0 ± 0.0 | 100.0 ± 0.0 | 100.0 ± 0.0 (10) | 0.0 ± 0.0 | 10 of 10 | 10 of 10 |" in page
+    assert "two steps | 100.0 ± 0.0 | 100.0 ± 0.0 | 0.0 ± 0.0 (10)" in page
+    assert "| 0 of 10 | 10 of 10 |" in page
     assert "| ST elevation alone | none | 2 | 100.0 % (100.0 to 100.0)" in page
     assert "myoscope evaluate doc-net --data emidec -o RUNS --segmentations LGE_RUNS" in page
 
@@ -316,6 +337,7 @@ def test_the_evaluation_compares_what_the_paper_does() -> None:
         ("Clinic-NET", 1), ("DOC-NET", 1), ("Clinic-NET+", 1), ("DOC-NET+", 1), ("Clinic-NET+", 2), ("DOC-NET+", 2),
     ]  # fmt: skip
     assert all(e.recipe and e.recipe.learning_rate == 1e-5 and e.labels != "cascade.small" for e in printed)
+    assert {e.recipe.crop for e in printed if e.recipe and e.recipe.channels} == {128}
 
 
 def test_folds_dealt_otherwise_are_refused(cases: list[Case], tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ of label maps). What the paper leaves open is decided here:
 - The epoch kept is the one of the lowest validation loss; an eighth of the cases is set aside for it (70/10/20 where
   a fifth is the test).
 
-Deviations, declared: stacks at 2 mm in plane, cropped to 64x64 (the paper has 128x128 native pixels), so that a run
-takes minutes on two cores and neither pixel size nor the border of the image, which give the class away in EMIDEC, can
-be seen; no instance norm where one voxel is left, which cannot run. The slice distance and names are never an input.
+Deviations, declared: stacks at 2 mm in plane, cropped to 64x64, so that a run takes minutes on two cores and neither
+pixel size nor the border of the image, which give the class away in EMIDEC, can be seen; `published` and `published+`
+are DOC-NET and DOC-NET+ on the paper's 10 slices of 128x128 pixels as acquired. No instance norm where one voxel is
+left, as it cannot run: two of seven at 64x64, one at 128x128. The slice distance and names are never an input.
 
 `linear+` is ours: the inputs of Clinic-NET+ and no hidden layer, which is a logistic regression.
 """

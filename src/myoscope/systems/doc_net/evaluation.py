@@ -28,7 +28,7 @@ from myoscope.lab.pages import write_page
 from myoscope.study import Case, Role
 from myoscope.systems.doc_net.inputs import Inputs, collect
 from myoscope.systems.doc_net.model import Model
-from myoscope.systems.doc_net.page import TEMPLATE, page_facts, summarise
+from myoscope.systems.doc_net.page import TEMPLATE, maps_facts, page_facts, summarise
 from myoscope.systems.doc_net.recipe import BETTER, MANUAL, OWN_SEGMENTATION, RECIPES, Recipe, retuned
 from myoscope.systems.doc_net.training import fit, train
 
@@ -67,11 +67,12 @@ class Entry:
 def entries(with_better: bool, as_printed: bool = False) -> list[Entry]:
     """What is compared, in the order of the page; rows fed by cascade.small only where its label maps are given.
 
-    `as_printed`: the paper's rows alone.
+    `as_printed`: the paper's rows alone, DOC-NET on stacks of the paper's size.
     """
     net = {name.partition(".")[2]: recipe for name, recipe in RECIPES.items()}
-    plus = [("Clinic-NET+", net["clinic-net+"]), ("DOC-NET+", net["doc-net+"])]
-    plain = [("Clinic-NET", net["clinic-net"]), ("DOC-NET", net["doc-net"])]
+    doc = "published" if as_printed else "doc-net"
+    plus = [("Clinic-NET+", net["clinic-net+"]), ("DOC-NET+", net[f"{doc}+"])]
+    plain = [("Clinic-NET", net["clinic-net"]), ("DOC-NET", net[doc])]
     sources = [OWN_SEGMENTATION, *([BETTER] if with_better and not as_printed else [])]
     best = sources[-1]
     published = [Entry(title, 1, "expert" if recipe.channels else "", recipe) for title, recipe in plain]
@@ -146,12 +147,14 @@ def evaluate(
     labelled = {"": cases, "expert": cases}
     every = entries(bool(segmentations), published)
     found: dict[Entry, dict[str, Any]] = {}
+    maps: list[dict[str, Any]] = []
     text = ""
     for entry in sorted(every, key=_cost):
         if entry.labels not in labelled:
             progress(f"label maps of {entry.labels}, out of fold")
             better = segmentations if entry.labels == BETTER else None
             labelled[entry.labels] = relabelled(cases, runs, better, device)
+            maps.append(maps_facts(entry.labels, labelled[entry.labels], cases))
         predicted = _predictions(entry, labelled[entry.labels], runs, device, progress)
         row = {"title": entry.title, "table": entry.table, "labels": entry.labels}
         row["recipe"] = [entry.recipe.name, entry.recipe.epochs] if entry.recipe else None
@@ -159,7 +162,7 @@ def evaluate(
         rows = [found[e] for e in every if e in found]
         write_whole(runs / "results.json", json.dumps(rows, indent=1))
         to_come = [f"{e.title} ({e.labels or 'no'} labels)" for e in every if e not in found]
-        facts = page_facts(rows, [root.name for root in roots], bool(segmentations), to_come)
+        facts = page_facts(rows, [root.name for root in roots], bool(segmentations), to_come, maps)
         text = write_page(TEMPLATE, facts | {"published": published}, runs)
     return text
 

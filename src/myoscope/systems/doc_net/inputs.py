@@ -46,7 +46,8 @@ def read_stack(recipe: Recipe, image: Volume, labels: Volume) -> Tensor:
     size = np.array(image.voxels.shape[1:])
     centre = (pool[:, 1:].mean(0) + 0.5) / size if len(pool) else np.array([0.5, 0.5])
     pixels = normalise(torch.from_numpy(image.voxels.astype(np.float32)))
-    pixels = resample_slices(pixels, image.spacing_mm[1:], recipe.spacing_mm)
+    if recipe.spacing_mm:
+        pixels = resample_slices(pixels, image.spacing_mm[1:], recipe.spacing_mm)
     side = recipe.crop + 2 * recipe.margin
     z, height, width = pixels.shape
     top, left = (round(c * n - side / 2) for c, n in zip(centre, (height, width), strict=True))

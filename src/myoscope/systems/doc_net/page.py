@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from myoscope.lab.statistics import interval
+from myoscope.lab.metrics import LGE_REGIONS, region_scores
+from myoscope.lab.statistics import interval, summary
+from myoscope.study import Case, Role
 
 BINS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 AIM_PERCENT = {"Clinic-NET": 85, "DOC-NET": 95, "Clinic-NET+": 98, "DOC-NET+": 98}
@@ -66,10 +68,33 @@ def summarise(predictions: Sequence[Mapping[str, float]], known: Mapping[str, bo
     }
 
 
+def maps_facts(source: str, automatic: Sequence[Case], expert: Sequence[Case]) -> dict[str, Any]:
+    """How good the label maps of a source are: Dice in per cent, scar (no-reflow in it) where the expert drew some."""
+    scores = []
+    for a, b in zip(automatic, expert, strict=True):
+        found, truth = a.labels[Role.LGE], b.labels[Role.LGE]
+        scores.append(region_scores(found.frames[0], truth.frames[0], LGE_REGIONS, truth.voxel_ml))
+    ill = [s for s in scores if s["infarction true ml"] > 0]
+    well = [s for s in scores if s["infarction true ml"] == 0]
+    return {
+        "maps": LABELS[source],
+        "pool": summary([100 * s["LV dice"] for s in scores]),
+        "wall": summary([100 * s["myocardium dice"] for s in scores]),
+        "scar": summary([100 * s["infarction dice"] for s in ill]),
+        "error_ml": summary([abs(s["infarction ml"] - s["infarction true ml"]) for s in ill]),
+        "found": [sum(s["infarction ml"] > 0 for s in ill), len(ill)],
+        "free": [sum(s["infarction ml"] == 0 for s in well), len(well)],
+    }
+
+
 def page_facts(
-    rows: Sequence[Mapping[str, Any]], roots: Sequence[str], with_better: bool, to_come: Sequence[str] = ()
+    rows: Sequence[Mapping[str, Any]],
+    roots: Sequence[str],
+    with_better: bool,
+    to_come: Sequence[str] = (),
+    maps: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """What the page says, for its template; `to_come` names the rows that are still to be run."""
+    """What the page says, for its template; `to_come` names the rows still to be run, `maps` are `maps_facts`."""
     shown = [
         {**row, "maps": LABELS[row["labels"]], "paper": _paper(row), "network": row["title"].removesuffix(", retuned")}
         for row in rows
@@ -78,6 +103,7 @@ def page_facts(
         "roots": list(roots),
         "with_better": with_better,
         "to_come": list(to_come),
+        "maps": list(maps),
         "source": PAPER["source"],
         "test_cases": rows[0]["test_cases"],
         "rows": shown,

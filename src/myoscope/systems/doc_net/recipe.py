@@ -29,7 +29,8 @@ class Recipe:
     dropout: float = 0.2
     slices: int = 10
     crop: int = 64
-    spacing_mm: float = 2.0
+    spacing_mm: float | None = 2.0
+    """In plane; None: pixels as they were acquired."""
     margin: int = 8
     """Pixels kept around the crop for augmentation; 160 mm in all, inside every field of view of EMIDEC."""
     augmentation: Ranges = field(default_factory=Ranges)
@@ -40,7 +41,7 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        numbers = (self.slices, self.crop, self.spacing_mm, self.learning_rate, self.batch, self.epochs)
+        numbers = (self.slices, self.crop, self.spacing_mm or 1, self.learning_rate, self.batch, self.epochs)
         if min(*numbers, *self.hidden, *self.channels, 1) <= 0 or min(self.margin, self.weight_decay) < 0:
             raise InputError(f"{self.name}: expected positive numbers in the recipe")
         if not 0 <= self.dropout < 1:
@@ -65,9 +66,11 @@ RECIPES = {
         Recipe("doc-net.doc-net", _DOC, (), OWN_SEGMENTATION, _CHANNELS),
         Recipe("doc-net.clinic-net+", _CLINIC, AUTOMATIC, OWN_SEGMENTATION),
         Recipe("doc-net.doc-net+", _DOC, AUTOMATIC, OWN_SEGMENTATION, _CHANNELS),
+        Recipe("doc-net.published", _DOC, (), OWN_SEGMENTATION, _CHANNELS, crop=128, spacing_mm=None),
+        Recipe("doc-net.published+", _DOC, AUTOMATIC, OWN_SEGMENTATION, _CHANNELS, crop=128, spacing_mm=None),
     )
 }
-"""The default first, then as published."""
+"""The default first, then the four networks as published, DOC-NET's on smaller stacks; last DOC-NET on the paper's."""
 
 
 def retuned(recipe: Recipe) -> Recipe:

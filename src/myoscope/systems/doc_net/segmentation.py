@@ -196,7 +196,7 @@ def train(recipe: Recipe, cases: Sequence[Case], budget: Budget, folder: Path, d
 
 
 class ScarLoss(nn.Module):
-    """Cross-entropy plus generalised Dice loss over the batch, logits (N, C, H, W) against one-hot labels of that shape.
+    """Cross-entropy plus generalised Dice loss over the batch: logits (N, C, H, W) against one-hot labels, as shaped.
 
     A class weighs 1 / voxels^2 (Sudre et al. 2017, doi:10.1007/978-3-319-67558-9_28), but no more than one that fills
     `LEAST_SHARE` of the batch.
