@@ -5,15 +5,17 @@ give equal arrays, whichever roles are drawn. Distances are in mm, volumes in ml
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from myoscope.datasets.phantom_chest import Chest, ChestPainter, SmoothNoise
 from myoscope.datasets.phantom_heart import LABEL_OF_TISSUE, Heart, Infarct, Points
+from myoscope.datasets.phantom_motion import WallTexture
 from myoscope.datasets.phantom_settings import (
     KEPT_ASIDE,
+    MOVING,
     ROLES,
     TRAINING,
     Look,
@@ -27,6 +29,7 @@ from myoscope.volume import Volume
 
 __all__ = [
     "KEPT_ASIDE",
+    "MOVING",
     "ROLES",
     "TRAINING",
     "Look",
@@ -107,7 +110,9 @@ def sample(seed: int, settings: PhantomSettings = TRAINING, group: str | None = 
     rng = np.random.default_rng(seed)
     drawn = str(rng.choice(sorted(settings.shapes)))
     group = group or drawn
-    heart = _sample_heart(rng, settings, settings.shapes[group])
+    moving = np.random.default_rng((seed, 1))  # of its own: what `rng` draws stays the same
+    twist, texture = (float(moving.uniform(*pair)) for pair in (settings.twist, settings.texture))
+    heart = replace(_sample_heart(rng, settings, settings.shapes[group]), twist=twist, texture=texture)
     chest = _sample_chest(rng, settings, heart)
     towards_apex = _unit(np.array([-0.65, 0.55, -0.5]) + rng.uniform(-0.12, 0.12, 3))
     x = np.array([-0.62, -0.75, 0.15]) + rng.uniform(-0.12, 0.12, 3)
@@ -285,6 +290,7 @@ def _paint(parameters: PhantomParameters, role: Role, phases: Sequence[float]) -
     beats = [anatomy.at(phase) for phase in phases]
     reach = anatomy.width_mm + _HEART_MARGIN_MM
     signal = _signal_of_tissue(scan.signal)
+    texture = WallTexture(parameters.heart, _IN_PLANE) if parameters.heart.texture else None
     image = np.empty((len(beats), len(scan.planes_mm), *scan.shape), np.float32)
     labels = np.zeros(image.shape, np.uint8)
     through = scan.slice_mm * _THICKNESS * (np.arange(_PLANES) - (_PLANES - 1) / 2) / _PLANES
@@ -301,6 +307,10 @@ def _paint(parameters: PhantomParameters, role: Role, phases: Sequence[float]) -
             shares = np.stack([_share(tissues == tissue) for tissue in found])
             here = image[t, z, rows, columns]
             image[t, z, rows, columns] = np.tensordot(signal[found], shares, 1) + here * (shares[0] * (found[0] == 0))
+            if texture:
+                image[t, z, rows, columns] += scan.signal["myocardium"] * texture(
+                    beat, plane + through, points, tissues
+                )
             codes = np.unique(LABEL_OF_TISSUE[found])
             filled = [shares[LABEL_OF_TISSUE[found] == code].sum(0) for code in codes]
             labels[t, z, rows, columns] = codes[np.argmax(filled, axis=0)]

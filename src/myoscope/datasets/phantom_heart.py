@@ -24,6 +24,9 @@ LABEL_OF_TISSUE = np.array([*range(7), Structure.LV, Structure.RV, 0, 0], np.uin
 _Q = np.linspace(0, 1.35, 109)
 _ANGLES = np.radians(np.arange(360))
 _DQ, _DANGLE = _Q[1] - _Q[0], np.radians(1)
+LEVEL_AT_REST = 0.3
+"""The level that does not turn: the base turns the other way, the apex with the twist."""
+
 _RV_WALL_MM = 2.5
 _RV_TRABECULAE_MM = 4.0
 """Depth to which trabeculae darken the RV's blood; in the cines of ACDC the rim is 0.5 as bright at 2 mm, 0.9 at 5."""
@@ -55,7 +58,9 @@ class Heart:
 
     `elongation` is the cavity's length over its radius, `septal_ratio` the septum's thickness over the other
     walls', `flattening` the fraction by which the septum is pushed into the LV, `es_phase` the part of the cycle at
-    which it is smallest, `seed` gives the small irregularities.
+    which it is smallest, `seed` gives the small irregularities. `twist` is by how much the apex turns against the base
+    until end-systole, in degrees, anticlockwise as seen from the apex; `texture` the standard deviation of the wall's
+    own pattern, which moves with it, as a fraction of the wall's signal.
     """
 
     edv_ml: float
@@ -74,6 +79,8 @@ class Heart:
     es_phase: float
     seed: int
     infarct: Infarct | None = None
+    twist: float = 0.0
+    texture: float = 0.0
 
     @cached_property
     def anatomy(self) -> "Anatomy":
@@ -175,13 +182,22 @@ class Anatomy:
         epi = np.sqrt(endo**2 + self.wall_area * self.length / length)
         rv_volume = heart.rv_edv_ml * (1 - heart.rv_ef * amount)
         width = brentq(lambda w: _volume_ml(epi + w * self.rv_form, epi, length) - rv_volume, 0, 200)
-        return Beat(self, self.length - length, length, endo, epi, epi + width * self.rv_form)
+        twist = -np.radians(heart.twist) * amount
+        return Beat(self, self.length - length, length, endo, epi, epi + width * self.rv_form, twist)
 
 
 def _profile(q: np.ndarray) -> np.ndarray:
     """Radius along the long axis over its largest: a prolate body, cut off at the base, closed at q = 1."""
     narrowing = np.where(q < 0.3, 0.12 * (0.3 - q) / 0.3, 0)
     return (1 - narrowing**1.5) * np.sqrt(np.clip(1 - (np.clip(q - 0.3, 0, None) / 0.7) ** 2.3, 0, None))
+
+
+def ring_of(table: np.ndarray, q: float) -> np.ndarray:
+    """A table's values at one level, one a degree and the first again at the end, shape (361,) float32."""
+    low = int(q / _DQ)
+    share = q / _DQ - low
+    mixed = table[low] * (1 - share) + table[min(low + 1, _Q.size - 1)] * share
+    return np.append(mixed, mixed[0]).astype(np.float32)
 
 
 class Points:
@@ -195,7 +211,10 @@ class Points:
 
 @dataclass(frozen=True)
 class Beat:
-    """A heart at one moment: where its base lies (mm), its cavity's length (mm) and its surfaces (tables, mm)."""
+    """A heart at one moment: where its base lies (mm), its cavity's length (mm) and its surfaces (tables, mm).
+
+    `twist` is how far the apex is turned against the base, in radians.
+    """
 
     anatomy: Anatomy
     base: float
@@ -203,6 +222,15 @@ class Beat:
     endo: np.ndarray
     epi: np.ndarray
     rv: np.ndarray
+    twist: float = 0.0
+
+    def level(self, s: float) -> float:
+        """Where a plane cuts the cavity, as a fraction of its length from the base."""
+        return (s - self.base) / self.length
+
+    def turn(self, q: float) -> float:
+        """How far the wall at a level is turned since end diastole, in radians."""
+        return self.twist * (q - LEVEL_AT_REST)
 
     def tissues(self, s: float, points: Points, role: Role) -> np.ndarray:
         """What lies in a plane across the long axis.
@@ -215,16 +243,15 @@ class Beat:
         Returns:
             Tissue of every point, uint8, shape (Y, X); 0 where there is no heart.
         """
-        q = (s - self.base) / self.length
+        q = self.level(s)
         result = np.zeros(points.radius.shape, np.uint8)
         if not 0 <= q < _Q[-1]:
             return result
-        low = int(q / _DQ)
-        share = q / _DQ - low
+        turn = self.turn(q)
+        at_rest = (points.column - round(np.degrees(turn))) % 360 if turn else points.column
 
-        def row(table: np.ndarray) -> np.ndarray:
-            mixed = table[low] * (1 - share) + table[min(low + 1, _Q.size - 1)] * share
-            return np.append(mixed, mixed[0]).astype(np.float32)[points.column]
+        def row(table: np.ndarray, columns: np.ndarray = points.column) -> np.ndarray:
+            return ring_of(table, q)[columns]
 
         radius = points.radius
         endo, epi, rv = row(self.endo), row(self.epi), row(self.rv)
@@ -248,11 +275,11 @@ class Beat:
             result[in_wall & (depth < row(anatomy.edema_depth))] = Structure.EDEMA
         in_lv = radius < endo
         result[in_lv] = Structure.LV
-        result[in_lv & (radius > endo * (1 - row(anatomy.trabecula)))] = PAPILLARY
+        result[in_lv & (radius > endo * (1 - row(anatomy.trabecula, at_rest)))] = PAPILLARY
         if 0.25 < q < 0.9:
             size = anatomy.heart.papillary_mm * min(1, 4 * (q - 0.25), 5 * (0.9 - q))
-            for angle in anatomy.papillary_angles:
-                at = float(self.endo[low, round(np.degrees(angle)) % 360]) - 0.8 * size
+            for angle in anatomy.papillary_angles + turn:
+                at = float(self.endo[int(q / _DQ), round(np.degrees(angle)) % 360]) - 0.8 * size
                 near = np.hypot(points.x - at * np.cos(angle), points.y - at * np.sin(angle)) < size
                 result[in_lv & near] = PAPILLARY
         return result

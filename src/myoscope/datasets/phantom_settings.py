@@ -88,7 +88,8 @@ class PhantomSettings:
 
     `shapes` holds the diagnoses, drawn with equal chance; `looks` has one entry for each of `ROLES`. Lengths in mm,
     angles in degrees, `shading` and `slice_gain` as fractions, `blur` in voxels, extra slices in slices,
-    `shift_mm` the standard deviation of a slice's breath-hold shift along x and y.
+    `shift_mm` the standard deviation of a slice's breath-hold shift along x and y. `twist` and `texture` are those
+    of `Heart`: none by default, so that studies drawn before there were any stay the same.
 
     Raises:
         InputError: a range is empty or outside what is possible, or a diagnosis or role is missing.
@@ -120,6 +121,8 @@ class PhantomSettings:
     slice_gain: Annotated[Range, (0, 0.5)] = (0.0, 0.12)
     blur: Annotated[Range, (0, 2)] = (0.3, 0.8)
     apex_first_probability: Annotated[float, (0, 1)] = 0.5
+    twist: Annotated[Range, (0, 40)] = (0.0, 0.0)
+    texture: Annotated[Range, (0, 0.5)] = (0.0, 0.0)
 
     def __post_init__(self) -> None:
         _check_ranges(self)
@@ -227,3 +230,6 @@ KEPT_ASIDE = replace(
     shift_mm=(1.5, 3.0),
 )
 """Other contrast, noise, spacing and shape, for testing only: never train on it."""
+
+MOVING = replace(KEPT_ASIDE, twist=(6.0, 18.0), texture=(0.05, 0.2))
+"""Kept-aside studies whose wall twists and has a pattern that moves with it: for tests of strain."""
