@@ -17,6 +17,7 @@ from myoscope.measure.function import DENSITY_G_ML, find_phases, label_volume_ml
 from myoscope.measure.lge import measure_lge
 from myoscope.measure.maps import Wall, measure_maps
 from myoscope.measure.quality import (
+    base_flags,
     confidence_flags,
     label_flags,
     phase_flags,
@@ -87,6 +88,7 @@ def measure(
         *(flag for series in study.series for flag in voxel_flags(series)),
         *_heart_flags(hearts),
         *(flag for role, found in predictions.items() for flag in confidence_flags(role, found)),
+        *base_flags(cine.counted.base),
         *value_flags(facts, cine.lv[0], cine.rv[0], late.lge[0], segments),
     ]
     return Measurements(
@@ -97,11 +99,13 @@ def measure(
         t2=t2.t2[0],
         segments=segments,
         slices=cine.slices[0],
+        slice_volumes=cine.counted.slices,
+        base_choices=cine.counted.base,
         maps=maps,
         diagnosis=Diagnosis(),
         quality=Quality(
             flags=flags,
-            missing=missing | segments_missing | cine.slices[1] | maps_missing,
+            missing=missing | segments_missing | cine.slices[1] | cine.counted.missing | maps_missing,
             confidence={
                 str(role): {structure.name.lower(): share for structure, share in found.right.items()}
                 for role, found in predictions.items()

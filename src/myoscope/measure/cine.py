@@ -8,6 +8,7 @@ import numpy as np
 
 from myoscope.labels import Structure
 from myoscope.measure.anatomy import NAMES, Anatomy, find_anatomy, share_insertion
+from myoscope.measure.counted import Counted, count, no_count
 from myoscope.measure.function import (
     Phases,
     find_phases,
@@ -52,6 +53,7 @@ class CineValues:
     ed_mm: Mapping[int, Value]
     es_mm: Mapping[int, Value]
     slices: tuple[list[SliceWall], dict[str, str]]
+    counted: Counted
 
 
 def find_cine(series: Series, labels: Volume, fallback_insertion: float | None) -> CineAnatomy:
@@ -91,6 +93,7 @@ def measure_cine(
         ed_mm,
         es_mm,
         slice_rows(cine.ed, cine.es),
+        count(cine.ed, cine.es),
     )
 
 
@@ -101,4 +104,4 @@ def without_cine(reason: str, still: Anatomy | None, bsa_m2: Value) -> CineValue
     if still:
         mass = lv_mass_g(still.labels[None], still.spacing_mm, Phases(reason, reason))
     slices: tuple[list[SliceWall], dict[str, str]] = [], {"slices": reason}
-    return CineValues(mass_only(mass, bsa_m2, reason), no_ventricle(reason), nothing, nothing, slices)
+    return CineValues(mass_only(mass, bsa_m2, reason), no_ventricle(reason), nothing, nothing, slices, no_count(reason))

@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from myoscope.labels import LV_WALL, Structure
 from myoscope.measure.anatomy import Anatomy, base_slope
+from myoscope.measure.counted import MATTERS_PERCENT, BaseChoice
 from myoscope.measure.function import CYCLE_FRAMES, Phases, circular_median
 from myoscope.measure.results import Flag, LeftVentricle, Lge, PatientFacts, Segment, Ventricle
 from myoscope.measure.wall import fill_holes
@@ -266,6 +267,27 @@ def segment_flags(series: str, heart: Anatomy) -> list[Flag]:
     if not heart.clear_base:
         message = f"Base and apex look alike in {_n(len(heart.full), 'slice')}; segments may be in reverse order."
         flags.append(_flag("base_unclear", "warning", series, message))
+    return flags
+
+
+def base_flags(choices: Iterable[BaseChoice]) -> list[Flag]:
+    """Flags on volumes that a doubtful choice of the base changes by more than 5 %, with the values either way."""
+    flags = []
+    for choice in choices:
+        if choice.doubt is None or abs(choice.change_percent) <= MATTERS_PERCENT:
+            continue
+        part, volume = choice.measurement.split(".")
+        counted = choice.otherwise_ml / (1 + choice.change_percent / 100)
+        fraction = choice.ejection_fraction_otherwise_percent
+        message = (
+            f"{part.upper()} {'end-diastolic' if volume == 'edv_ml' else 'end-systolic'} volume hangs on the base: "
+            f"slice {choice.slice} is {'counted' if choice.counted else 'not counted'}, but {choice.doubt}. "
+            f"{'Without' if choice.counted else 'With'} it "
+            f"{'' if choice.counted else 'about '}{choice.otherwise_ml:.0f} instead of {counted:.0f} ml"
+            + ("." if fraction is None else f", ejection fraction {fraction:.0f} %.")
+        )
+        code = f"base_choice_{part}_{volume.removesuffix('_ml')}"
+        flags.append(_flag(code, "warning" if choice.strong else "info", "cine", message))
     return flags
 
 

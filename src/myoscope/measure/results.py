@@ -5,9 +5,10 @@ What is None has a reason in `quality.missing`, under its dotted name (`lv.edv_i
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from myoscope.measure.units import with_units
+from myoscope.measure.counted import BaseChoice, SliceVolume
+from myoscope.measure.part import Part as _Part
 
 NOTICE = "Research use only. Not a medical device."
 """Stands in every report and in `provenance`."""
@@ -16,10 +17,6 @@ START = "starting point: an average patient of those learned from"
 """Name of the evidence that is no measurement: the classifier's intercept."""
 
 Grade = Literal["0", "1-25", "26-50", "51-75", "76-100"]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=with_units)
 
 
 class PatientFacts(_Part):
@@ -371,6 +368,8 @@ class Measurements(_Part):
     t2: T2 = Field(description="Edema, from T2 labels or a joint map")
     segments: list[Segment] = Field(description="The 17 segments of the AHA")
     slices: list[SliceWall] = Field([], description="Wall and cavities by slice of the cine")
+    slice_volumes: list[SliceVolume] = Field([], description="What was counted in each slice of the cine, base first")
+    base_choices: list[BaseChoice] = Field([], description="What another choice of the base would change")
     maps: Maps = Field(Maps(), description="T1, T2 and ECV maps")
     diagnosis: Diagnosis = Field(description="Proposed diagnosis")
     quality: Quality = Field(description="Flags, reasons and confidence")

@@ -32,12 +32,16 @@ MAX_SECTORS = 12
 
 @dataclass(frozen=True)
 class Ring:
-    """LV in one slice: `cavity` and `disc` (with the wall), (Y, X) bool without holes; `is_full`: wall all round."""
+    """LV in one slice: `cavity` and `disc` (with the wall), (Y, X) bool without holes; `is_full`: wall all round.
+
+    `around` is the share of the way round on which there is wall, 0 to 1.
+    """
 
     cavity: np.ndarray
     disc: np.ndarray
     centre_yx: tuple[float, float]
     is_full: bool
+    around: float = 1.0
 
 
 def largest_piece(mask: np.ndarray) -> np.ndarray:
@@ -85,7 +89,7 @@ def find_ring(labels: np.ndarray, spacing_yx: tuple[float, float]) -> Ring | Non
     row, column = (float(i.mean()) for i in np.nonzero(cavity))
     ring = Ring(cavity, disc, (row, column), False)
     closed = along_rays(wall & disc & ~cavity, ring, spacing_yx).any(axis=1)
-    return Ring(cavity, disc, (row, column), bool((~closed).sum() <= GAP_DEGREES * RAYS / 360))
+    return Ring(cavity, disc, (row, column), bool((~closed).sum() <= GAP_DEGREES * RAYS / 360), float(closed.mean()))
 
 
 def pixel_angles(shape: tuple[int, int], centre_yx: tuple[float, float], spacing_yx: tuple[float, float]) -> np.ndarray:

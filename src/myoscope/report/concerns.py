@@ -47,12 +47,17 @@ def concerns(flag: Flag, joint: Mapping[str, Sequence[str]] | None = None) -> tu
     ('lv.mass',)
     >>> concerns(Flag(code="unsure_edema", level="warning", series="lge", message=""))
     ('t2.',)
+    >>> concerns(Flag(code="base_choice_rv_esv", level="warning", series="cine", message=""))
+    ('rv.esv', 'rv.sv', 'rv.ejection')
     """
     if flag.code in OF_CODE:
         return OF_CODE[flag.code]
     kind, _, about = flag.code.partition("_")
     if kind == "implausible" and "_" in about:
         return (about.replace("_", ".", 1).rpartition("_")[0],)  # without its unit: the index too
+    if about.startswith("choice_"):
+        part, volume = about.removeprefix("choice_").split("_")
+        return (f"{part}.{volume}", f"{part}.sv", f"{part}.ejection")
     if kind in ("pieces", "unsure") and about in OF_STRUCTURE:
         return OF_STRUCTURE[about]
     series = flag.series or ""

@@ -26,6 +26,7 @@ from myoscope.measure.results import (
 from myoscope.report import bullseye
 from myoscope.report.charts import Curve, curve_key, volume_curve
 from myoscope.report.concerns import warnings_about
+from myoscope.report.counted import counted_section
 from myoscope.report.figures import ROLE_TITLES, SeriesFigure, series_figure
 from myoscope.report.impression import impression
 from myoscope.report.maps import maps_section
@@ -116,6 +117,7 @@ def render(study: Study, labels: Mapping[Role, Volume], measurements: Measuremen
         "segments": _grid(measurements.segments, SEGMENT_COLUMNS),
         "slices": _grid(measurements.slices, SLICE_COLUMNS),
         "curve": _curve(measurements),
+        "counted": counted_section(measurements),
         "lge": _lge(study, tables),
         "t2": _t2(study, tables),
         "maps": maps_section(study, measurements),
