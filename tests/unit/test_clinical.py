@@ -104,8 +104,8 @@ def test_impossible_values_and_unknown_codes_are_named(field: str, value: str, m
 @pytest.mark.parametrize("gone", [None, "", "NA", "?", "unknown"])
 def test_a_missing_field_is_noted(gone: str | None, tmp_path: Path) -> None:
     found = _values(tmp_path, **{"Killip Max": gone, "Age": gone})
-    assert found.missing == ["Age", "Killip Max"]
-    assert "Age, Killip Max: not given, taken as average" in notes(found)
+    assert found.missing == ["Age", "Highest Killip class"]
+    assert "Age, Highest Killip class: not given, taken as average" in notes(found)
 
 
 def test_missing_units_are_said() -> None:

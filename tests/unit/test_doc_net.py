@@ -235,7 +235,7 @@ def test_evidence_adds_up_to_the_odds(cases: list[Case]) -> None:
         assert sum(weight for *_, weight in found.evidence) + base == pytest.approx(
             np.log(p[best] / p[other]), abs=1e-3
         )
-        assert {name: value for name, value, _ in found.evidence}["Troponin (unit not given)"] == pytest.approx(
+        assert {name: value for name, value, _ in found.evidence}["Troponin (likely ng/ml)"] == pytest.approx(
             float(case.study.patient.clinical["Troponin"]), rel=1e-4
         )
 
@@ -361,7 +361,7 @@ def test_analysis_uses_clinical_values(cases: list[Case], monkeypatch: pytest.Mo
         return judge(study, phantom.labels, {}).measurements
 
     known, unknown = judged(**FACTS), judged()
-    assert any(e.measurement.startswith("ECG (ST +)") for e in known.diagnosis.evidence)
+    assert any(e.measurement.startswith("ST elevation on the ECG") for e in known.diagnosis.evidence)
     assert known.diagnosis.prediction in CLASSES
     assert not any(e.measurement.startswith("ECG") for e in unknown.diagnosis.evidence)
     assert unknown.diagnosis.prediction == "pathological"

@@ -177,7 +177,8 @@ def cells_of(html, title, group=0):
     """Text of the cells of a row in the table of measurements."""
     rows = re.findall(rf'<tr><th scope="row">{title}</th>(.*?)</tr>', html, re.S)
     cells = re.findall(r"<td[^>]*>(.*?)</td>", rows[group], re.S)
-    return [" ".join(re.sub(r"<[^>]+>", " ", cell).split()) for cell in cells]
+    plain = [re.sub(r'<a class="doubt".*?</a>', "", cell, flags=re.S) for cell in cells]
+    return [" ".join(re.sub(r"<[^>]+>", " ", cell).split()) for cell in plain]
 
 
 @pytest.mark.parametrize(
@@ -405,11 +406,17 @@ def test_lge_and_t2_extents(page):
     assert "Edema, infarct included 30 ml 32 g 23.0 %" in Page(render(study, labels, make_measurements(t2=t2))).text
 
 
-def test_clinical_values_stand_as_found():
+def test_clinical_values_stand_as_found_in_a_readers_words():
     study, labels = make_study(roles=(Role.LGE,))
-    patient = PatientFacts(study_id="x", clinical={"Troponin": "7,4"})
+    facts = {"Troponin": "7,4", "FEVG": "45", "Killip Max": "1", "ECG (ST +)": "Y", "Tobacco": "2", "Dialysis": "<b>"}
+    patient = PatientFacts(study_id="x", clinical=facts)
     page = Page(render(study, labels, make_measurements(patient=patient)))
-    assert "as found in the files; unit not given Troponin 7,4" in page.text
+    assert (
+        "which give troponin and NT-proBNP without a unit Troponin 7,4 LV ejection fraction by echo 45 % "
+        "Highest Killip class I ST elevation on the ECG yes Tobacco former Dialysis <b>"
+    ) in page.text
+    for word in ("FEVG", "Killip Max", "unit not given"):
+        assert word not in page.text
 
 
 def test_provenance(page):
@@ -438,6 +445,23 @@ def test_a_warning_stands_at_the_number_that_it_is_about():
     assert said["LV ejection fraction"] == []
     assert said["RV ejection fraction"] == ["Unsure of RV."]
     assert said["Infarct"] == ["Few slices."]
+    rows = dict(re.findall(r'<th scope="row">([^<]*)</th>\n?<td[^>]*>(.*?)</td>', html, re.DOTALL))
+    doubted = {title: re.findall(r'href="#flag-\d" title="([^"]*)"', cell) for title, cell in rows.items()}
+    assert doubted["End-diastolic volume"] == ["EDV is odd."]
+    assert doubted["Infarct, no-reflow included"] == ["Few slices."]
+    assert set(re.findall(r'href="#(flag-\d)"', html)) <= set(re.findall(r'id="(flag-\d)"', html))
+
+
+def test_a_share_on_a_card_says_of_what():
+    study, labels = make_study()
+    text = Page(render(study, labels, make_measurements())).text
+    assert "Infarct 18.5 % of the LV wall, 25 g" in text
+    assert "No-reflow 1.5 % of the LV wall, 2.1 g" in text
+
+
+def test_a_class_has_one_name(html):
+    for code in ("NOR", "MINF", "DCM", "HCM", "pathological"):
+        assert not re.search(rf"\b{code}\b", html)
 
 
 def test_printed_pages_bear_the_study_and_their_number_as_text_alone():

@@ -18,6 +18,7 @@ from myoscope import __version__
 from myoscope.cohort.histograms import histogram
 from myoscope.cohort.state import Out
 from myoscope.cohort.thumbnails import NAME
+from myoscope.diagnose.words import class_words, percent_words
 from myoscope.measure.results import NOTICE
 from myoscope.report.page import printable
 
@@ -81,10 +82,12 @@ def _study(state: Out, row: Mapping[str, Any], names: Sequence[str]) -> dict[str
         "study": printable(study),
         "status": row["status"],
         "reason": printable(row.get("reason") or ""),
-        "group": printable(row.get("class") or ""),
+        "group": printable(class_words(row.get("class") or "")),
         "sex": row.get("patient.sex") or "",
         "values": [None if row.get(name) is None else round(row[name], 1) for name in names],
-        "diagnosis": f"{printable(prediction)} {share:.0%}" if prediction and share is not None else "",
+        "diagnosis": f"{printable(class_words(prediction))} {percent_words(share)}"
+        if prediction and share is not None
+        else "",
         "flags": [f"{level}: {printable(message)}" for level, message in flags],
         "doubt": 1000 if row["status"] == "failed" else 100 * errors + len(flags) - errors,
         "sure": min(sure, default=1.0),

@@ -77,8 +77,8 @@ class ClinicalValues(BaseModel):
 
     @property
     def missing(self) -> list[str]:
-        """The fields that are unknown, in EMIDEC's words."""
-        return [TITLES[name] for name in type(self).model_fields if getattr(self, name) is None]
+        """The fields that are unknown, in words."""
+        return [WORDS[name] for name in type(self).model_fields if getattr(self, name) is None]
 
 
 TITLES = {
@@ -97,18 +97,35 @@ TITLES = {
 }
 """EMIDEC's own words for the fields, which are read too."""
 
-CODED = [title for name, title in TITLES.items() if "Literal" in str(ClinicalValues.model_fields[name].annotation)]
-"""Titles of the fields that hold a code, not a number."""
+WORDS = TITLES | {
+    "family_history_of_cad": "Coronary disease in the family",
+    "st_elevation": "ST elevation on the ECG",
+    "killip_max": "Highest Killip class",
+    "ejection_fraction_percent": "LV ejection fraction by echo",
+    "nt_probnp": "NT-proBNP",
+}
+"""The fields in a reader's words."""
+
+CODED = [name for name in TITLES if "Literal" in str(ClinicalValues.model_fields[name].annotation)]
+"""The fields that hold a code, not a number."""
 
 MEANING = dict.fromkeys(CODED, " (0 no, 1 yes)") | {
-    "Sex": " (0 female, 1 male)",
-    "Age": " (years)",
-    "Tobacco": " (1 current, 2 former, 3 never)",
-    "Troponin": " (unit not given)",
-    "FEVG": " (echo, %)",
-    "NTProBNP": " (unit not given)",
+    "sex": " (0 female, 1 male)",
+    "age_years": " (years)",
+    "tobacco": " (1 current, 2 former, 3 never)",
+    "troponin": " (likely ng/ml)",
+    "killip_max": " (1 I, 2 II, 3 III, 4 IV)",
+    "ejection_fraction_percent": " (%)",
+    "nt_probnp": " (likely pg/ml)",
 }
-"""What a number beside a title means."""
+"""What a number beside a field's words means."""
+
+_SAID = {
+    **{name: {"Y": "yes", "N": "no"} for name in CODED},
+    "tobacco": {"1": "current", "2": "former", "3": "never"},
+    "killip_max": {"1": "I", "2": "II", "3": "III", "4": "IV"},
+}
+"""Codes as a reader says them."""
 
 
 def _plain(key: str) -> str:
@@ -130,18 +147,19 @@ def parse(facts: Mapping[str, Any], where: str) -> ClinicalValues:
         InputError: a value is impossible, a code unknown, or a field given twice.
     """
     found: dict[str, Any] = {}
+    keys: dict[str, str] = {}
     for key, value in facts.items():
         name = _FIELDS.get(_plain(key))
         if name and name in found:
-            raise InputError(f"{where}: {TITLES[name]}: expected one value, found two; delete one")
+            raise InputError(f"{where}: {shown(keys[name])}: expected one value, found two; delete one")
         if name:
-            found[name] = value
+            found[name], keys[name] = value, key
     try:
         return ClinicalValues.model_validate(found)
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
-        raise InputError(f"{where}: {TITLES[name]}: {_expected(name)}, found {shown(str(found[name]))}") from None
+        raise InputError(f"{where}: {shown(keys[name])}: {_expected(name)}, found {shown(str(found[name]))}") from None
 
 
 def _expected(name: str) -> str:
@@ -160,6 +178,22 @@ def of_patient(patient: Patient, where: str) -> ClinicalValues:
     """The values of a patient, wherever they were read from; raises as `parse`."""
     known = {"sex": patient.sex, "age_years": patient.age_years}
     return parse({**{k: v for k, v in known.items() if v is not None}, **patient.clinical}, where)
+
+
+def readable(facts: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Values as a report shows them, in words where they are one of the twelve; others as they are.
+
+    >>> readable({"FEVG": "60", "Killip Max": "2", "blood group": "A"})
+    [('LV ejection fraction by echo', '60 %'), ('Highest Killip class', 'II'), ('blood group', 'A')]
+    """
+    found = []
+    for key, text in facts.items():
+        name = _FIELDS.get(_plain(key), "")
+        said = _SAID.get(name, {}).get(str(_word(text)), text)
+        if name == "ejection_fraction_percent" and _blank(text) is not None:
+            said = f"{text} %"
+        found.append((WORDS.get(name, key), said))
+    return found
 
 
 def notes(values: ClinicalValues) -> list[str]:

@@ -64,8 +64,8 @@ def notes_of(
     notes = clinical.notes(values)
     if labels is not None and not (labels.voxels == Structure.LV).any():
         notes.append("no left ventricle was found on the LGE image: its volumes are taken as average")
-    names = value_names(volumes)
-    far = [n for n, z in zip(names, standard, strict=True) if abs(z) > FAR and n not in clinical.CODED]
+    words = [*clinical.WORDS.items(), *((f"{name} (ml)",) * 2 for name in volumes)]
+    far = [said for (n, said), z in zip(words, standard, strict=True) if abs(z) > FAR and n not in clinical.CODED]
     return [*notes, *([f"{', '.join(far)}: far from any training case; check value and unit"] if far else [])]
 
 
@@ -114,7 +114,8 @@ class Linear:
         shares /= shares.sum()
         best = int(shares.argmax())
         added = (self._weights[best] - self._weights[1 - best]) * standard
-        names = [name + clinical.MEANING.get(name, "") for name in value_names(self.volumes)]
+        said = [words + clinical.MEANING.get(name, "") for name, words in clinical.WORDS.items()]
+        names = [*said, *(f"{name} (ml)" for name in self.volumes)]
         rows = zip(names, as_read(self.volumes, numbers.tolist()), added.tolist(), strict=True)
         evidence = sorted((row for row in rows if not np.isnan(row[1])), key=lambda row: -abs(row[2]))
         notes = notes_of(self.volumes, values, labels, standard)

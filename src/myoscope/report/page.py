@@ -14,6 +14,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from myoscope.datasets.clinical import readable
 from myoscope.io.dicom.exam import exam_facts
 from myoscope.measure.maps import PARTS
 from myoscope.measure.quality import STRUCTURE_WORDS
@@ -38,7 +39,7 @@ from myoscope.report.reference import (
     age_note,
     infarct_size,
 )
-from myoscope.report.tables import LGE_ROWS, T2_ROWS, Tables, all_reasons, by_reason, describe, in_unit, reason_of
+from myoscope.report.tables import LGE_ROWS, T2_ROWS, Cell, Tables, all_reasons, by_reason, describe, in_unit, reason_of
 from myoscope.report.verdict import FULL_BAR, diagnoses, series_title
 from myoscope.study import MAPS, Role, Series, Study
 from myoscope.volume import Volume, onto_grid
@@ -101,7 +102,10 @@ def render(study: Study, labels: Mapping[Role, Volume], measurements: Measuremen
         "m": measurements,
         "exam": exam_facts(study),
         "facts": _facts(measurements),
-        "flags": _flags(measurements),
+        "clinical": readable(measurements.patient.clinical),
+        "flags": (flags := _flags(measurements)),
+        "flag_numbers": {message: number for number, (*_, message) in enumerate(flags, 1)},
+        "doubts": {part: warnings_about(part, measurements) for part in ("segments.", "diagnosis")},
         "confidence": _confidence(measurements),
         "segmented": bool(labels),
         "impression": impression(measurements),
@@ -205,8 +209,8 @@ def _confidence(measurements: Measurements) -> list[tuple[str, str]]:
     ]
 
 
-def _key_numbers(study: Study, tables: Tables) -> list[tuple[str, Any, tuple[str, ...]]]:
-    """The numbers a reader looks for first, with the warnings about them."""
+def _key_numbers(study: Study, tables: Tables) -> list[tuple[str, Cell, str]]:
+    """The numbers a reader looks for first: title, cell, and what a share is of."""
     names = []
     if study.get(Role.CINE) or tables.value("lv.edv_ml") is not None:
         names.append("lv.ejection_fraction_percent")
@@ -217,8 +221,13 @@ def _key_numbers(study: Study, tables: Tables) -> list[tuple[str, Any, tuple[str
         names += ["lge.infarct_percent", "lge.no_reflow_percent"]
     if _has(study, tables, Role.T2, "t2"):
         names.append("t2.edema_percent")
-    found = tables.measurements
-    return [(describe(name).title, tables.cell(name, with_notes=False), warnings_about(name, found)) for name in names]
+    return [(describe(name).title, tables.cell(name, with_notes=False), _of_what(tables, name)) for name in names]
+
+
+def _of_what(tables: Tables, name: str) -> str:
+    """What a share of tissue is a share of, and how much that is; nothing for other numbers."""
+    grams = None if name.startswith(("lv.", "rv.")) else tables.value(name.removesuffix("percent") + "g")
+    return "" if grams is None else f"of the LV wall, {in_unit(grams, 'g')} g"
 
 
 def _has(study: Study, tables: Tables, role: Role, part: str) -> bool:

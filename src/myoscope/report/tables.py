@@ -9,6 +9,7 @@ from markupsafe import Markup
 from myoscope.measure.results import Measurements
 from myoscope.measure.units import UNITS, ending_of
 from myoscope.report.charts import range_strip
+from myoscope.report.concerns import warnings_about
 from myoscope.report.reference import MINUS, SEX_WORDS, Sex, Source, mark, ranges_for
 
 TITLES = {
@@ -134,7 +135,7 @@ class ShownRange:
 
 @dataclass(frozen=True)
 class Cell:
-    """A value as printed, or the mark of the note that says why there is none."""
+    """A value as printed, with the warnings about it, or the mark of the note that says why there is none."""
 
     unit: str
     text: str | None = None
@@ -144,6 +145,7 @@ class Cell:
     mark: str | None = None
     ranges: tuple[ShownRange, ...] = ()
     strip: Markup = field(default_factory=Markup)
+    warned: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -200,7 +202,8 @@ class Tables:
         side, words = mark(rounded, ranges) or (None, None)
         only = next(iter(ranges.values())) if len(ranges) == 1 else None
         strip = range_strip(rounded, only.low, only.high) if only else Markup("")
-        return Cell(unit, text, side=side, mark=words, ranges=shown, strip=strip)
+        warned = warnings_about(name, self.measurements)
+        return Cell(unit, text, side=side, mark=words, ranges=shown, strip=strip, warned=warned)
 
     def extents(self, rows: tuple[tuple[str, tuple[str, ...]], ...]) -> list[tuple[str, list[Cell]]]:
         """Rows of volumes, masses and shares without ranges; none where nothing was measured."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from myoscope.diagnose.words import DIAGNOSES, class_words, percent_words
+from myoscope.diagnose.words import class_words, percent_words
 from myoscope.measure.results import START, Diagnosis, Evidence, Measurements, SeriesDiagnosis
 from myoscope.report.tables import describe, in_unit
 
@@ -48,7 +48,7 @@ class ShownDiagnosis:
     uncertain: bool
     rival: str | None
     frequency: str | None
-    probabilities: tuple[tuple[str, str, float, str], ...]
+    probabilities: tuple[tuple[str, float, str], ...]
     evidence: tuple[ShownEvidence, ...]
 
 
@@ -67,7 +67,7 @@ def diagnoses(measurements: Measurements) -> list[ShownDiagnosis]:
 
 def _shown(title: str, found: Diagnosis | SeriesDiagnosis, code: str) -> ShownDiagnosis:
     ranked = sorted(found.probabilities.items(), key=lambda pair: -pair[1])
-    named = tuple((class_words(c), c if c in DIAGNOSES and c.isupper() else "", p, percent_words(p)) for c, p in ranked)
+    named = tuple((class_words(c), p, percent_words(p)) for c, p in ranked)
     return ShownDiagnosis(
         title,
         class_words(code),
