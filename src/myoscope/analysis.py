@@ -42,8 +42,7 @@ USED = (*dict.fromkeys(SYSTEM_FOR.values()), JOINT_SYSTEM, JOINT_LGE_SYSTEM)
 
 CONVENTIONS = [
     "Volumes by summation of discs over all labelled slices; papillary muscles and trabeculae count as blood pool.",
-    "LV mass at end-diastole with 1.05 g/ml; indices by body surface area after Mosteller.",
-    "Infarct includes no-reflow; segmented by a network, not by a signal threshold.",
+    "Indices by body surface area after Mosteller; mass with 1.05 g/ml.",
     "AHA segments start at the anterior RV insertion.",
     "Transmurality of a segment: share of its wall that is scar, graded 0, 1-25, 26-50, 51-75, 76-100 % after "
     "Kim et al. 2000, doi:10.1056/NEJM200011163432003; how deep scar reaches where there is scar stands apart.",
@@ -189,7 +188,7 @@ def judge(
         myoscope_version=__version__,
         created_utc=datetime.now(UTC).isoformat(timespec="seconds"),
         series=[_series_provenance(series, origins.get(series.role, {})) for series in study.series],
-        conventions=CONVENTIONS,
+        conventions=[*CONVENTIONS, *_conventions(study, origins)],
     )
     measurements = measure(study, labels, provenance, predictions, joint)
     refused = any(f.code == "not_short_axis" and f.series == Role.LGE for f in measurements.quality.flags)
@@ -199,6 +198,20 @@ def judge(
     flags = [*measurements.quality.flags, *flags, *diagnosis_flags(diagnosis)]
     changes = {"diagnosis": diagnosis, "quality": measurements.quality.model_copy(update={"flags": flags})}
     return Result(study, labels, measurements.model_copy(update=changes))
+
+
+def _conventions(study: Study, origins: Mapping[Role, Mapping[str, Any]]) -> list[str]:
+    """What holds of this study's series: the phase of the mass, and who drew the infarct."""
+    found = []
+    if study.get(Role.CINE):
+        found.append("LV mass at end-diastole.")
+    elif Role.BSSFP in origins:
+        found.append("LV mass from one bSSFP stack; which phase of the cycle it shows is not known.")
+    if (late := origins.get(Role.LGE)) is not None:
+        how = "segmented by a network" if late.get("weights_sha256") else "as the given contours have it"
+        how += ", then changed by a person" if late.get("changed_voxels") else ""
+        found.append(f"Infarct includes no-reflow; {how}, not by a signal threshold.")
+    return found
 
 
 def _series_provenance(series: Series, origin: Mapping[str, Any]) -> SeriesProvenance:

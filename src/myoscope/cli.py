@@ -271,7 +271,8 @@ def _summary(measurements: Any) -> None:
         ("edema, infarct included", t2.edema_percent, "% of the LV myocardium"),
     ):
         if value is not None:
-            typer.echo(f"{title}: {value:.1f} {unit}")
+            unknown = ", phase unknown" if title == "LV mass" and lv.ed_frame is None else ""
+            typer.echo(f"{title}{unknown}: {value:.1f} {unit}")
     if diagnosis.prediction:
         sure = percent_words(diagnosis.probabilities[diagnosis.prediction])
         typer.echo(f"proposed diagnosis: {class_words(diagnosis.prediction)} ({sure})")

@@ -2,8 +2,14 @@
 
 from pathlib import Path
 
-from myoscope.io.dicom.exam import exam_facts
+from myoscope.io.dicom.exam import exam_facts, page_name, sequences, short_name
 from myoscope.io.read import read_study
+from myoscope.study import Patient, Study
+
+SEQUENCES = (
+    "cine_retro_sax (gradient echo); de_high-res_psir_sax_PSIR (gradient echo, inversion recovery); "
+    "t2_tirm_sax_dark-blood (spin echo, inversion recovery)"
+)
 
 
 def test_date_scanner_field_and_accession_number_are_those_of_the_header(classic: Path) -> None:
@@ -11,8 +17,17 @@ def test_date_scanner_field_and_accession_number_are_those_of_the_header(classic
         ("Exam date", "2026-01-02"),
         ("Scanner", "SIEMENS Invented"),
         ("Field strength", "1.5 T"),
+        ("Sequences", SEQUENCES),
         ("Accession number", "A-4711"),
     ]
+
+
+def test_a_study_has_a_name_for_people_and_its_pages_the_accession_number(classic: Path) -> None:
+    study = read_study(classic)
+    assert short_name(study) == "Herz MRT, 2026-01-02"
+    assert page_name(study) == "Herz MRT, 2026-01-02, accession number A-4711"
+    nifti = Study("patient007", Patient(), ())
+    assert (short_name(nifti), page_name(nifti), sequences(nifti)) == ("patient007", "patient007", "")
 
 
 def test_of_files_that_have_gone_nothing_is_said(classic: Path) -> None:
@@ -20,3 +35,4 @@ def test_of_files_that_have_gone_nothing_is_said(classic: Path) -> None:
     for file in classic.rglob("*.dcm"):
         file.unlink()
     assert exam_facts(study) == []
+    assert short_name(study) == study.id

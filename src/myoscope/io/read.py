@@ -12,11 +12,14 @@ from myoscope.io.listing import files_below, looks_like_dicom
 from myoscope.io.names import guess_role, is_label_name
 from myoscope.io.nifti import is_nifti, shown
 from myoscope.io.patient import with_facts_beside
-from myoscope.study import Note, Opened, Patient, Role, Study
+from myoscope.study import Note, Opened, Patient, Role, Series, Study
 
 if TYPE_CHECKING:
     from myoscope.io.dicom.read import Sorted
 
+
+LARGEST_SIDE_MM, LARGEST_DISTANCE_MM = 1000.0, 45.0
+"""No scanner's bore is so wide, and no heart is cut into slices so far apart (MyoPS: up to 23 mm)."""
 
 __all__ = ["guess_role", "parse_role", "read_study", "sort_dicom"]
 
@@ -38,7 +41,26 @@ def read_study(
     path = Path(path)
     role = None if role is None else parse_role(role)
     study = replace(_read(path, role, series), opened=Opened(path, role, series or {}))
+    for one in study.series:
+        _check_size(one)
     return study if own.is_case(path) else with_facts_beside(study, path)
+
+
+def _check_size(series: Series) -> None:
+    """Refuse an image too large for a scanner, or slices too far apart for a heart: its spacing is wrong."""
+    (slices, *sides), (apart_mm, *pixel_mm) = series.image.frames.shape[1:], series.image.spacing_mm
+    side_mm = max(count * mm for count, mm in zip(sides, pixel_mm, strict=True))
+    where = f"{shown(series.name)}: expected"
+    if side_mm > LARGEST_SIDE_MM:
+        raise InputError(
+            f"{where} an image of at most {LARGEST_SIDE_MM:g} mm a side, found {side_mm:.0f} mm; repair the spacing "
+            "in its header"
+        )
+    if slices > 1 and apart_mm > LARGEST_DISTANCE_MM:
+        raise InputError(
+            f"{where} slices at most {LARGEST_DISTANCE_MM:g} mm apart, found {apart_mm:.0f} mm; repair the spacing in "
+            "its header"
+        )
 
 
 def _read(path: Path, role: Role | None, series: Mapping[Role, Sequence[int]] | None) -> Study:

@@ -32,6 +32,9 @@ STACK_END_SHARE = {"apex": 0.5, "base": 0.99}
 OPEN_RINGS = 2
 """So many slices of outflow tract are usual; more open rings are worth a warning."""
 
+HEART_MM = {"long": (15.0, 150.0), "wide": (20.0, 130.0)}
+"""An LV's length along the slices and width within the epicardium; of 180 experts' labels 36 to 110 and 52 to 95 mm."""
+
 SV_GAP_PERCENT, SV_WIDE_GAP_PERCENT = 20.0, 65.0
 """Stroke volumes of the ventricles should not differ by more than this share of the larger.
 
@@ -94,6 +97,7 @@ def label_flags(series: str, hearts: Sequence[Anatomy]) -> list[Flag]:
     return [
         *_edge(series, frames),
         *_slices(series, hearts[0] if lv[0].any() else hearts[-1]),
+        *_size(series, hearts[0] if lv[0].any() else hearts[-1]),
         *_pieces(series, frames, spacing_mm),
         *_holes(series, frames, spacing_mm),
         *_open_rings(series, hearts[0]),
@@ -173,6 +177,24 @@ def _slices(series: str, heart: Anatomy) -> list[Flag]:
                 )
                 flags.append(_flag(f"stack_ends_at_{name}", "info", series, message))
     return flags
+
+
+def _size(series: str, heart: Anatomy) -> list[Flag]:
+    """A flag on a heart of a size that none has: what the header says of voxels is wrong, or the segmentation."""
+    apart_mm, row_mm, column_mm = heart.spacing_mm
+    area = np.isin(heart.labels, [Structure.LV, *LV_WALL]).sum(axis=(1, 2))
+    seen = np.flatnonzero(area)
+    wide_mm = 2 * float(np.sqrt(area.max() * row_mm * column_mm / np.pi))
+    found = {"long": float(seen[-1] - seen[0] + 1) * apart_mm, "wide": wide_mm}
+    odd = [f"{mm:.0f} mm {way}" for way, mm in found.items() if not HEART_MM[way][0] <= mm <= HEART_MM[way][1]]
+    if not odd or (len(seen) == 1 and "wide" not in odd[0]):
+        return []
+    limits = " and ".join(f"{low:g} to {high:g} mm {way}" for way, (low, high) in HEART_MM.items())
+    message = (
+        f"The left ventricle is {' and '.join(odd)}, which no heart is ({limits}): check the spacing in the header, "
+        "and the contours."
+    )
+    return [_flag("heart_size", "warning", series, message)]
 
 
 def _planes(frames: np.ndarray) -> Iterable[np.ndarray]:

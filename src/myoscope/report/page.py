@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from myoscope.datasets.clinical import readable
-from myoscope.io.dicom.exam import exam_facts
+from myoscope.io.dicom.exam import exam_facts, page_name, short_name
 from myoscope.measure.maps import PARTS
 from myoscope.measure.quality import STRUCTURE_WORDS
 from myoscope.measure.results import (
@@ -98,7 +98,10 @@ def render(study: Study, labels: Mapping[Role, Volume], measurements: Measuremen
     tables = Tables(measurements)
     context = {
         "study_id": study.id,
+        "title": short_name(study),
+        "foot": page_name(study),
         "notice": NOTICE,
+        "authors": _authors(measurements),
         "m": measurements,
         "exam": exam_facts(study),
         "facts": _facts(measurements),
@@ -199,6 +202,17 @@ def _flags(measurements: Measurements) -> list[tuple[str, str, str, str]]:
     return [(level, LEVELS[level], ", ".join(where), message) for (level, message), where in shared.items()]
 
 
+def _authors(measurements: Measurements) -> str:
+    """Who made the contours and the numbers, in a sentence."""
+    drawn = [series for series in measurements.provenance.series if series.labels_from != "not segmented"]
+    given = [series for series in drawn if series.weights_sha256 is None]
+    if drawn and len(given) == len(drawn):
+        return "Measured by a program in contours that were given to it; nobody has confirmed the numbers."
+    if given or any(series.changed_voxels for series in drawn):
+        return "Made by a program, its contours changed by a person in places."
+    return "Made by a program; nobody has confirmed it."
+
+
 def _confidence(measurements: Measurements) -> list[tuple[str, str]]:
     """For each series that a network segmented: its title, and how much of each structure is likely right."""
     found = measurements.quality.confidence
@@ -221,7 +235,13 @@ def _key_numbers(study: Study, tables: Tables) -> list[tuple[str, Cell, str]]:
         names += ["lge.infarct_percent", "lge.no_reflow_percent"]
     if _has(study, tables, Role.T2, "t2"):
         names.append("t2.edema_percent")
-    return [(describe(name).title, tables.cell(name, with_notes=False), _of_what(tables, name)) for name in names]
+    return [(_card(tables, name), tables.cell(name, with_notes=False), _of_what(tables, name)) for name in names]
+
+
+def _card(tables: Tables, name: str) -> str:
+    """A card's title; of a mass whose phase is not known it says so."""
+    unknown = name.startswith("lv.mass") and tables.value(name) is not None and tables.value("lv.ed_frame") is None
+    return describe(name).title + ", phase unknown" * unknown
 
 
 def _of_what(tables: Tables, name: str) -> str:
