@@ -86,7 +86,8 @@ def page_seconds(folder: Path, count: int = 2000) -> tuple[float, float] | None:
     if not browser:
         return None
     studies = list((folder / "studies").glob("*"))
-    row = {"status": "done", "reason": "", "quality.flags.1.level": "warning", "quality.flags.1.message": "Cut off."}
+    flags = [{"level": "warning", "message": "Cut off."}]
+    row = {"status": "done", "reason": "", "quality": {"flags": flags}}
     rows = [{"study": studies[i % len(studies)].name, "lv.edv_ml": 100.0 + i, **row} for i in range(count)]
     text = render(Out(folder), rows)
     times = "'loaded '+performance.timing.loadEventEnd+' '+performance.timing.navigationStart"

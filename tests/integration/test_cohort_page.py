@@ -35,7 +35,7 @@ def rows(count: int) -> list[dict[str, Any]]:
         if i % 10 == 9:
             row = {"study": f"s{i:04d}", "status": "failed", "reason": f"damaged {EVIL}"}
         elif i % 3 == 0:
-            row |= {"quality.flags.1.level": "warning", "quality.flags.1.message": f"Apex cut off {EVIL}"}
+            row |= {"quality": {"flags": [{"level": "warning", "message": f"Apex cut off {EVIL}"}]}}
         found.append(row)
     return found
 

@@ -75,7 +75,7 @@ def _study(state: Out, row: Mapping[str, Any], names: Sequence[str]) -> dict[str
     errors = sum(level == "error" for level, _ in flags)
     prediction = row.get("diagnosis.prediction")
     share = row.get(f"diagnosis.probabilities.{prediction}") if prediction else None
-    sure = [value for name, value in row.items() if name.startswith("quality.confidence.") and value is not None]
+    sure = [share for shares in row.get("quality", {}).get("confidence", {}).values() for share in shares.values()]
     picture = state.studies / study / NAME
     shown = row["status"] == "done" and picture.is_file()
     return {
@@ -97,10 +97,5 @@ def _study(state: Out, row: Mapping[str, Any], names: Sequence[str]) -> dict[str
 
 def _flags(row: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Level and message of every error and warning, errors first."""
-    found, number = [], 1
-    while f"quality.flags.{number}.level" in row:
-        level = row[f"quality.flags.{number}.level"]
-        if level in ("error", "warning"):
-            found.append((level, row[f"quality.flags.{number}.message"]))
-        number += 1
-    return sorted(found)
+    flags = row.get("quality", {}).get("flags", ())
+    return sorted((one["level"], one["message"]) for one in flags if one["level"] in ("error", "warning"))

@@ -1,10 +1,9 @@
 """The cohort's tables: a row a study, with the keys of measurements.json; what ran where; and the page."""
 
-import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ GONE = "not among the studies of the latest call"
 def rows_of(state: Out, items: Sequence[Item]) -> list[dict[str, Any]]:
     """A row a study, in the order of their ids: those that were found, and those of earlier calls that are done.
 
-    `status` is "done", "failed" or "waiting".
+    `status` is "done", "failed" or "waiting". `quality` is no column: it has the flags for the page.
     """
     found = {item.id for item in items}
     earlier = {path.name for path in state.studies.iterdir()} - found
@@ -35,14 +34,15 @@ def write_tables(state: Out, items: Sequence[Item], options: dict[str, Any]) -> 
     import pandas as pd
 
     from myoscope.cohort.page import render
+    from myoscope.io.tables import as_csv, columns
 
     rows = rows_of(state, items)
-    columns = _columns(rows)
+    names = [*FIRST, *columns()]
     buffer = io.BytesIO()
-    frame = pd.DataFrame([{name: row.get(name) for name in columns} for row in rows], columns=columns)
+    frame = pd.DataFrame([{name: row.get(name) for name in names} for row in rows], columns=names)
     frame.convert_dtypes().to_parquet(buffer, index=False)
     write_whole(state.root / "cohort.parquet", buffer.getvalue())
-    write_whole(state.root / "cohort.csv", _as_csv(columns, rows))
+    write_whole(state.root / "cohort.csv", as_csv(names, rows))
     write_whole(state.root / "index.html", render(state, rows))
     write_whole(state.root / "cohort.json", json.dumps(_account(state, rows, options), indent=1, default=str) + "\n")
     return [row["status"] for row in rows]
@@ -56,45 +56,16 @@ def read_frame(out: Path) -> Any:
 
 
 def _row(state: Out, study: str, gone: str) -> dict[str, Any]:
-    from myoscope.io.save import flat
+    from myoscope.io.tables import row_of
 
     record, failure = state.done(study), state.failure(study)
     if record and not failure:
         measured = json.loads((state.studies / study / "measurements.json").read_text())
-        return {"study": study, "status": "done", "reason": gone, "class": record.get("class"), **dict(flat(measured))}
+        first = {"study": study, "status": "done", "reason": gone, "class": record.get("class")}
+        return first | row_of(measured) | {"quality": measured["quality"]}
     if failure:
         return {"study": study, "status": "failed", "reason": failure.get("reason", "")}
     return {"study": study, "status": "waiting", "reason": "not analysed yet"}
-
-
-def _columns(rows: Iterable[dict[str, Any]]) -> list[str]:
-    """Every key once: in the order of the first row that has it, beside the keys it stands with there."""
-    columns = list(FIRST)
-    known: set[str] = set(columns)
-    for row in rows:
-        place = 0
-        if known.issuperset(row):
-            continue
-        known.update(row)
-        for name in row:
-            if name in columns:
-                place = columns.index(name) + 1
-            else:
-                columns.insert(place, name)
-                place += 1
-    return columns
-
-
-def _as_csv(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> str:
-    from myoscope.io.save import harmless
-
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    for row in rows:
-        values: list[Any] = [row.get(name) for name in columns]
-        writer.writerow(["" if value is None else harmless(value) for value in values])
-    return text.getvalue()
 
 
 def _account(state: Out, rows: Sequence[dict[str, Any]], options: dict[str, Any]) -> dict[str, Any]:

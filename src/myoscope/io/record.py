@@ -28,7 +28,9 @@ DICOM_FILES = (*(f"{role}_seg.dcm" for role in Role), "report_sr.dcm")
 
 FHIR = "fhir/observations.json"
 
-FILES = ("report.html", "measurements.json", "measurements.csv", FHIR, *(f"dicom/{name}" for name in DICOM_FILES))
+TABLES = ("measurements.csv", "segments.csv", "slices.csv")
+
+FILES = ("report.html", "measurements.json", *TABLES, FHIR, *(f"dicom/{name}" for name in DICOM_FILES))
 
 
 class _Part(BaseModel):

@@ -1,12 +1,9 @@
 """What is written: the output folder of an analysis, whole or not at all; label files; a study as NIfTI."""
 
-import csv
-import io
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -29,6 +26,7 @@ from myoscope.io.record import (
     sha256_of,
     write_record,
 )
+from myoscope.io.tables import as_csv, tables_of
 from myoscope.measure.results import Measurements
 from myoscope.prediction import Classification
 from myoscope.study import Role, Series, Study
@@ -83,7 +81,8 @@ def save_outputs(
             try:
                 (part / "report.html").write_text(report, encoding="utf-8")
                 (part / "measurements.json").write_text(measurements.model_dump_json(indent=2) + "\n", encoding="utf-8")
-                (part / "measurements.csv").write_text(as_csv(measurements), encoding="utf-8")
+                for name, table in tables_of(measurements).items():
+                    (part / name).write_text(table, encoding="utf-8")
                 kept = _write_labels(part, out, study, labels, automatic or {}, replaces)
                 for name, content in (dicom or {}).items():
                     (part / "dicom").mkdir(exist_ok=True)
@@ -157,42 +156,13 @@ def write_series(series: Series, labels: Volume, folder: Path, stem: str | None 
 
 def write_predictions(out: Path, found: Mapping[str, Classification]) -> Path:
     """Write `predictions.csv`: case, prediction, and the probability of each class in a column of its own."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["case", "prediction", *next(iter(found.values())).probabilities])
-    for case, one in found.items():
-        writer.writerow([harmless(case), one.prediction, *(f"{p:.6f}" for p in one.probabilities.values())])
-    write_whole(out / "predictions.csv", text.getvalue())
+    classes = list(next(iter(found.values())).probabilities)
+    rows = [
+        {"case": case, "prediction": one.prediction} | {name: f"{p:.6f}" for name, p in one.probabilities.items()}
+        for case, one in found.items()
+    ]
+    write_whole(out / "predictions.csv", as_csv(["case", "prediction", *classes], rows))
     return out / "predictions.csv"
-
-
-def as_csv(measurements: Measurements) -> str:
-    """All measurements as a header and one row; names are dotted, lists are joined with semicolons."""
-    row = dict(flat(measurements.model_dump()))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(row)
-    writer.writerow("" if value is None else harmless(value) for value in row.values())
-    return text.getvalue()
-
-
-def harmless(value: Any) -> Any:
-    """Text that no spreadsheet takes for a formula."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
-
-
-def flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted names and values of nested dicts and lists; a list of plain values is joined with semicolons."""
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from flat(item, f"{name}.{key}" if name else str(key))
-    elif isinstance(value, list | tuple) and value and isinstance(value[0], dict):
-        for i, item in enumerate(value):
-            yield from flat(item, f"{name}.{item.get('segment', i + 1)}")
-    elif isinstance(value, list | tuple):
-        yield name, ";".join(f"{item:g}" if isinstance(item, float) else str(item) for item in value)
-    else:
-        yield name, value
 
 
 def write_study(study: Study, folder: Path) -> Path:

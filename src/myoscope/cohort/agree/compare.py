@@ -11,7 +11,7 @@ from markupsafe import Markup
 from myoscope.analysis import judge
 from myoscope.cohort.agree.reference import frames_drawn
 from myoscope.io.label_maps import stored_labels
-from myoscope.io.save import flat
+from myoscope.io.tables import row_of
 from myoscope.labels import LV_WALL, SCAR, Structure
 from myoscope.overlap import dice, hausdorff_mm
 from myoscope.report.figures import crop, slice_svg, to_grey
@@ -53,12 +53,13 @@ class Compared:
 
 def numbers(measurements: Mapping[str, Any]) -> dict[str, float]:
     """The numbers of measurements.json that a reader may have too, by dotted name."""
-    parts = {name: measurements[name] for name in ("lv", "rv", "lge", "t2")}
     skipped = ("frame", "curve", "time")
     return {
         name: float(value)
-        for name, value in flat(parts)
-        if isinstance(value, int | float) and not any(word in name for word in skipped)
+        for name, value in row_of(measurements).items()
+        if name.startswith(("lv.", "rv.", "lge.", "t2."))
+        and isinstance(value, int | float)
+        and not any(word in name for word in skipped)
     }
 
 

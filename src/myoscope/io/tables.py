@@ -1,0 +1,141 @@
+"""Measurements as tables: a row a study with columns that never change, a row a segment, a row a slice.
+
+Columns are the keys of `measurements.json`, dotted, as its schema lists them. What has no fixed number of keys takes
+one column: flags as `level:code:series`, reasons and other lists as `name=value`, all joined with semicolons.
+"""
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from myoscope.diagnose.words import DIAGNOSES
+from myoscope.measure.anatomy import NAMES
+from myoscope.measure.results import Measurements
+
+_CLASSES = ("diagnosis.probabilities", "diagnosis.prevalence")
+"""Dictionaries with a column for each class that there is."""
+
+
+@lru_cache(maxsize=1)
+def columns() -> dict[str, str | None]:
+    """The columns of a study's row, and their units; None: no number."""
+    return {name: unit for name, unit, _ in _walk({})}
+
+
+def row_of(measurements: Mapping[str, Any]) -> dict[str, Any]:
+    """A study's row, from what `measurements.json` holds; None where something is missing."""
+    return {name: value for name, _, value in _walk(measurements)}
+
+
+def segment_rows(measurements: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A row for each of the 17 segments, with what maps say of it in columns `map_t1_median_ms` and so on."""
+    own = {one["segment"]: one for one in measurements.get("segments", ())}
+    maps = {
+        (part, one["segment"]): one for part, found in measurements.get("maps", {}).items() for one in found["segments"]
+    }
+    rows = []
+    for number in range(1, len(NAMES) + 1):
+        row: dict[str, Any] = {"study_id": measurements["patient"]["study_id"]}
+        row |= {name: own.get(number, {}).get(name) for name in _fields("Segment")} | {"segment": number}
+        for part, kind in (("t1", "TimeSegment"), ("t2", "TimeSegment"), ("ecv", "EcvSegment")):
+            names = [name for name in _fields(kind) if name not in row]
+            row |= {f"map_{part}_{name}": maps.get((part, number), {}).get(name) for name in names}
+        rows.append(row)
+    return rows
+
+
+def as_csv(names: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """A table as CSV; what is None is empty, and no text can be taken for a formula."""
+    names = list(names)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names)
+    for row in rows:
+        values: Sequence[Any] = [row.get(name) for name in names]
+        writer.writerow(["" if value is None else harmless(value) for value in values])
+    return text.getvalue()
+
+
+def tables_of(measurements: Measurements) -> dict[str, str]:
+    """`measurements.csv`, `segments.csv` and `slices.csv`, by name; the same columns for every study."""
+    measured = measurements.model_dump(mode="json")
+    study, segments = {"study_id": measured["patient"]["study_id"]}, segment_rows(measured)
+    return {
+        "measurements.csv": as_csv(columns(), [row_of(measured)]),
+        "segments.csv": as_csv(segments[0], segments),
+        "slices.csv": as_csv(["study_id", *_fields("SliceWall")], [study | one for one in measured["slices"]]),
+    }
+
+
+def harmless(value: Any) -> Any:
+    """Text that no spreadsheet takes for a formula."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+
+
+@lru_cache(maxsize=1)
+def _schema() -> dict[str, Any]:
+    return Measurements.model_json_schema()
+
+
+def _fields(kind: str) -> dict[str, Any]:
+    return _schema()["$defs"][kind]["properties"]
+
+
+def _walk(value: Mapping[str, Any]) -> Iterator[tuple[str, str | None, Any]]:
+    """Name, unit and value of every column."""
+    for part, one in _schema()["properties"].items():
+        yield from _column(part, one, value.get(part))
+
+
+def _column(name: str, one: Mapping[str, Any], value: Any) -> Iterator[tuple[str, str | None, Any]]:
+    if name == "slices":  # as many as the stack has: in a table of their own
+        return
+    kind, items = _kind(one), _kind(one.get("items") or {})
+    if kind:
+        for key, inner in _fields(kind).items():
+            yield from _column(f"{name}.{key}", inner, (value or {}).get(key))
+    elif items and "segment" in _fields(items):
+        found = {row["segment"]: row for row in value or ()}
+        for number in range(1, len(NAMES) + 1):
+            for key in _fields(items):
+                if key not in ("segment", "name", "territory"):
+                    unit = _fields(items)[key]["unit"]
+                    yield f"{name}.{number}.{key}", unit, found.get(number, {}).get(key)
+    elif name in _CLASSES:
+        for key in DIAGNOSES:
+            yield f"{name}.{key}", one["unit"], (value or {}).get(key)
+    else:
+        yield name, one["unit"], _in_one(name, value)
+
+
+def _kind(one: Mapping[str, Any]) -> str | None:
+    """The model that a property holds, None for plain values."""
+    refs = [part["$ref"] for part in (one, *one.get("anyOf", ())) if "$ref" in part]
+    return refs[0].rpartition("/")[2] if refs else None
+
+
+def _in_one(name: str, value: Any) -> Any:
+    """A list or a dictionary in one cell."""
+    if name in _SHORT and value is not None:
+        return ";".join(_SHORT[name](value))
+    if isinstance(value, Mapping):
+        return ";".join(f"{key}={_text(item)}" for key, item in value.items())
+    return ";".join(map(_text, value)) if isinstance(value, list | tuple) else value
+
+
+def _text(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value).replace(";", ",")
+
+
+_SHORT: dict[str, Callable[[Any], list[str]]] = {
+    "diagnosis.evidence": lambda found: [f"{_text(one['measurement'])}={_text(one['weight'])}" for one in found],
+    "diagnosis.by_series": lambda found: [f"{role}={_text(one['prediction'])}" for role, one in found.items()],
+    "quality.flags": lambda found: [f"{one['level']}:{one['code']}:{one['series'] or 'study'}" for one in found],
+    "quality.confidence": lambda found: [
+        f"{role}.{name}={_text(share)}" for role, shares in found.items() for name, share in shares.items()
+    ],
+    "provenance.series": lambda found: [f"{one['role']}={_text(one['labels_from'])}" for one in found],
+}
+"""How lists of several facts are put into one cell."""
