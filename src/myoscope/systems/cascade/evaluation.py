@@ -14,17 +14,20 @@ from myoscope.errors import InputError
 from myoscope.files import write_whole
 from myoscope.io.nifti import shown
 from myoscope.lab import crossval
-from myoscope.lab.folds import fold_of
+from myoscope.lab.folds import FOLDS, fold_of
 from myoscope.lab.loop import Budget
 from myoscope.lab.metrics import LGE_REGIONS, border_hausdorff_mm, dice, region_scores
 from myoscope.lab.pages import write_page, write_table
-from myoscope.labels import LV_WALL, Structure
+from myoscope.lab.panels import phantoms, with_most, write_panels
+from myoscope.lab.statistics import summary
+from myoscope.labels import LV_WALL, SCAR, Structure
 from myoscope.measure.thresholds import Threshold, fwhm, n_sd, otsu, scar_above
 from myoscope.segment.clean import drop_traces
 from myoscope.segment.lge import MIRRORS, CascadeModel
 from myoscope.study import Case, Role
 from myoscope.systems.cascade.folds import train_folds, wanted
-from myoscope.systems.cascade.page import TEMPLATE, page_facts, write_boxes, write_worst
+from myoscope.systems.cascade.page import REGIONS, TEMPLATE, page_facts, write_boxes, write_worst
+from myoscope.systems.cascade.vote import votes_of
 
 __all__ = ["evaluate", "train_folds"]
 
@@ -40,6 +43,10 @@ THRESHOLDS: dict[str, Threshold] = {
     "FWHM": fwhm,
     "Otsu": otsu,
 }
+PHANTOMS, PHANTOM_SEED = 12, 7000
+SAMPLES = 2
+"""Of the figure, as many as the paper's."""
+
 LEAST_ML = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0)
 """Volumes below which scar, and no-reflow, may be taken for a mistake."""
 
@@ -122,8 +129,41 @@ def _one_variant(
         shown_of[case.id] = _without_traces(labels[found["best"], case.id], case, found[found["best"]])
     write_worst(chosen, {case.id: case for case in unseen}, shown_of, folder.parent)
     cards = [json.loads(path.with_suffix(".json").read_text()) for path in models.values()]
-    best = {k + 1: found for k, found in choices.items()}
-    return {"name": name, "scores": scores, "choices": best, "ships": ships, "cards": cards, "plain": plain}
+    part = {"name": name, "scores": scores, "ships": ships, "cards": cards, "plain": plain}
+    if len(models) == FOLDS:
+        progress(f"{name}: the vote, on phantoms")
+        sample = folder.parent / f"{name}-samples.svg"
+        part["together"] = together([CascadeModel.load(path, device) for path in models.values()], sample)
+    return part | {"choices": {k + 1: found for k, found in choices.items()}}
+
+
+def together(models: Sequence[CascadeModel], path: Path) -> list[dict[str, Any]]:
+    """Fold models one by one, the mean of their probabilities and their vote, on hearts that none has seen.
+
+    Args:
+        models: Of all folds.
+        path: SVG: two of the hearts with the labels drawn and those voted for, as the paper's Figure 2.
+    """
+    scores: dict[str, list[dict[str, float]]] = {"one by one": [], "mean of probabilities": [], "majority vote": []}
+    lines = []
+    for case in phantoms(PHANTOMS, PHANTOM_SEED):
+        grid = case.study.series[0].image
+        shares = [model.shares(grid.frames[0], grid)[0] for model in models]
+        alone = [model.draw(found, grid.voxel_ml) for model, found in zip(models, shares, strict=True)]
+        average = np.mean(shares, axis=0)
+        mean = models[0].draw(average, grid.voxel_ml)
+        vote = models[0].draw(votes_of(alone, average, models[0].classes), grid.voxel_ml)
+        for how, maps in zip(scores, (alone, [mean], [vote]), strict=True):
+            scores[how] += [score(labels, case) for labels in maps]
+        lines += [(case, z, {"vote": vote}) for z in with_most(case, SCAR)]
+    write_panels(lines[:SAMPLES], path)
+    return [{"how": how, "n": PHANTOMS} | _of_phantoms(some) for how, some in scores.items()]
+
+
+def _of_phantoms(scores: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+    found: dict[str, Any] = {r: [100 * s[f"{r} dice"] for s in scores if s[f"{r} true ml"] > 0] for r in REGIONS}
+    found["error_ml"] = [abs(s["infarction ml"] - s["infarction true ml"]) for s in scores]
+    return {name: summary(values) for name, values in found.items()}
 
 
 def case_set(cases: Sequence[Case]) -> str:

@@ -51,6 +51,8 @@ def train_fold(
 ) -> Path:
     """Train a stage on all folds but one (on all cases where fold is None); nothing to do where that was finished.
 
+    One that had a smaller budget goes on, and its first stage before it where that is the cascade's own.
+
     Args:
         name: A variant of the cascade.
         cases: All cases, with labels.
@@ -64,7 +66,7 @@ def train_fold(
         InputError: no runs of the first stage are given, or they do not fit these cases.
     """
     recipe, path = RECIPES[name], crossval.weights_path(name, fold, runs)
-    if path.exists():
+    if path.exists() and crossval.had_as_much(path, budget):
         return path
     first, priors = None, None
     if recipe.first:

@@ -13,7 +13,10 @@ from myoscope.lab.export import OneStack, add_to_card, clinic_facts, write_netwo
 from myoscope.systems.cascade.recipe import RECIPES, Recipe, build
 from myoscope.weights import half, load_into, members_of, read_card, read_weights, refusing, write_weights
 
-OF_FIRST = ("system", "widths", "roles", "classes", "spacing_mm", "multiple", "smallest_ml", "view", "shares")
+OF_FIRST = (
+    *("system", "widths", "roles", "classes", "spacing_mm", "multiple", "smallest_ml", "view", "shares"),
+    *("trained_on", "started_from"),
+)
 """What a card says of the first stage, where that stage's own says it."""
 
 

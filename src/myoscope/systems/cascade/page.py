@@ -60,8 +60,11 @@ def _variant(part: Mapping[str, Any]) -> dict[str, Any]:
         "name": part["name"],
         "trainings": trainings(part["cards"]),
         "folds": folds,
-        "first": _beside_paper("table_1", rows["first"], folds),
-        "chosen": _beside_paper("table_2", rows["chosen"], folds),
+        "first": _beside_paper("table_1", {"ours": rows["first"]}, folds),
+        "second": _beside_paper("table_2", {"ours": rows["second"], "ours, as chosen": rows["chosen"]}, folds),
+        "hidden": _hidden(rows["second"]),
+        "first_stage": _first_stage(part["cards"]),
+        "together": part.get("together", []),
         "official": [{"title": TITLES.get(row, row)} | _official(some) for row, some in rows.items()],
         "stricter": [{"title": TITLES.get(row, row)} | _stricter(some) for row, some in rows.items()],
         "aims": _aims(rows["chosen"]),
@@ -83,19 +86,43 @@ def values_of(scores: Scores, region: str, metric: str) -> np.ndarray:
     return np.array([s[f"{region} {metric}"] for s in scores])
 
 
-def _beside_paper(key: str, scores: Scores, folds: Sequence[int]) -> list[dict[str, Any]]:
+def _beside_paper(key: str, ours: Mapping[str, Scores], folds: Sequence[int]) -> list[dict[str, Any]]:
     """Each metric's mean fold by fold, the paper's and ours, with mean and SD of all folds that there are."""
     table = []
     for region in REGIONS:
         for metric, words in METRICS[region].items():
-            of_folds = [values_of([s for s in scores if s["fold"] == k], region, metric) for k in folds]
-            ours = [summary(values)["mean"] for values in of_folds]
             paper = PAPER[key][region][metric]
             row = {"region": region, "metric": words}
             table.append(row | {"whose": "paper", "folds": [paper[k - 1] for k in folds], "all": summary(paper)})
-            known = [mean for mean in ours if mean is not None]
-            table.append(row | {"whose": "ours", "folds": ours, "all": summary(known)})
+            for whose, scores in ours.items():
+                of_folds = [values_of([s for s in scores if s["fold"] == k], region, metric) for k in folds]
+                means = [summary(values)["mean"] for values in of_folds]
+                known = [mean for mean in means if mean is not None]
+                table.append(row | {"whose": whose, "folds": means, "all": summary(known)})
     return table
+
+
+def _hidden(second: Scores) -> list[dict[str, Any]]:
+    """The paper's Table 3, its hidden test set, and the mean over our cases out of fold."""
+    return [
+        {
+            "region": region,
+            "metric": words,
+            "paper": PAPER["hidden_test"][region][metric],
+            "ours": summary(values_of(second, region, metric)),
+        }
+        for region in REGIONS
+        for metric, words in METRICS[region].items()
+    ]
+
+
+def _first_stage(cards: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """What the first stage is and has learned from, as the cards of the second say; None where they do not."""
+    first = cards[0].get("first") or {}
+    if "trained_on" not in first:
+        return None
+    start = first.get("started_from") or {}
+    return {"name": first["system"], "trained_on": first["trained_on"], "start": start}
 
 
 def _official(scores: Scores) -> dict[str, Any]:
