@@ -71,6 +71,7 @@ JDL, ENSEMBLE, ACDC = "500 epochs of 510 slices by 40", "500 epochs of 3,264 ima
 NNUNET = "the paper is silent: nnU-Net's 1,000 epochs of 250 steps"
 EXPERIMENTS = (
     Experiment("doc-net.doc-net", 170 * 70, "170 epochs of 70 cases, batch 1 (ours)"),
+    Experiment("doc-net.published", 170 * 70, "170 epochs of 70 cases, batch 1 (ours)"),
     Experiment("jdl.published-joint", 6500, JDL, small_batch=4),
     Experiment("myops-ensemble.published", 204_000, ENSEMBLE + "8", "unet", 5),
     Experiment("myops-ensemble.published", 204_000, ENSEMBLE + "8", "unetpp", 2),

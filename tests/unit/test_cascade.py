@@ -280,9 +280,7 @@ def test_the_majority_decides_and_the_likelier_where_it_is_even() -> None:
     assert np.allclose(found.sum(1), 1)
     decided = np.array(classes)[found.argmax(1)].flatten().tolist()
     assert decided[:2] == [Structure.LV, Structure.INFARCT]  # against the mean of the probabilities
-    assert (
-        decided[2] == Structure.LV
-    )  # two of LV, two of infarct, equally likely: the first; never the likelier lone vote
+    assert decided[2] == Structure.LV  # two votes each, equally likely; never the likelier lone one
     mean[0, :, 0, 2] = [0.8, 0.05, 0.15]
     assert np.array(classes)[votes_of(drawn, mean, classes).argmax(1)].flatten()[2] == Structure.INFARCT
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from tests.unit.test_doc_net import _case, one_thread  # noqa: F401
 from torch.nn import functional as F
@@ -11,6 +12,7 @@ from torch.nn import functional as F
 from myoscope.lab.loop import Budget, Optimisation
 from myoscope.labels import Structure
 from myoscope.study import Role
+from myoscope.systems.doc_net import figures
 from myoscope.systems.doc_net.segmentation import RECIPES, ScarLoss, train
 
 
@@ -23,10 +25,7 @@ def test_loss_by_hand() -> None:
     both = (weights * [50, 30, 0]).sum()
     either = (weights * [200, 160, 40]).sum()
     expected = 1 - 2 * both / either - (np.log(0.5) + np.log(0.3)) / 2
-    assert (
-        float(ScarLoss()(logits, truth)) == np.float32(expected)
-        or abs(float(ScarLoss()(logits, truth)) - expected) < 1e-5
-    )
+    assert float(ScarLoss()(logits, truth)) == pytest.approx(expected, abs=1e-5)
     assert float(ScarLoss()(100 * truth, truth)) < 1e-4
 
 
@@ -43,7 +42,7 @@ def test_a_class_that_was_given_up_comes_back() -> None:
     assert inside < -0.005  # of all that the loss can give: 36 of 4,096 pixels
 
 
-def test_scar_is_found(tmp_path: Path) -> None:
+def test_scar_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cases = [_case(i) for i in range(8)]
     recipe = replace(
         RECIPES["doc-net-segmentation"],
@@ -55,6 +54,13 @@ def test_scar_is_found(tmp_path: Path) -> None:
         optimisation=Optimisation(ema_decay=0.9),
     )
     model = train(recipe, cases, Budget(steps=160), tmp_path)
+    monkeypatch.setattr(figures, "phantoms", lambda count, _: [_case(13), _case(15)][:count])
+    figures.write_phantoms(model, tmp_path / "phantoms.svg")
+    patients = [replace(_case(i), data_set="emidec") for i in (8, 11)]
+    automatic = [replace(case, labels=dict(model.predict(case.study))) for case in patients]
+    figures.write_patients(automatic, patients, tmp_path / "patients.svg")
+    for name in ("phantoms", "patients"):
+        assert (tmp_path / f"{name}.svg").read_text().count("<image") == 3 * 4  # image, drawn, automatic: four slices
     for case in (_case(8), _case(11)):  # one without, one with scar
         found = model.predict(case.study)[Role.LGE].voxels == Structure.INFARCT
         truth = case.labels[Role.LGE].voxels == Structure.INFARCT
@@ -64,7 +70,7 @@ def test_scar_is_found(tmp_path: Path) -> None:
             assert found.mean() < 0.002
 
 
-def test_slices_with_scar_are_drawn_more_often(tmp_path: Path, monkeypatch) -> None:
+def test_slices_with_scar_are_drawn_more_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from myoscope.lab import augment
 
     seen = {}

@@ -22,7 +22,7 @@ class Model(CascadeModel):
     """What `predict` runs: one model, or the vote of the fold models that a folder holds."""
 
     @classmethod
-    def load(cls, path: Path, device: str = "cpu", part: str = "") -> CascadeModel:  # type: ignore[override]
+    def load(cls, path: Path, device: str = "cpu", part: str = "") -> CascadeModel:
         """A model from its weights, or the vote of RUNS/VARIANT/fold-1 to fold-5 from RUNS/VARIANT.
 
         Raises:

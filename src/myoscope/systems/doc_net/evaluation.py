@@ -26,10 +26,12 @@ from myoscope.lab.folds import FOLDS, fold_of
 from myoscope.lab.loop import Budget
 from myoscope.lab.pages import write_page
 from myoscope.study import Case, Role
+from myoscope.systems.doc_net.figures import write_patients, write_phantoms
 from myoscope.systems.doc_net.inputs import Inputs, collect
 from myoscope.systems.doc_net.model import Model
 from myoscope.systems.doc_net.page import TEMPLATE, maps_facts, page_facts, summarise
 from myoscope.systems.doc_net.recipe import BETTER, MANUAL, OWN_SEGMENTATION, RECIPES, Recipe, retuned
+from myoscope.systems.doc_net.segmentation import Model as Segmentation
 from myoscope.systems.doc_net.training import fit, train
 
 TEST_SHARE = 0.2
@@ -155,6 +157,8 @@ def evaluate(
             better = segmentations if entry.labels == BETTER else None
             labelled[entry.labels] = relabelled(cases, runs, better, device)
             maps.append(maps_facts(entry.labels, labelled[entry.labels], cases))
+            if entry.labels == OWN_SEGMENTATION:
+                _draw(runs, labelled[entry.labels], cases, device)
         predicted = _predictions(entry, labelled[entry.labels], runs, device, progress)
         row = {"title": entry.title, "table": entry.table, "labels": entry.labels}
         row["recipe"] = [entry.recipe.name, entry.recipe.epochs] if entry.recipe else None
@@ -165,6 +169,13 @@ def evaluate(
         facts = page_facts(rows, [root.name for root in roots], bool(segmentations), to_come, maps)
         text = write_page(TEMPLATE, facts | {"published": published}, runs)
     return text
+
+
+def _draw(runs: Path, automatic: Sequence[Case], expert: Sequence[Case], device: str) -> None:
+    """The paper's Figure 2 on phantoms, by the first fold's model, and on patients."""
+    model = Segmentation.load(crossval.weights_path(OWN_SEGMENTATION, 0, runs / "segmentation"), device)
+    write_phantoms(model, runs / "doc-net-samples.svg")
+    write_patients(automatic, expert, runs / "doc-net-patients.svg")
 
 
 def relabelled(cases: Sequence[Case], runs: Path, segmentations: Path | None, device: str) -> list[Case]:
