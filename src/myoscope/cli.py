@@ -54,12 +54,15 @@ def analyze(
         Path | None,
         typer.Option(help="Folder of network files and cards that train wrote, to go before the installed ones."),
     ] = None,
+    pdf: Annotated[bool, typer.Option("--pdf", help="Print report.pdf too, with this machine's Chromium.")] = False,
 ) -> None:
     """Segment, measure and judge a study: DICOM (folder, zip), a NIfTI file, a folder of them, or a data set's case."""
     from myoscope.io.read import read_study
     from myoscope.io.record import refuse_handwork
     from myoscope.io.save import check_out
+    from myoscope.report.pdf import find_browser, write_pdf
 
+    browser = find_browser() if pdf else None
     found = read_study(study, role, _chosen(series))
     if device not in ("cpu", "cuda"):
         raise InputError(f"expected --device cpu or cuda, found {device!r}")
@@ -74,8 +77,13 @@ def analyze(
         result = analysis.analyze(found, progress=say, models=models)
         say("writing the report")
         report = result.save(out)
+        if browser:
+            say("printing the report")
+            write_pdf(report, browser)
     _summary(result.measurements)
     typer.echo(f"report: {report}")
+    if browser:
+        typer.echo(f"printed: {report.with_suffix('.pdf')}")
     if sys.stdout.isatty():
         typer.echo(f"look and correct: myoscope review {shlex.quote(str(out))}")
 

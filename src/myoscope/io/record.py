@@ -30,7 +30,7 @@ FHIR = "fhir/observations.json"
 
 TABLES = ("measurements.csv", "segments.csv", "slices.csv")
 
-FILES = ("report.html", "measurements.json", *TABLES, FHIR, *(f"dicom/{name}" for name in DICOM_FILES))
+FILES = ("report.html", "report.pdf", "measurements.json", *TABLES, FHIR, *(f"dicom/{name}" for name in DICOM_FILES))
 
 
 class _Part(BaseModel):
