@@ -269,18 +269,20 @@ def _summary(measurements: Any) -> None:
 
     lv, rv, lge, t2 = measurements.lv, measurements.rv, measurements.lge, measurements.t2
     diagnosis = measurements.diagnosis
-    for title, value, unit in (
-        ("LV ejection fraction", lv.ejection_fraction_percent, "%"),
-        ("LV end-diastolic volume", lv.edv_ml, "ml"),
-        ("LV mass", lv.mass_g, "g"),
-        ("RV ejection fraction", rv.ejection_fraction_percent, "%"),
-        ("infarct", lge.infarct_percent, "% of the LV myocardium"),
-        ("no-reflow", lge.no_reflow_percent, "% of the LV myocardium"),
-        ("edema, infarct included", t2.edema_percent, "% of the LV myocardium"),
+    for title, part, field, unit in (
+        ("LV ejection fraction", lv, "ejection_fraction_percent", "%"),
+        ("LV end-diastolic volume", lv, "edv_ml", "ml"),
+        ("LV mass", lv, "mass_g", "g"),
+        ("RV ejection fraction", rv, "ejection_fraction_percent", "%"),
+        ("infarct", lge, "infarct_percent", "% of the LV myocardium"),
+        ("no-reflow", lge, "no_reflow_percent", "% of the LV myocardium"),
+        ("edema, infarct included", t2, "edema_percent", "% of the LV myocardium"),
     ):
-        if value is not None:
-            unknown = ", phase unknown" if title == "LV mass" and lv.ed_frame is None else ""
-            typer.echo(f"{title}{unknown}: {value:.1f} {unit}")
+        if (value := getattr(part, field)) is not None:
+            unknown = ", phase unknown" if field == "mass_g" and lv.ed_frame is None else ""
+            ends = getattr(part, f"{field}_interval")
+            between = f" ({ends[0]:.1f} to {ends[1]:.1f})" if ends else ""
+            typer.echo(f"{title}{unknown}: {value:.1f} {unit}{between}")
     if diagnosis.prediction:
         sure = percent_words(diagnosis.probabilities[diagnosis.prediction])
         typer.echo(f"proposed diagnosis: {class_words(diagnosis.prediction)} ({sure})")

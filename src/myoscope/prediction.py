@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ class Prediction:
     probability over the voxels that were given to it, 0 to 1; `right` the same calibrated: the share of these voxels
     that an expert would give to it too. `distances` (T, Z) say how far each slice's features lie from those of
     training slices, about 1 for the usual one, NaN where no heart was found; beyond `unusual_distance` a slice is
-    unlike those of training.
+    unlike those of training. `intervals` are the errors on unseen patients (`measure.intervals`), as a card keeps them.
     """
 
     labels: Volume
@@ -26,6 +27,13 @@ class Prediction:
     distances: np.ndarray
     right: Mapping[Structure, float] = field(default_factory=dict)
     unusual_distance: float = np.inf
+    intervals: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def mostly_unusual(self) -> bool:
+        """Whether at least half of the slices with a heart are unlike those of training."""
+        unusual: np.ndarray = np.greater(self.distances, self.unusual_distance)
+        return bool(unusual.any()) and bool(unusual.sum() >= 0.5 * np.isfinite(self.distances).sum())
 
 
 @dataclass(frozen=True)

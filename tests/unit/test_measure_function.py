@@ -110,7 +110,8 @@ def test_whole_cine(ring_heart, measure_labels):
     assert m.lv.sv_index_ml_m2 == pytest.approx(m.lv.sv_ml / 2)
     assert len(m.lv.volume_curve_ml) == len(m.rv.volume_curve_ml) == 10
     assert m.rv.edv_ml == pytest.approx((cine[0] == Structure.RV).sum() * voxel)
-    assert [name for name in m.quality.missing if name[:3] in ("lv.", "rv.")] == []
+    missing = [name for name in m.quality.missing if name[:3] in ("lv.", "rv.")]
+    assert [name for name in missing if not name.endswith("_interval")] == []  # of labels that no network drew
     wall_ed, wall_es = ((cine[frame] == Structure.MYOCARDIUM).sum() * voxel for frame in (0, 5))
     assert (m.lv.myocardium_ed_ml, m.lv.myocardium_es_ml) == pytest.approx((wall_ed, wall_es))
     assert (m.lv.myocardium_to_edv_ratio, m.lv.myocardium_to_esv_ratio) == pytest.approx((wall_ed / edv, wall_es / esv))

@@ -231,7 +231,7 @@ def test_a_segment_without_values_gives_its_own_reasons() -> None:
     numbers, none = dict.fromkeys(range(1, 17), 8.0), dict.fromkeys(range(1, 18), "no T2")
     wall = numbers | {17: "no cavity in the tip"}
     scar = {n: (5.0, 5.0) if n < 17 else ("no slice of the tip", "no slice of the tip") for n in range(1, 18)}
-    _, missing = segment_rows(wall, wall, scar, none)
+    _, missing = segment_rows(wall, wall, scar, none, {"1-25": ["0", "1-25"]})
     assert missing == {"segments.edema_percent": "no T2", "segments.17": "no cavity in the tip; no slice of the tip"}
 
 

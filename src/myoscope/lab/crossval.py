@@ -205,7 +205,6 @@ def card(
     for case in cases:
         sets[case.data_set] = sets.get(case.data_set, 0) + 1
     recipe = json.loads((folder / "recipe.json").read_text())
-    results, confidence = runs / "results.json", runs / "confidence.json"
     return {
         "system": system,
         "widths": recipe.get("widths"),
@@ -218,9 +217,15 @@ def card(
         "device": device if device != "cpu" else f"cpu, {len(os.sched_getaffinity(0))} cores",
         "commit": _commit(),
         "licence": _licence(set(sets), recipe.get("start_from")),
-        "cross_validation": json.loads(results.read_text()) if results.exists() else None,
-        "confidence": json.loads(confidence.read_text()) if confidence.exists() else None,
+        **measured_in(runs),
     }
+
+
+def measured_in(runs: Path) -> dict[str, Any]:
+    """What a folder of runs has measured out of fold, by its name in a card; None where it has not."""
+    names = {"cross_validation": "results", "confidence": "confidence", "intervals": "intervals"}
+    files = {key: runs / f"{name}.json" for key, name in names.items()}
+    return {key: json.loads(file.read_text()) if file.exists() else None for key, file in files.items()}
 
 
 def _started_from(system: str | None) -> dict[str, Any] | None:

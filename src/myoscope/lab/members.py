@@ -17,7 +17,7 @@ import typer
 from myoscope.errors import InputError
 from myoscope.files import write_whole
 from myoscope.io.nifti import shown
-from myoscope.lab.crossval import weights_path
+from myoscope.lab.crossval import measured_in, weights_path
 from myoscope.lab.folds import FOLDS
 from myoscope.weights import FOLDER
 
@@ -47,19 +47,17 @@ def card_of(folds: list[Path], runs: Path) -> dict[str, Any]:
     sets = dict.fromkeys(name for card in cards for name in card["trained_on"])
     scored = [row for path in folds for row in json.loads(path.with_name("scores.json").read_text())]
     unseen = {name: len({row["case"] for row in scored if row["data"] == name}) for name in sets}
-    kept = {
-        name: json.loads((runs / f"{name}.json").read_text()) if (runs / f"{name}.json").exists() else None
-        for name in ("results", "confidence")
-    }
-    return cards[0] | {
-        "members": len(folds),
-        "trained_on": {name: unseen[name] or cards[0]["trained_on"][name] for name in sets},
-        "split": f"each of {len(folds)} members all but its fold of {FOLDS}",
-        "minutes": [card["minutes"] for card in cards],
-        "steps": [card["steps"] for card in cards],
-        "cross_validation": kept["results"],
-        "confidence": kept["confidence"],
-    }
+    return (
+        cards[0]
+        | {
+            "members": len(folds),
+            "trained_on": {name: unseen[name] or cards[0]["trained_on"][name] for name in sets},
+            "split": f"each of {len(folds)} members all but its fold of {FOLDS}",
+            "minutes": [card["minutes"] for card in cards],
+            "steps": [card["steps"] for card in cards],
+        }
+        | measured_in(runs)
+    )
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from myoscope.labels import LV_WALL, Structure
 from myoscope.measure.anatomy import UPRIGHT_INSERTION, Anatomy, find_anatomy, not_short_axis
 from myoscope.measure.cine import CineAnatomy, CineValues, find_cine, measure_cine, without_cine
 from myoscope.measure.function import DENSITY_G_ML, find_phases, label_volume_ml
+from myoscope.measure.intervals import possible_grades, with_intervals
 from myoscope.measure.lge import measure_lge
 from myoscope.measure.maps import Wall, measure_maps
 from myoscope.measure.quality import (
@@ -76,10 +77,17 @@ def measure(
     enhanced = study.get(Role.LGE)
     late = measure_lge(hearts.still(study, Role.LGE), enhanced.image.frames[0] if enhanced else None)
     t2 = _t2(study, hearts)
-    segments, segments_missing = segment_rows(cine.ed_mm, cine.es_mm, late.scar, t2.edema)
+    grades = possible_grades(predictions.get(Role.LGE))
+    segments, segments_missing = segment_rows(cine.ed_mm, cine.es_mm, late.scar, t2.edema, grades)
     walls = {role: Wall(labels[role], hearts.stills[role]) for role in (*JOINT_ROLES, *MAPS) if role in hearts.stills}
     maps, maps_missing = measure_maps(study, walls)
-    values = {"lv": cine.lv, "rv": cine.rv, "lge": late.lge, "t2": t2.t2}
+    edema_from = hearts.joint or (Role.T2 if Role.T2 in predictions else Role.LGE)
+    drawn = {"lv": Role.CINE, "rv": Role.CINE, "lge": Role.LGE, "t2": edema_from}
+    lv, rv, lge, edema = (
+        with_intervals(part, *found, predictions.get(drawn[part]), facts.bsa_m2)
+        for part, found in {"lv": cine.lv, "rv": cine.rv, "lge": late.lge, "t2": t2.t2}.items()
+    )
+    values = {"lv": lv, "rv": rv, "lge": lge, "t2": edema}
     missing = {f"{part}.{name}": why for part, (_, reasons) in values.items() for name, why in reasons.items()}
     if isinstance(bsa_m2, str):
         missing |= dict.fromkeys(("patient.bsa_m2", "patient.bsa_dubois_m2"), bsa_m2)
@@ -93,10 +101,10 @@ def measure(
     ]
     return Measurements(
         patient=facts,
-        lv=cine.lv[0],
-        rv=cine.rv[0],
-        lge=late.lge[0],
-        t2=t2.t2[0],
+        lv=lv[0],
+        rv=rv[0],
+        lge=lge[0],
+        t2=edema[0],
         segments=segments,
         slices=cine.slices[0],
         slice_volumes=cine.counted.slices,

@@ -125,7 +125,7 @@ def confidence_flags(series: str, prediction: Prediction) -> list[Flag]:
             )
             flags.append(_flag(f"unsure_{name}", "warning", series, message))
     unusual: np.ndarray = np.greater(prediction.distances, prediction.unusual_distance)
-    if unusual.any() and unusual.sum() >= 0.5 * np.isfinite(prediction.distances).sum():
+    if prediction.mostly_unusual:
         message = "These images look unlike those that the network was trained on; look at every contour."
         flags.append(_flag("unusual_series", "warning", series, message))
     elif unusual.any():

@@ -19,6 +19,10 @@ START = "starting point: an average patient of those learned from"
 Grade = Literal["0", "1-25", "26-50", "51-75", "76-100"]
 
 
+Interval = tuple[float, float] | None
+"""Lowest and highest value that an expert's measurement has in 90 of 100 patients, see `measure.intervals`."""
+
+
 class PatientFacts(_Part):
     """Patient facts that measurements depend on. Never a name or a birth date.
 
@@ -42,12 +46,19 @@ class Ventricle(_Part):
     """Volumes and function of one ventricle from a short-axis cine, by summation of discs; papillary in volume."""
 
     edv_ml: float | None = Field(None, description="Cavity volume at end-diastole")
+    edv_ml_interval: Interval = Field(None, description="90 % interval of EDV")
     esv_ml: float | None = Field(None, description="Cavity volume at end-systole")
+    esv_ml_interval: Interval = Field(None, description="90 % interval of ESV")
     sv_ml: float | None = Field(None, description="Stroke volume: EDV - ESV")
+    sv_ml_interval: Interval = Field(None, description="90 % interval of the stroke volume")
     ejection_fraction_percent: float | None = Field(None, description="Ejection fraction: stroke volume / EDV")
+    ejection_fraction_percent_interval: Interval = Field(None, description="90 % interval of the ejection fraction")
     edv_index_ml_m2: float | None = Field(None, description="EDV by body surface area")
+    edv_index_ml_m2_interval: Interval = Field(None, description="90 % interval of EDV by body surface area")
     esv_index_ml_m2: float | None = Field(None, description="ESV by body surface area")
+    esv_index_ml_m2_interval: Interval = Field(None, description="90 % interval of ESV by body surface area")
     sv_index_ml_m2: float | None = Field(None, description="Stroke volume by body surface area")
+    sv_index_ml_m2_interval: Interval = Field(None, description="90 % interval of stroke volume by body surface area")
     volume_curve_ml: list[float] | None = Field(None, description="Cavity volume in each frame of the cycle")
 
 
@@ -58,10 +69,13 @@ class LeftVentricle(Ventricle):
     """
 
     mass_g: float | None = Field(None, description="Mass of the myocardium at end-diastole")
+    mass_g_interval: Interval = Field(None, description="90 % interval of the mass")
     mass_index_g_m2: float | None = Field(None, description="Mass by body surface area")
+    mass_index_g_m2_interval: Interval = Field(None, description="90 % interval of the mass by body surface area")
     cardiac_output_l_min: float | None = Field(None, description="Stroke volume times heart rate")
     cardiac_index_l_min_m2: float | None = Field(None, description="Cardiac output by body surface area")
     wall_thickness_max_mm: float | None = Field(None, description="Largest wall thickness at end-diastole")
+    wall_thickness_max_mm_interval: Interval = Field(None, description="90 % interval of the largest wall thickness")
     wall_thickness_max_es_mm: float | None = Field(None, description="Largest wall thickness at end-systole")
     myocardium_ed_ml: float | None = Field(None, description="Volume of the myocardium at end-diastole")
     myocardium_es_ml: float | None = Field(None, description="Volume of the myocardium at end-systole")
@@ -124,13 +138,18 @@ class Lge(_Part):
     """Late gadolinium enhancement. Infarct includes no-reflow; per cent are of the LV myocardium."""
 
     myocardium_ml: float | None = Field(None, description="Volume of the LV myocardium, infarct included")
+    myocardium_ml_interval: Interval = Field(None, description="90 % interval of the volume of the LV myocardium")
     myocardium_g: float | None = Field(None, description="Mass of the LV myocardium, infarct included")
     infarct_ml: float | None = Field(None, description="Volume of the infarct")
+    infarct_ml_interval: Interval = Field(None, description="90 % interval of the infarct's volume")
     infarct_g: float | None = Field(None, description="Mass of the infarct")
     infarct_percent: float | None = Field(None, description="Infarct, of the LV myocardium")
+    infarct_percent_interval: Interval = Field(None, description="90 % interval of the infarct")
     no_reflow_ml: float | None = Field(None, description="Volume of no-reflow")
+    no_reflow_ml_interval: Interval = Field(None, description="90 % interval of the volume of no-reflow")
     no_reflow_g: float | None = Field(None, description="Mass of no-reflow")
     no_reflow_percent: float | None = Field(None, description="No-reflow, of the LV myocardium")
+    no_reflow_percent_interval: Interval = Field(None, description="90 % interval of no-reflow")
     scar_sheet: ScarSheet | None = Field(None, description="What late enhancement says further; null without infarct")
 
 
@@ -141,8 +160,10 @@ class T2(_Part):
     """
 
     edema_ml: float | None = Field(None, description="Volume of the edema")
+    edema_ml_interval: Interval = Field(None, description="90 % interval of the edema's volume")
     edema_g: float | None = Field(None, description="Mass of the edema")
     edema_percent: float | None = Field(None, description="Edema, of the LV myocardium")
+    edema_percent_interval: Interval = Field(None, description="90 % interval of the edema")
     salvage_index_percent: float | None = Field(None, description="(Edema - infarct) / edema")
 
 
@@ -164,6 +185,9 @@ class Segment(_Part):
     edema_percent: float | None = Field(None, description="Edema, of the segment's wall")
     scar_depth_percent: float | None = Field(None, description="Scar, of the wall's thickness where there is scar")
     transmurality_grade: Grade | None = Field(None, description="Grade of `scar_percent`, in per cent")
+    transmurality_grade_interval: list[Grade] | None = Field(
+        None, description="Grades that an expert's may be, in 90 % of segments with this grade"
+    )
 
 
 class TimeSegment(_Part):
@@ -347,10 +371,10 @@ class Provenance(_Part):
 
     `schema_version` grows when a key goes or changes its meaning. Since 2 a segment's transmurality is graded by
     `scar_percent`, and `scar_depth_percent` stands where `transmurality_percent` did. 3 adds
-    `lge.scar_sheet` and `maps`.
+    `lge.scar_sheet` and `maps`, 4 intervals.
     """
 
-    schema_version: int = Field(3, description="Version of this contract")
+    schema_version: int = Field(4, description="Version of this contract")
     myoscope_version: str = Field(description="Version of the program")
     created_utc: str = Field(description="When this was measured, ISO 8601, UTC")
     series: list[SeriesProvenance] = Field(description="Where the labels of each series came from")

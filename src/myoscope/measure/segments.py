@@ -89,9 +89,13 @@ def grade(scar_percent: float) -> Grade:
 
 
 def segment_rows(
-    ed_mm: Mapping[int, Value], es_mm: Mapping[int, Value], scar: Mapping[int, WallScar], edema: Mapping[int, Value]
+    ed_mm: Mapping[int, Value],
+    es_mm: Mapping[int, Value],
+    scar: Mapping[int, WallScar],
+    edema: Mapping[int, Value],
+    possible: Mapping[str, list[Grade]] | str,
 ) -> tuple[list[Segment], dict[str, str]]:
-    """The 17 rows, and the reasons for what they lack.
+    """The 17 rows, and the reasons for what they lack; `possible` as from `intervals.possible_grades`.
 
     Reasons are gathered: under "segments" where nothing at all was measured, under "segments.17" where nothing was
     in that segment, under "segments.scar_percent" where a value is missing in all, else "segments.3.scar_percent".
@@ -108,16 +112,21 @@ def segment_rows(
             "scar_depth_percent": depth,
         }
         share = number(percent)
+        found = None if share is None else grade(share)
         rows.append(
             Segment(
                 segment=n,
                 name=name,
                 territory=TERRITORIES[n],
-                transmurality_grade=None if share is None else grade(share),
+                transmurality_grade=found,
+                transmurality_grade_interval=None if found is None or isinstance(possible, str) else possible[found],
                 **{key: value for key, value in values.items() if not isinstance(value, str)},
             )
         )
         values["transmurality_grade"] = percent
+        values["transmurality_grade_interval"] = (
+            possible if share is not None and isinstance(possible, str) else percent
+        )
         missing |= {(n, key): value for key, value in values.items() if isinstance(value, str)}
     return rows, _gather(missing, list(values))
 

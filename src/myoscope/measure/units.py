@@ -23,11 +23,12 @@ UNITS = {
 
 
 def ending_of(name: str) -> str | None:
-    """The ending that is a name's unit, None where it has none.
+    """The ending that is a name's unit, None where it has none; an interval has that of its measurement.
 
     >>> ending_of("lv.edv_index_ml_m2"), ending_of("lv.ed_frame")
     ('ml_m2', None)
     """
+    name = name.removesuffix("_interval")
     return next((ending for ending in UNITS if name.endswith("_" + ending)), None)
 
 
@@ -40,7 +41,7 @@ def with_units(schema: dict[str, Any]) -> None:
 
 def _is_number(one: Any) -> bool:
     """Whether a property's values are numbers, or lists of them, or dictionaries."""
-    parts = [*one.get("anyOf", ()), one.get("items"), one.get("additionalProperties")]
+    parts = [*one.get("anyOf", ()), one.get("items"), one.get("additionalProperties"), *one.get("prefixItems", ())]
     return one.get("type") in ("integer", "number") or any(
         isinstance(part, dict) and _is_number(part) for part in parts
     )

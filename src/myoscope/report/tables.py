@@ -139,6 +139,7 @@ class Cell:
 
     unit: str
     text: str | None = None
+    interval: str | None = None
     missing_note: str | None = None
     reason: str | None = None
     side: str | None = None
@@ -185,6 +186,12 @@ class Tables:
         found = getattr(getattr(self.measurements, part), key)
         return None if found is None else float(found)
 
+    def interval(self, name: str) -> str | None:
+        """The interval of a measurement in words, None where it has none."""
+        part, key = name.split(".")
+        ends = getattr(getattr(self.measurements, part), f"{key}_interval", None)
+        return " to ".join(in_unit(end, describe(name).unit) for end in ends) if ends else None
+
     def cell(self, name: str, with_notes: bool = True) -> Cell:
         """A value with its unit and range; `with_notes` marks sources and reasons as footnotes."""
         value, unit = self.value(name), describe(name).unit
@@ -192,7 +199,7 @@ class Tables:
         ranges = ranges_for(name, sex)
         if value is None:
             reason = reason_of(self.measurements.quality.missing, name)
-            return Cell(unit, None, self.reasons.mark(reason) if with_notes else None, reason)
+            return Cell(unit, missing_note=self.reasons.mark(reason) if with_notes else None, reason=reason)
         shown = tuple(
             ShownRange("" if sex else SEX_WORDS[s], str(r), self._source(r.source) if with_notes else "")
             for s, r in ranges.items()
@@ -203,7 +210,7 @@ class Tables:
         only = next(iter(ranges.values())) if len(ranges) == 1 else None
         strip = range_strip(rounded, only.low, only.high) if only else Markup("")
         warned = warnings_about(name, self.measurements)
-        return Cell(unit, text, side=side, mark=words, ranges=shown, strip=strip, warned=warned)
+        return Cell(unit, text, self.interval(name), side=side, mark=words, ranges=shown, strip=strip, warned=warned)
 
     def extents(self, rows: tuple[tuple[str, tuple[str, ...]], ...]) -> list[tuple[str, list[Cell]]]:
         """Rows of volumes, masses and shares without ranges; none where nothing was measured."""

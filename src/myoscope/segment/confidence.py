@@ -47,4 +47,5 @@ def prediction_of(
     labels, sums, distances = (np.stack(part) for part in zip(*frames, strict=True))
     raw = {s: shares / n for s, (shares, n) in zip(classes, sums.sum(0), strict=True) if s and n}
     volume = series.image.with_voxels(labels if series.image.voxels.ndim == 4 else labels[0])
-    return Prediction(volume, raw, distances, calibrate_all(raw, card), unusual_distance(card))
+    intervals = card.get("intervals") or {}
+    return Prediction(volume, raw, distances, calibrate_all(raw, card), unusual_distance(card), intervals)

@@ -72,7 +72,9 @@ def _group(
     part = getattr(measurements, group.part)
     values = {field: getattr(part, field) for field in group.names}
     items = [
-        _measurement(name, values[field], unit_of(field), method=codes.method_of(field))
+        _measurement(
+            name, values[field], unit_of(field), getattr(part, f"{field}_interval", None), method=codes.method_of(field)
+        )
         for field, name in group.names.items()
         if values[field] is not None
     ]
@@ -152,17 +154,29 @@ def _class(series: str, found: SeriesDiagnosis) -> sr.MeasurementsAndQualitative
 
 
 def _measurement(
-    name: Code, value: float, unit: Code, phase: Code | None = None, of_class: Code | None = None, **how: Any
+    name: Code,
+    value: float,
+    unit: Code,
+    ends: tuple[float, float] | None = None,
+    phase: Code | None = None,
+    of_class: Code | None = None,
+    **how: Any,
 ) -> sr.Measurement:
-    """A number with its unit; `phase` of the cycle and the class it is the probability of go with its concept."""
+    """A number with its unit; how far it is to the `ends` of its interval is a property of it (TID 310); `phase` of the
+    cycle and the class it is the probability of go with its concept."""
     item = sr.Measurement(name=name, value=sensible(value), unit=unit, **how)
-    for modifier, code in ((codes.CYCLE_PHASE, phase), (codes.PROPOSED_CLASS, of_class)):
-        if code is not None:
-            if "ContentSequence" not in item[0]:
-                item[0].ContentSequence = sr.ContentSequence()
-            item[0].ContentSequence.append(
-                sr.CodeContentItem(modifier, code, sr.RelationshipTypeValues.HAS_CONCEPT_MOD)
-            )
+    more: list[sr.ContentItem] = [
+        sr.CodeContentItem(modifier, code, sr.RelationshipTypeValues.HAS_CONCEPT_MOD)
+        for modifier, code in ((codes.CYCLE_PHASE, phase), (codes.PROPOSED_CLASS, of_class))
+        if code is not None
+    ]
+    for concept, end in zip((codes.LOWER_UNCERTAINTY, codes.UPPER_UNCERTAINTY), ends or (), strict=False):
+        how_far = sensible(abs(end - value))
+        more.append(
+            sr.NumContentItem(concept, how_far, unit, relationship_type=sr.RelationshipTypeValues.HAS_PROPERTIES)
+        )
+    if more:
+        item[0].ContentSequence = sr.ContentSequence([*item[0].get("ContentSequence", ()), *more])
     return item
 
 

@@ -23,6 +23,10 @@ class Recipe:
     phantoms: int = 60
     phantom_share: float = 0.15
     """Share of the slices drawn that are synthetic."""
+    transplants: int = 0
+    """So many cases are drawn that show another's infarct."""
+    transplant_share: float = 0.3
+    """Their share of the slices drawn, phantoms aside."""
     scar_weight: float = 1.0
     """How often a slice with scar is drawn, beside one without."""
     strength: Strength = field(default_factory=Strength)
@@ -77,6 +81,7 @@ RECIPES = {
         phantom_share=0.15,
         strength=MILD,
         smallest_ml={Structure.NO_REFLOW: 1.0, Structure.INFARCT: 3.0},
+        transplants=240,
         start_from="compact-cine",
         optimisation=Optimisation(hold=0.6),
     ),

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from myoscope.lab.loop import Budget, mixed
 from myoscope.lab.slices import SliceSet
+from myoscope.lab.transplant import transplants
 from myoscope.lab.unet import UNet
 from myoscope.labels import SCAR, Structure
 from myoscope.segment.engine import SLICES_AT_ONCE
@@ -56,7 +57,7 @@ def _slices(recipe: Recipe, cases: Sequence[Case]) -> SliceSet:
     """All slices to train on, each weighted by how often it is drawn."""
     from myoscope.lab.slices import collect
 
-    weighted = [(case, 1.0) for case in cases] + _phantoms(recipe, cases)
+    weighted = [(case, 1.0) for case in cases] + _phantoms(recipe, cases) + _transplants(recipe, cases)
     slices = collect(weighted, recipe.roles, recipe.classes, recipe.stand_ins, recipe.spacing_mm)
     scar = torch.tensor([recipe.classes.index(s) for s in SCAR if s in recipe.classes])
     shown = torch.isin(slices.labels, scar).flatten(1).any(1)
@@ -139,12 +140,23 @@ def _phantoms(recipe: Recipe, cases: Sequence[Case]) -> list[tuple[Case, float]]
     """Synthetic cases, weighted to make up the recipe's share of all slices."""
     if not recipe.phantoms or not recipe.phantom_share:
         return []
-    drawn = _draw_phantoms(recipe.phantoms, recipe.roles)
+    return _at_share(_draw_phantoms(recipe.phantoms, recipe.roles), cases, recipe.phantom_share, recipe.roles)
+
+
+def _transplants(recipe: Recipe, cases: Sequence[Case]) -> list[tuple[Case, float]]:
+    """Cases with another's infarct, weighted to make up the recipe's share of all slices."""
+    drawn = transplants([case for case in cases if Role.LGE in case.labels], recipe.transplants, recipe.seed)
+    return _at_share(drawn, cases, recipe.transplant_share, recipe.roles) if drawn else []
+
+
+def _at_share(
+    drawn: list[Case], cases: Sequence[Case], share: float, roles: tuple[Role, ...]
+) -> list[tuple[Case, float]]:
+    """Drawn cases, weighted so that they and the given ones are at the share."""
 
     def count(some: Sequence[Case]) -> int:
-        shapes = [s.image.frames.shape for case in some for s in case.study.series if s.role in recipe.roles]
+        shapes = [s.image.frames.shape for case in some for s in case.study.series if s.role in roles]
         return sum(t * z for t, z, _, _ in shapes)
 
-    share = recipe.phantom_share if cases else 1.0
     weight = count(cases) * share / (1 - share) / count(drawn) if cases else 1.0
     return [(case, weight) for case in drawn]

@@ -1,0 +1,134 @@
+"""Intervals: their arithmetic, that they hold as often as they say, and their silence where nothing is known."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from myoscope.analysis import judge
+from myoscope.datasets.phantom import TRAINING, draw, sample
+from myoscope.lab.intervals import Row, cross_fit, fit, fit_all, fit_grades, read_rows, write_rows
+from myoscope.labels import Structure
+from myoscope.measure.intervals import GRADES, INDICES, NO_ERRORS, STRUCTURES, Errors, interval
+from myoscope.measure.results import Measurements
+from myoscope.prediction import Prediction
+from myoscope.study import Case, Role
+
+ERRORS = {"scale": (2.0, 0.1, 0.0), "low": -1.0, "high": 0.5, "n": 75}
+KEPT = {
+    "level_percent": 90,
+    "errors": dict.fromkeys(STRUCTURES, ERRORS),
+    "transmurality_grades": {grade: list(GRADES[:2]) for grade in GRADES},
+}
+
+
+def _rows(count: int, seed: int, name: str = "lv.edv_ml") -> list[Row]:
+    """Patients whose measurement errs by 3 % of itself, and by more where the network doubts."""
+    rng = np.random.default_rng(seed)
+    truth, doubt = rng.uniform(60, 260, count), rng.uniform(0.02, 0.2, count)
+    found = truth * (1 + rng.normal(0.01, 0.03 + 0.2 * doubt))
+    return [
+        Row("acdc", f"p{i}", "NOR", 1 + i % 5, name, *map(float, row))
+        for i, row in enumerate(zip(truth, found, doubt, strict=True))
+    ]
+
+
+def test_nine_of_ten_unseen_patients_lie_within() -> None:
+    errors = fit(_rows(400, 0))
+    unseen = _rows(2000, 1)
+    ends = [interval(r.measurement, r.predicted, r.doubt, errors) for r in unseen]
+    held = np.mean([low <= r.truth <= high for r, (low, high) in zip(unseen, ends, strict=True)])
+    assert 0.85 < held < 0.95
+    widths = np.array([high - low for low, high in ends])
+    doubt = np.array([r.doubt for r in unseen])
+    assert widths[doubt > 0.15].mean() > 1.3 * widths[doubt < 0.05].mean()
+    assert 0.85 < np.mean([low <= r.truth <= high for r, low, high in cross_fit(_rows(75, 2))]) <= 1
+
+
+def test_a_bias_moves_the_interval_and_the_measurement_stays_inside() -> None:
+    rows = [replace(row, predicted=row.truth + 10) for row in _rows(60, 0)]
+    errors = fit(rows)
+    assert errors.high == 0.0
+    low, high = interval("lv.edv_ml", 100.0, 0.1, errors)
+    assert low <= 90.0 <= high == 100.0
+
+
+@given(st.floats(0, 500), st.floats(0, 1), st.sampled_from(sorted(STRUCTURES)))
+def test_ends_are_possible_and_hold_the_measurement(value: float, doubt: float, name: str) -> None:
+    value = min(value, 100.0) if name.endswith("_percent") else value
+    low, high = interval(name, value, doubt, Errors((1.0, 0.3, 1.0), -2.0, 2.0, 75))
+    assert 0 <= low <= value <= high
+    assert high <= 100 or not name.endswith("_percent")
+
+
+def test_possible_grades_are_the_fewest_that_hold() -> None:
+    def rows(truths: list[float], predicted: float) -> list[Row]:
+        return [Row("e", f"{i}", "-", 1, "segments.1.scar_percent", t, predicted, 0.0) for i, t in enumerate(truths)]
+
+    found = fit_grades(rows([0.0] * 96 + [10.0] * 4, 0.0) + rows([0.0] * 30 + [10.0] * 40 + [40.0] * 30, 10.0))
+    assert found["0"] == ["0"]
+    assert found["1-25"] == ["0", "1-25", "26-50"]
+    assert found["76-100"] == list(GRADES)  # never seen
+
+
+def test_tables_are_read_as_they_were_written(tmp_path: pytest.TempPathFactory) -> None:
+    rows = [replace(row, truth=100.0, predicted=101.5, doubt=0.25) for row in _rows(5, 0)]
+    write_rows(tmp_path / "out-of-fold-x.csv", rows)  # type: ignore[operator]
+    assert read_rows(tmp_path / "out-of-fold-x.csv") == rows  # type: ignore[operator]
+    assert set(fit_all(rows)["errors"]) == {"lv.edv_ml"}
+
+
+@pytest.fixture(scope="module")
+def case() -> Case:
+    return draw(sample(3, TRAINING, "MINF"), [Role.CINE, Role.LGE], frames=2)
+
+
+def _measured(case: Case, far: float = 0.5, intervals: dict | None = None) -> Measurements:
+    predictions = {
+        role: Prediction(
+            labels,
+            dict.fromkeys(Structure, 0.9),
+            np.full(labels.frames.shape[:2], far),
+            unusual_distance=1.0,
+            intervals=KEPT if intervals is None else intervals,
+        )
+        for role, labels in case.labels.items()
+    }
+    study = replace(case.study, patient=replace(case.study.patient, height_cm=180.0, weight_kg=80.0))
+    return judge(study, case.labels, {}, predictions).measurements
+
+
+def test_every_measurement_has_an_interval_around_it(case: Case) -> None:
+    m = _measured(case)
+    for name in (*STRUCTURES, *INDICES):
+        part, field = name.split(".")
+        value, ends = getattr(getattr(m, part), field), getattr(getattr(m, part), f"{field}_interval")
+        if part == "t2":
+            assert m.quality.missing[f"{name}_interval"] == m.quality.missing[name]
+            continue
+        assert ends[0] <= value <= ends[1], name
+    unit = 2 + 0.1 * m.lv.edv_ml
+    assert m.lv.edv_ml_interval == pytest.approx((m.lv.edv_ml - unit, m.lv.edv_ml + unit / 2))
+    assert m.lv.edv_index_ml_m2_interval == pytest.approx([end / m.patient.bsa_m2 for end in m.lv.edv_ml_interval])
+    assert m.segments[0].transmurality_grade_interval == ["0", "1-25"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [({"far": 2.0}, "unlike those that the network was trained on"), ({"intervals": {}}, NO_ERRORS)],
+)
+def test_without_known_errors_there_is_none_and_a_reason(case: Case, changes: dict, words: str) -> None:
+    m = _measured(case, **changes)
+    assert m.lv.edv_ml
+    assert m.lv.edv_ml_interval is m.lge.infarct_percent_interval is m.segments[0].transmurality_grade_interval is None
+    for name in ("lv.edv_ml_interval", "lge.infarct_percent_interval", "segments.transmurality_grade_interval"):
+        assert words in m.quality.missing[name]
+
+
+def test_contours_by_hand_have_none(case: Case) -> None:
+    m = judge(case.study, case.labels, {}).measurements
+    assert m.rv.edv_ml
+    assert m.rv.edv_ml_interval is None
+    assert "not a network's alone" in m.quality.missing["rv.edv_ml_interval"]
