@@ -2,12 +2,15 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from myoscope.lab import members
+from myoscope.datasets.phantom import TRAINING, draw, sample
+from myoscope.lab import crossval, members
 from myoscope.segment.cine import SliceModel
+from myoscope.study import Role
 from myoscope.weights import network_of
 
 
@@ -47,3 +50,28 @@ def test_a_missing_fold_is_named(runs: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="expected 5 fold models of compact-lge, found none here"):
         members.main("compact-lge", runs, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_installed_members_are_tried_on_what_they_have_not_seen(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    members.main("compact-lge", runs, tmp_path / "out")
+    monkeypatch.setattr(crossval, "network_of", lambda system: tmp_path / "out" / f"{system}.onnx")
+    cases = [replace(draw(sample(i, TRAINING), [Role.LGE]), data_set="emidec", scan=f"{i}") for i in range(10)]
+    found = crossval.installed_members("compact-lge", cases)
+    assert [model.sha256 for model in found] == SliceModel.load(
+        tmp_path / "out" / "compact-lge.onnx"
+    ).network.members_sha256
+    with pytest.raises(ValueError, match="dealt from, 10 cases of emidec, found 9 cases of emidec"):
+        crossval.installed_members("compact-lge", cases[1:])
+    monkeypatch.setattr(crossval, "read_cases", lambda _: cases)
+    page = crossval.evaluate("compact-lge", [tmp_path / "emidec"], tmp_path / "new", None, 5, None, "cpu")
+    assert "21 min (1 steps)" in page
+    rows = json.loads((tmp_path / "new" / "results.json").read_text())
+    assert rows["folds"] == [1, 2, 3, 4, 5]
+    assert {score["n"] for score in rows["scores"]} == {10}
+
+
+def test_a_system_without_members_asks_for_a_training() -> None:
+    with pytest.raises(ValueError, match="expected trained folds of jdl, found none"):
+        crossval.installed_members("jdl", [])

@@ -23,7 +23,7 @@ from myoscope.lab.metrics import CINE_REGIONS, LGE_REGIONS, region_scores
 from myoscope.lab.pages import TEMPLATES, trainings, write_page, write_table
 from myoscope.study import Case, Role
 from myoscope.systems import system_module
-from myoscope.weights import weights_of
+from myoscope.weights import network_of, read_card, weights_of
 
 TEMPLATE = TEMPLATES / "crossval.md.j2"
 REGIONS = {Role.CINE: CINE_REGIONS, Role.BSSFP: CINE_REGIONS, Role.LGE: LGE_REGIONS}
@@ -252,14 +252,17 @@ def _commit() -> str | None:
 
 
 def score_fold(system: str, cases: Sequence[Case], fold: int, weights: Path, device: str) -> list[dict[str, Any]]:
-    """Scores of the cases that a fold's model has not seen, one row a frame; kept beside the weights.
-
-    Data sets that the model's starting weights had seen are left out too.
-    """
+    """Scores of the cases that a fold's model has not seen, see `score_unseen`; kept beside the weights."""
     path = weights.with_name("scores.json")
     if path.exists() and path.stat().st_mtime >= weights.stat().st_mtime:
         return json.loads(path.read_text())
-    model = system_module(system).Model.load(weights, device)
+    rows = score_unseen(system, cases, fold, system_module(system).Model.load(weights, device))
+    write_whole(path, json.dumps(rows, indent=1))
+    return rows
+
+
+def score_unseen(system: str, cases: Sequence[Case], fold: int, model: Any) -> list[dict[str, Any]]:
+    """Scores of the cases of a fold, one row a frame; data sets that its starting weights had seen are left out."""
     seen_before = set((model.card["started_from"] or {}).get("trained_on", {}))
     rows = []
     for case, k in zip(cases, fold_of(cases, folds_of(system)), strict=True):
@@ -273,8 +276,28 @@ def score_fold(system: str, cases: Sequence[Case], fold: int, weights: Path, dev
                 row = {"data": case.data_set, "case": case.id, "group": case.group, "fold": fold + 1}
                 phase = {series.ed_frame: "ED", series.es_frame: "ES"}.get(frame, "")
                 rows.append(row | {"phase": phase} | region_scores(a, b, regions, predicted.voxel_ml))
-    write_whole(path, json.dumps(rows, indent=1))
     return rows
+
+
+def installed_members(system: str, cases: Sequence[Case]) -> list[Any]:
+    """The installed fold models of a system, each to be tried on the cases that it has not seen.
+
+    Raises:
+        InputError: a system without members, or other cases than those that they were dealt from.
+    """
+    path = network_of(system)
+    card = read_card(path) if path.with_suffix(".json").exists() else {}
+    if (count := card.get("members", 1)) != FOLDS:
+        raise InputError(f"expected trained folds of {system}, found none; add --minutes, --steps or --epochs")
+    dealt = {name: n for name, n in card["trained_on"].items() if name != "phantom"}
+    given: dict[str, int] = {}
+    for case in cases:
+        given[case.data_set] = given.get(case.data_set, 0) + 1
+    if given != dealt:
+        words = [" and ".join(f"{n} cases of {name}" for name, n in some.items()) for some in (dealt, given)]
+        raise InputError(f"expected what the installed {system} was dealt from, {words[0]}, found {words[1]}")
+    model = system_module(system).Model.load(path)
+    return [model.member(k) for k in range(count)]
 
 
 def refuse_segmentations(system: str, segmentations: Path | None) -> None:
@@ -303,7 +326,8 @@ def evaluate(
     Args:
         system: Name of a system.
         roots: Data sets.
-        runs: Folder of the folds; what it holds is used, what is missing is trained where there is a budget.
+        runs: Folder of the folds; what it holds is used, what is missing is trained where there is a budget. Without
+            any, the installed members are tried, each on the cases that it has not seen.
         budget: Of a missing fold; None: nothing is trained.
         folds: How many of the five folds to use, from the first.
         segmentations: None; systems that learn from another's label maps have evaluations of their own.
@@ -312,7 +336,7 @@ def evaluate(
         published: Whether a paper's own experiment is asked for.
 
     Raises:
-        InputError: no fold is trained, or there is no paper.
+        InputError: no fold is trained or installed, or there is no paper.
     """
     refuse_segmentations(system, segmentations)
     if published:
@@ -321,21 +345,26 @@ def evaluate(
     if budget:
         check_folds(system, cases, range(folds))
         train_folds(system, roots, range(folds), budget, runs, None, device)
+    used = [k for k in range(folds) if weights_path(system, k, runs).exists()]
+    members = [] if used else installed_members(system, cases)
     rows: list[dict[str, Any]] = []
-    used = []
-    for fold in range(folds):
-        weights = weights_path(system, fold, runs)
-        if weights.exists():
-            progress(f"{system}: scoring fold {fold + 1}")
-            rows += score_fold(system, cases, fold, weights, device)
-            used.append(fold + 1)
-    if not rows:
-        raise InputError(f"{shown(runs)}: expected trained folds, found none; add --minutes, --steps or --epochs")
+    for fold in used or range(min(folds, len(members))):
+        progress(f"{system}: scoring fold {fold + 1}")
+        if members:
+            rows += score_unseen(system, cases, fold, members[fold])
+        else:
+            rows += score_fold(system, cases, fold, weights_path(system, fold, runs), device)
+    runs.mkdir(parents=True, exist_ok=True)
     write_table(runs / "scores.csv", rows)
     summary = summarise(rows)
-    cards = [json.loads(weights_path(system, k - 1, runs).with_suffix(".json").read_text()) for k in used]
-    write_whole(runs / "results.json", json.dumps({"folds": used, "scores": summary}, indent=1))
-    facts = {"system": system, "roots": [root.name for root in roots], "folds": used, "of_folds": FOLDS}
+    numbers = [k + 1 for k in used or range(min(folds, len(members)))]
+    cards = [read_card(weights_path(system, k, runs)) for k in used]
+    cards += [
+        {**model.card, "minutes": model.card["minutes"][k], "steps": model.card["steps"][k]}
+        for k, model in enumerate(members)
+    ]
+    write_whole(runs / "results.json", json.dumps({"folds": numbers, "scores": summary}, indent=1))
+    facts = {"system": system, "roots": [root.name for root in roots], "folds": numbers, "of_folds": FOLDS}
     return write_page(TEMPLATE, facts | {"trainings": trainings(cards), "scores": summary}, runs)
 
 

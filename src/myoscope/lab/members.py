@@ -23,7 +23,7 @@ from myoscope.weights import FOLDER
 
 
 def main(
-    system: Annotated[str, typer.Argument(help="A system of one stage that analyze uses.")],
+    system: Annotated[str, typer.Argument(help="A system that analyze uses.")],
     runs: Annotated[Path, typer.Argument(help="Folder of `myoscope evaluate`, with all fold models.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Where to put them; default: into the package.")] = FOLDER,
 ) -> None:
@@ -33,30 +33,35 @@ def main(
         raise InputError(f"{shown(missing[0])}: expected {FOLDS} fold models of {system}, found none here; train it")
     out.mkdir(parents=True, exist_ok=True)
     for k, path in enumerate(folds, 1):
-        shutil.copy(path.with_suffix(".onnx"), out / f"{system}.{k}.onnx")
+        for stage in ("", ".first"):  # of a cascade, the first stage that the fold model goes on from
+            if (file := path.with_suffix(f"{stage}.onnx")).exists():
+                shutil.copy(file, out / f"{system}{stage}.{k}.onnx")
     shutil.copy(folds[0], out / f"{system}.safetensors")
-    (out / f"{system}.onnx").unlink(missing_ok=True)
-    card = card_of(folds, runs)
+    for stage in ("", ".first"):
+        (out / f"{system}{stage}.onnx").unlink(missing_ok=True)
+    card = card_of(folds)
     write_whole(out / f"{system}.json", json.dumps(card, indent=2, ensure_ascii=False) + "\n")
     typer.echo(f"{len(folds)} members of {system} in {out}")
 
 
-def card_of(folds: list[Path], runs: Path) -> dict[str, Any]:
-    """The card of all members: the first's, with the data, minutes and steps of all, and what RUNS measured."""
+def card_of(folds: list[Path]) -> dict[str, Any]:
+    """The card of all members: the first's, with the data, minutes and steps of all, and what their RUNS measured."""
     cards = [json.loads(path.with_suffix(".json").read_text()) for path in folds]
     sets = dict.fromkeys(name for card in cards for name in card["trained_on"])
-    scored = [row for path in folds for row in json.loads(path.with_name("scores.json").read_text())]
-    unseen = {name: len({row["case"] for row in scored if row["data"] == name}) for name in sets}
+    share = {name: len(cards) - 1 for name in sets if name != "phantom"}  # each patient is left out by one
+    of_all = {
+        name: sum(card["trained_on"].get(name, 0) for card in cards) // share.get(name, len(cards)) for name in sets
+    }
     return (
         cards[0]
         | {
             "members": len(folds),
-            "trained_on": {name: unseen[name] or cards[0]["trained_on"][name] for name in sets},
+            "trained_on": of_all,
             "split": f"each of {len(folds)} members all but its fold of {FOLDS}",
             "minutes": [card["minutes"] for card in cards],
             "steps": [card["steps"] for card in cards],
         }
-        | measured_in(runs)
+        | measured_in(folds[0].parent.parent)
     )
 
 

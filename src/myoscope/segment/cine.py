@@ -44,6 +44,10 @@ class SliceModel:
         """See `Network.load`; it runs on the CPU whatever the device."""
         return cls(Network.load(path, part))
 
+    def member(self, k: int) -> "SliceModel":
+        """One of its members alone, counted from 0."""
+        return SliceModel(self.network.member(k))
+
     def predict(self, study: Study) -> dict[Role, Volume]:
         """Segment every series of the study that this model reads.
 

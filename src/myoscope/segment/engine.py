@@ -84,7 +84,11 @@ class Network:
     @cached_property
     def first_member(self) -> "Network":
         """The first of the members alone."""
-        return replace(self, files=self.files[:1]) if len(self.files) > 1 else self
+        return self.member(0)
+
+    def member(self, k: int) -> "Network":
+        """One of the members alone, counted from 0."""
+        return replace(self, files=self.files[k : k + 1]) if len(self.files) > 1 else self
 
     @cached_property
     def classes(self) -> tuple[Structure, ...]:

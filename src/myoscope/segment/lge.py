@@ -37,6 +37,10 @@ class CascadeModel:
         self.view = int(self.card["view"])
         self.classes: tuple[Structure, ...] = first.classes if first else network.classes
 
+    def member(self, k: int) -> "CascadeModel":
+        """One member of each of its stages alone, counted from 0."""
+        return CascadeModel(self.network.member(k), self.first and self.first.member(k))
+
     def predict(self, study: Study) -> dict[Role, Volume]:
         """Segment every series of the study that this model reads.
 
