@@ -1,0 +1,97 @@
+"""One page of numbers with rivals beside ours: python benchmarks/beside_rivals.py docs/results/README.md
+
+From what the installed weights' cards and the kept folds (`folds/`) say, all out of fold; the rivals' from
+`rivals.json`, each with where it was read. Nothing is computed here but means over cases.
+"""
+
+import json
+import sys
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+
+from myoscope.weights import FOLDER
+
+HERE = Path(__file__).parent
+FOLDS = HERE.parent / "folds"
+
+
+def scores_of(system: str) -> list[dict[str, Any]]:
+    """One row a frame of every patient, by the fold model that has not seen him; empty where no folds are kept."""
+    files = sorted((FOLDS / system).glob("fold-*/scores.json"))
+    return [row for file in files for row in json.loads(file.read_text())]
+
+
+def mean(rows: list[dict[str, Any]], region: str, phase: str | None = None, present: bool = False) -> float | None:
+    """Mean Dice of a region; `present` counts only cases that have it."""
+    chosen = [r for r in rows if f"{region} dice" in r and phase in (None, r["phase"])]
+    values = [r[f"{region} dice"] for r in chosen if r[f"{region} true ml"] > 0 or not present]
+    return fmean(values) if values else None
+
+
+def row(what: str, n: int, ours: float | None, aim: float, rival: str | None = None) -> dict[str, Any]:
+    """A line of the table; None of ours: not measured on what ships."""
+    return {"what": what, "n": n, "ours": ours, "aim": aim, "rival": rival}
+
+
+def cine(rivals: dict[str, Any]) -> list[dict[str, Any]]:
+    """compact-cine on ACDC."""
+    rows = [r for r in scores_of("compact-cine") if r["data"] == "acdc"]
+    n = len({r["case"] for r in rows})
+    parts = [(region, mean(rows, region)) for region in ("LV", "myocardium", "RV")]
+    aims = {"LV": 0.945, "myocardium": 0.895, "RV": 0.905}
+    found = [row(f"cine, {region}, ED and ES", n, value, aims[region]) for region, value in parts]
+    found.append(row("cine, RV at ES", n, mean(rows, "RV", "ES"), 0.870))
+    three = fmean(value for _, value in parts if value is not None)
+    return [*found, row("cine, mean of the three", n, three, 0.915, rivals["nnU-Net"]["acdc mean of three"])]
+
+
+def late(rivals: dict[str, Any]) -> list[dict[str, Any]]:
+    """compact-lge on EMIDEC, and on the cases for which a rival's scores are published."""
+    rows = [r for r in scores_of("compact-lge") if r["data"] == "emidec"]
+    theirs = rivals["myopari"]
+    shared = [r for r in rows if r["case"].removeprefix("Case_") in theirs["cases"]]
+    lines = []
+    for words, some, key in (
+        ("LGE", rows, "emidec"),
+        (f"LGE, {len(shared)} cases that myopari has not seen", shared, "shared"),
+    ):
+        n = len({r["case"] for r in some})
+        for region, present, aim in (
+            ("myocardium", False, 0.865),
+            ("infarction", False, 0.72),
+            ("infarction", True, 0.62),
+            ("no-reflow", False, 0.70),
+            ("no-reflow", True, 0.40),
+        ):
+            name = f"{region}{', where present' if present else ''}"
+            lines.append(row(f"{words}, {name}", n, mean(some, region, present=present), aim, theirs[key].get(name)))
+    return lines
+
+
+def others() -> list[dict[str, Any]]:
+    """What other cards say of themselves."""
+    lines = []
+    for system, region, words, aim in (
+        ("compact-myops", "scar from bSSFP + LGE + T2 and compact-lge", "MyoPS, scar", 0.64),
+        ("compact-myops", "scar + edema from bSSFP + LGE + T2", "MyoPS, scar and edema", 0.69),
+        ("jdl.unet-joint", "scar", "jdl, scar", 0.62),
+    ):
+        found = (json.loads((FOLDER / f"{system}.json").read_text()).get("cross_validation") or {}).get("scores", [])
+        lines += [row(words, score["n"], score["dice"], aim) for score in found if score["region"] == region]
+    return lines
+
+
+def main() -> None:
+    rivals = json.loads((HERE / "rivals.json").read_text())
+    lines = [*cine(rivals), *late(rivals), *others()]
+    template = Environment(undefined=StrictUndefined, trim_blocks=True).from_string(
+        Path(__file__).with_suffix(".md.j2").read_text()
+    )
+    Path(sys.argv[1]).write_text(template.render(lines=lines, sources=[r["source"] for r in rivals.values()]) + "\n")
+
+
+if __name__ == "__main__":
+    main()
