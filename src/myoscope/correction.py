@@ -15,6 +15,7 @@ from myoscope.io.label_maps import stored_labels
 from myoscope.io.nifti import shown
 from myoscope.io.record import handwork, read_record, record_of
 from myoscope.labels import Structure
+from myoscope.measure.intervals import keep_intervals
 from myoscope.measure.results import Measurements, SeriesProvenance
 from myoscope.prediction import Prediction
 from myoscope.study import Role, Study
@@ -111,6 +112,10 @@ def check_images(out: Path, study: Study) -> None:
             )
 
 
+PARTS = {"lv": Role.CINE, "rv": Role.CINE, "lge": Role.LGE, "t2": Role.T2}
+"""The series that the labels behind each part of the measurements lie on, where there is no joint map."""
+
+
 def remeasure(
     study: Study,
     labels: Mapping[Role, Volume],
@@ -155,7 +160,9 @@ def remeasure(
         kept = [f for f in before.measurements.quality.flags if f.code in NETWORKS_FLAGS and f.series in {*same, None}]
         quality = result.measurements.quality
         quality = quality.model_copy(update={"flags": [*quality.flags, *kept]})
-        result = replace(result, measurements=result.measurements.model_copy(update={"quality": quality}))
+        measurements = result.measurements.model_copy(update={"quality": quality})
+        parts = [part for part, role in PARTS.items() if role in same or (joint in same and part in ("lge", "t2"))]
+        result = replace(result, measurements=keep_intervals(measurements, before.measurements, parts))
     automatic = {role: before.automatic[role] for role in labels if before and changed[role]}
     return replace(result, automatic=automatic)
 

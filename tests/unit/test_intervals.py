@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from myoscope.analysis import judge
+from myoscope.correction import Before, remeasure
 from myoscope.datasets.phantom import TRAINING, draw, sample
 from myoscope.lab.intervals import Row, cross_fit, fit, fit_all, fit_grades, read_rows, write_rows
 from myoscope.labels import Structure
 from myoscope.measure.intervals import GRADES, INDICES, NO_ERRORS, STRUCTURES, Errors, interval
-from myoscope.measure.results import Measurements
+from myoscope.measure.results import Measurements, SeriesProvenance
 from myoscope.prediction import Prediction
 from myoscope.study import Case, Role
 
@@ -132,3 +133,23 @@ def test_contours_by_hand_have_none(case: Case) -> None:
     assert m.rv.edv_ml
     assert m.rv.edv_ml_interval is None
     assert "not a network's alone" in m.quality.missing["rv.edv_ml_interval"]
+
+
+def test_intervals_stay_where_nobody_changed_the_contours(case: Case) -> None:
+    before = _measured(case)
+    labels = dict(case.labels)
+    changed = labels[Role.CINE].voxels.copy()
+    changed[0][changed[0] == Structure.RV] = 0
+    labels[Role.CINE] = labels[Role.CINE].with_voxels(changed)
+    study = replace(case.study, patient=replace(case.study.patient, height_cm=180.0, weight_kg=80.0))
+    origins = [
+        SeriesProvenance(role=r, files=[], slices=1, frames=1, spacing_mm=(1, 1, 1), labels_from="x") for r in labels
+    ]
+    provenance = before.provenance.model_copy(update={"series": origins})
+    earlier = Before(before.model_copy(update={"provenance": provenance}), case.labels, case.labels, None)
+    m = remeasure(study, labels, earlier).measurements
+    assert m.lge.infarct_ml_interval == before.lge.infarct_ml_interval
+    assert "lge.infarct_ml_interval" not in m.quality.missing
+    assert m.segments[0].transmurality_grade_interval == before.segments[0].transmurality_grade_interval
+    assert m.lv.edv_ml_interval is None
+    assert "not a network's alone" in m.quality.missing["lv.edv_ml_interval"]

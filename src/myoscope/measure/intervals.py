@@ -5,14 +5,14 @@ measurement plus two quantiles of the errors, in units of a scale that grows wit
 doubt. Lei et al. 2018, doi:10.1080/01621459.2017.1307116.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
 import numpy as np
 
 from myoscope.labels import Structure
-from myoscope.measure.results import Grade
+from myoscope.measure.results import Grade, Measurements
 from myoscope.prediction import Prediction
 
 LEVEL_PERCENT = 90
@@ -131,3 +131,25 @@ def possible_grades(prediction: Prediction | None) -> Mapping[str, list[Grade]] 
     """For each grade of transmurality found those that an expert's may be, or why that is not known."""
     errors = errors_of(prediction)
     return errors if isinstance(errors, str) else errors.get("transmurality_grades") or NO_ERRORS
+
+
+def keep_intervals(now: Measurements, before: Measurements, parts: Collection[str]) -> Measurements:
+    """Measurements with the intervals that they had before, in parts ("lv", "lge") whose labels are the same."""
+    missing, changes = dict(now.quality.missing), dict[str, Any]()
+    for part in parts:
+        new, old = getattr(now, part), getattr(before, part)
+        fields = [name for name in type(new).model_fields if name.endswith("_interval") and getattr(old, name)]
+        kept = [f for f in fields if getattr(new, (value := f.removesuffix("_interval"))) == getattr(old, value)]
+        changes[part] = new.model_copy(update={name: getattr(old, name) for name in kept})
+        for name in kept:
+            missing.pop(f"{part}.{name}", None)
+    grades = {s.segment: s for s in before.segments} if "lge" in parts else {}
+    if any(s.transmurality_grade_interval for s in grades.values()):
+        name = "transmurality_grade_interval"
+        changes["segments"] = [s.model_copy(update={name: getattr(grades[s.segment], name)}) for s in now.segments]
+        missing.pop(f"segments.{name}", None)
+        missing |= {
+            k: why for k, why in before.quality.missing.items() if k.startswith("segments.") and k.endswith(name)
+        }
+    changes["quality"] = now.quality.model_copy(update={"missing": missing})
+    return now.model_copy(update=changes)
