@@ -1,5 +1,6 @@
 """The command line: parses, calls, prints. What is slow to import is imported where it is used."""
 
+import dataclasses
 import shlex
 import sys
 from pathlib import Path
@@ -54,15 +55,20 @@ def analyze(
         Path | None,
         typer.Option(help="Folder of network files and cards that train wrote, to go before the installed ones."),
     ] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="What myoscope agree wrote: intervals as they hold for this site's readers.")
+    ] = None,
     pdf: Annotated[bool, typer.Option("--pdf", help="Print report.pdf too, with this machine's Chromium.")] = False,
 ) -> None:
     """Segment, measure and judge a study: DICOM (folder, zip), a NIfTI file, a folder of them, or a data set's case."""
     from myoscope.io.read import read_study
     from myoscope.io.record import refuse_handwork
     from myoscope.io.save import check_out
+    from myoscope.measure.calibration import calibrated, read_calibration
     from myoscope.report.pdf import find_browser, write_pdf
 
     browser = find_browser() if pdf else None
+    local = read_calibration(calibration) if calibration else None
     found = read_study(study, role, _chosen(series))
     if device not in ("cpu", "cuda"):
         raise InputError(f"expected --device cpu or cuda, found {device!r}")
@@ -75,6 +81,8 @@ def analyze(
         from myoscope import analysis
 
         result = analysis.analyze(found, progress=say, models=models)
+        if local:
+            result = dataclasses.replace(result, measurements=calibrated(result.measurements, local))
         say("writing the report")
         report = result.save(out)
         if browser:

@@ -9,7 +9,7 @@ from pydicom import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 from dicom_writer import tiny_study, write_dicom
-from myoscope.cohort.agree import NO_INTERVALS, agree, agreements
+from myoscope.cohort.agree import agree, agreements
 from myoscope.cohort.agree.compare import Compared
 from myoscope.cohort.agree.cvi42 import read_cvi42
 from myoscope.cohort.agree.polygons import fill
@@ -21,6 +21,7 @@ from myoscope.io.dicom import on_source_frames
 from myoscope.io.read import read_study
 from myoscope.io.save import write_study
 from myoscope.labels import Structure
+from myoscope.measure.calibration import read_calibration
 from myoscope.study import Role, Study
 
 JUDGES = np.array([[9, 2], [6, 1], [8, 4], [7, 1], [10, 5], [6, 2]], float)
@@ -208,14 +209,36 @@ def test_a_table_of_numbers(tmp_path: Path) -> None:
         read_numbers(path)
 
 
-def cohort_of(root: Path, studies: dict[str, float]) -> Path:
+def cohort_of(root: Path, studies: dict[str, float], with_intervals: bool = False) -> Path:
     """A cohort's folder as far as a table of numbers needs it."""
     for name, edv in studies.items():
         (folder := root / "studies" / name).mkdir(parents=True)
         (folder / "run.json").write_text('{"class": "NOR"}')
-        part = {"lv": {"edv_ml": edv, "ed_frame": 0}, "rv": {}, "lge": {}, "t2": {}}
+        lv = {"edv_ml": edv, "ed_frame": 0, "edv_ml_interval": [edv - 4, edv + 2] if with_intervals else None}
+        origin = {"role": "cine", "labels_from": "compact-cine", "weights_sha256": "ab" * 32}
+        part = {"lv": lv, "rv": {}, "lge": {}, "t2": {}, "provenance": {"series": [origin]}}
         (folder / "measurements.json").write_text(json.dumps(part))
     return root
+
+
+def test_coverage_is_counted_and_a_calibration_written(tmp_path: Path) -> None:
+    """Readers lie 3 ml below ours, give or take 2: an interval from 4 below to 2 above holds less than it says."""
+    rng = np.random.default_rng(0)
+    ours = {f"p{i:03}": 100.0 + i for i in range(60)}
+    out = cohort_of(tmp_path / "out", ours, with_intervals=True)
+    theirs = {name: edv - 3 + rng.normal(0, 2) for name, edv in ours.items()}
+    lines = [f"{name},{edv}" for name, edv in theirs.items()]
+    (table := tmp_path / "reader.csv").write_text("\n".join(["study,lv.edv_ml", *lines]) + "\n")
+    said = agree(out, table, tmp_path / "page.html")
+    row = json.loads((tmp_path / "page.json").read_text())["intervals"][0]
+    by_hand = np.mean([ours[n] - 4 <= t <= ours[n] + 2 for n, t in theirs.items()])
+    assert row["name"] == "lv.edv_ml" and row["n"] == 60 and row["held_percent"] == pytest.approx(100 * by_hand)
+    assert "calibration of 1 intervals" in said[-1]
+    found = read_calibration(tmp_path / "page.calibration.json")
+    low, high = found.factors["lv.edv_ml"]
+    held = np.mean([-low * 4 <= difference <= high * 2 for difference in rng.normal(-3, 2, 2000)])
+    assert 0.85 < held < 0.98
+    assert by_hand < 0.8
 
 
 def test_agree_with_a_table_says_that_there_are_no_intervals(tmp_path: Path) -> None:
@@ -224,9 +247,9 @@ def test_agree_with_a_table_says_that_there_are_no_intervals(tmp_path: Path) -> 
     lines = agree(out, table, tmp_path / "page.html")
     assert lines[0] == "3 studies compared" and "n 3, bias 3.3" in lines[1]
     found = json.loads((tmp_path / "page.json").read_text())
-    assert found["intervals"] is None and found["why_no_intervals"] == NO_INTERVALS
     page = (tmp_path / "page.html").read_text()
-    assert NO_INTERVALS in page and "<script" not in page
+    assert found["intervals"] == [] and "has both an interval" in found["why_no_calibration"]
+    assert found["why_no_calibration"] in page.replace("&#39;", "'") and "<script" not in page
     table.write_text("study,lv.edv_ml\nnobody,3\n")
     with pytest.raises(InputError, match="named after studies"):
         agree(out, table, tmp_path / "page.html")

@@ -1,6 +1,7 @@
 """Intervals: their arithmetic, that they hold as often as they say, and their silence where nothing is known."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ from hypothesis import strategies as st
 from myoscope.analysis import judge
 from myoscope.correction import Before, remeasure
 from myoscope.datasets.phantom import TRAINING, draw, sample
+from myoscope.errors import InputError
 from myoscope.lab.intervals import Row, cross_fit, fit, fit_all, fit_grades, read_rows, write_rows
 from myoscope.labels import Structure
+from myoscope.measure.calibration import Calibration, calibrated, read_calibration
 from myoscope.measure.intervals import GRADES, INDICES, NO_ERRORS, STRUCTURES, Errors, interval
 from myoscope.measure.results import Measurements, SeriesProvenance
 from myoscope.prediction import Prediction
@@ -74,10 +77,10 @@ def test_possible_grades_are_the_fewest_that_hold() -> None:
     assert found["76-100"] == list(GRADES)  # never seen
 
 
-def test_tables_are_read_as_they_were_written(tmp_path: pytest.TempPathFactory) -> None:
+def test_tables_are_read_as_they_were_written(tmp_path: Path) -> None:
     rows = [replace(row, truth=100.0, predicted=101.5, doubt=0.25) for row in _rows(5, 0)]
-    write_rows(tmp_path / "out-of-fold-x.csv", rows)  # type: ignore[operator]
-    assert read_rows(tmp_path / "out-of-fold-x.csv") == rows  # type: ignore[operator]
+    write_rows(tmp_path / "out-of-fold-x.csv", rows)
+    assert read_rows(tmp_path / "out-of-fold-x.csv") == rows
     assert set(fit_all(rows)["errors"]) == {"lv.edv_ml"}
 
 
@@ -153,3 +156,24 @@ def test_intervals_stay_where_nobody_changed_the_contours(case: Case) -> None:
     assert m.segments[0].transmurality_grade_interval == before.segments[0].transmurality_grade_interval
     assert m.lv.edv_ml_interval is None
     assert "not a network's alone" in m.quality.missing["lv.edv_ml_interval"]
+
+
+def test_a_sites_calibration_stretches_and_is_refused_with_other_weights(case: Case, tmp_path: Path) -> None:
+    m = _measured(case)
+    Calibration({"lv.edv_ml": (2.0, 0.5)}, {"lv.edv_ml": 40}, {"cine": "a" * 64}).write(tmp_path / "x.json")
+    found = calibrated(m, read_calibration(tmp_path / "x.json"))
+    unit = 2 + 0.1 * m.lv.edv_ml
+    ends = (m.lv.edv_ml - 2 * unit, m.lv.edv_ml + unit / 4)
+    assert found.lv.edv_ml_interval == pytest.approx(ends)
+    assert found.lv.edv_index_ml_m2_interval == pytest.approx([end / m.patient.bsa_m2 for end in ends])
+    assert found.rv == m.rv
+    assert "40 cases of this site's readers" in found.provenance.conventions[-1]
+    origin = SeriesProvenance(
+        role="cine", files=[], slices=1, frames=2, spacing_mm=(1, 1, 1), labels_from="x", weights_sha256="b" * 64
+    )
+    other = m.model_copy(update={"provenance": m.provenance.model_copy(update={"series": [origin]})})
+    with pytest.raises(InputError, match="made with these weights of cine"):
+        calibrated(other, read_calibration(tmp_path / "x.json"))
+    (tmp_path / "x.json").write_text("[1]")
+    with pytest.raises(InputError, match="expected a calibration"):
+        read_calibration(tmp_path / "x.json")

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from myoscope.cohort.agree.compare import Compared, compare_labels, numbers
+from myoscope.cohort.agree.compare import Compared, compare_labels, intervals_of, numbers, weights_of
+from myoscope.cohort.agree.coverage import calibration_of, coverage, why_no_calibration
 from myoscope.cohort.agree.page import render
 from myoscope.cohort.agree.reference import contours_below, labels_at, read_numbers
 from myoscope.cohort.agree.statistics import Agreement, agreement
@@ -20,11 +21,6 @@ from myoscope.io.nifti import shown
 from myoscope.io.read import read_study
 from myoscope.io.record import StudyRecord, read_record
 from myoscope.study import Study
-
-NO_INTERVALS = (
-    "Coverage and recalibration of intervals: measurements.json of this version holds no intervals: there is "
-    "nothing to check or to recalibrate."
-)
 
 
 @dataclass(frozen=True)
@@ -39,6 +35,8 @@ class Row:
 
 def agree(out: Path, reference: Path, page: Path, patients: Path | None = None) -> list[str]:
     """Compare a cohort with readers and write a page, and its numbers beside it as JSON; gives lines to print.
+
+    With 30 cases or more of a measurement, PAGE.calibration.json says by what its interval is to be stretched.
 
     Args:
         out: The cohort's folder.
@@ -68,7 +66,8 @@ def agree(out: Path, reference: Path, page: Path, patients: Path | None = None) 
         group = classes.get(study) or classes.get(_name(study)) or (state.done(study) or {}).get("class")
         groups = {"class": str(group)} if group else {}
         if tables is not None:
-            compared.append(Compared(study, numbers(measured), theirs, groups))
+            ours = (intervals_of(measured), weights_of(measured))
+            compared.append(Compared(study, numbers(measured), theirs, groups, (), *ours))
             continue
         try:
             if record is None or record.input is None:
@@ -87,9 +86,18 @@ def agree(out: Path, reference: Path, page: Path, patients: Path | None = None) 
     rows = agreements(compared)
     if not rows:
         raise InputError(f"{shown(reference)}: expected at least 3 studies with numbers of both, found fewer")
-    write_whole(page, render(compared, rows, problems, NO_INTERVALS))
-    write_whole(page.with_suffix(".json"), json.dumps(_as_json(compared, rows, problems), indent=1) + "\n")
-    return _summary(compared, rows, problems)
+    held = coverage(compared)
+    calibration = calibration_of(compared, held)
+    words = "" if calibration else why_no_calibration(held)
+    write_whole(page, render(compared, rows, problems, held, words))
+    found = {"intervals": [asdict(row) for row in held], "why_no_calibration": words or None}
+    write_whole(page.with_suffix(".json"), json.dumps(found | _as_json(compared, rows, problems), indent=1) + "\n")
+    lines = _summary(compared, rows, problems)
+    if calibration:
+        path = page.with_suffix(".calibration.json")
+        calibration.write(path)
+        lines.append(f"calibration of {len(calibration.factors)} intervals: {path}")
+    return lines
 
 
 def agreements(compared: list[Compared]) -> list[Row]:
@@ -153,7 +161,7 @@ def _as_json(compared: list[Compared], rows: list[Row], problems: list[str]) -> 
         for one in compared
     ]
     found = {"agreement": [asdict(row) for row in rows], "studies": studies, "problems": problems}
-    return {"intervals": None, "why_no_intervals": NO_INTERVALS} | _finite(found)
+    return _finite(found)
 
 
 def _finite(value: Any) -> Any:

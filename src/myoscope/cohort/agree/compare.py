@@ -41,13 +41,18 @@ class Overlap:
 
 @dataclass(frozen=True)
 class Compared:
-    """A study by both: measurements by dotted name, overlaps, and pictures of the slice that differs most."""
+    """A study by both: measurements by dotted name, overlaps, and pictures of the slice that differs most.
+
+    `intervals` are ours, `weights` the SHA-256 of what drew each role.
+    """
 
     study: str
     ours: Mapping[str, float]
     theirs: Mapping[str, float]
     groups: Mapping[str, str]
     overlaps: tuple[Overlap, ...] = ()
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    weights: Mapping[str, str] = field(default_factory=dict)
     pictures: tuple[Markup, Markup] | None = field(default=None, compare=False)
 
 
@@ -61,6 +66,22 @@ def numbers(measurements: Mapping[str, Any]) -> dict[str, float]:
         and isinstance(value, int | float)
         and not any(word in name for word in skipped)
     }
+
+
+def intervals_of(measurements: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    """The intervals of measurements.json, by the dotted name of what they are of."""
+    return {
+        f"{part}.{key.removesuffix('_interval')}": (float(ends[0]), float(ends[1]))
+        for part in ("lv", "rv", "lge", "t2")
+        for key, ends in measurements[part].items()
+        if key.endswith("_interval") and ends
+    }
+
+
+def weights_of(measurements: Mapping[str, Any]) -> dict[str, str]:
+    """The SHA-256 of the weights that drew each role."""
+    series = measurements["provenance"]["series"]
+    return {one["role"]: one["weights_sha256"] for one in series if one["weights_sha256"]}
 
 
 def compare_labels(
@@ -99,7 +120,16 @@ def compare_labels(
             area = float(differs.max()) * float(np.prod(series.image.spacing_mm[1:]))
             if area > worst[0]:
                 worst = (area, (series, int(t), int(differs.argmax()), a, b))
-    return Compared(study.id, numbers(ours), measured, groups, tuple(overlaps), _pictures(worst[1]))
+    return Compared(
+        study.id,
+        numbers(ours),
+        measured,
+        groups,
+        tuple(overlaps),
+        intervals_of(ours),
+        weights_of(ours),
+        _pictures(worst[1]),
+    )
 
 
 def _regions(labels: Volume) -> list[str]:

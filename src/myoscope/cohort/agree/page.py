@@ -10,7 +10,9 @@ from markupsafe import Markup, escape
 
 from myoscope import __version__
 from myoscope.cohort.agree.compare import Compared
+from myoscope.cohort.agree.coverage import Coverage
 from myoscope.cohort.agree.statistics import Agreement, Estimate
+from myoscope.measure.intervals import LEVEL_PERCENT
 from myoscope.measure.results import NOTICE
 from myoscope.report.page import printable
 
@@ -26,7 +28,13 @@ WORST = 12
 WIDTH, HEIGHT = 300, 170
 
 
-def render(compared: Sequence[Compared], rows: Sequence["Row"], problems: Sequence[str], intervals: str) -> str:
+def render(
+    compared: Sequence[Compared],
+    rows: Sequence["Row"],
+    problems: Sequence[str],
+    held: Sequence[Coverage],
+    why_no_calibration: str,
+) -> str:
     """The page, self-contained and without scripts."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -44,7 +52,9 @@ def render(compared: Sequence[Compared], rows: Sequence["Row"], problems: Sequen
         overlaps=_overlaps(compared),
         worst=_worst(compared, rows),
         problems=list(problems),
-        intervals=intervals,
+        held=held,
+        level=LEVEL_PERCENT,
+        why_no_calibration=why_no_calibration,
         notice=NOTICE,
         version=__version__,
     )
