@@ -64,7 +64,8 @@ def test_page_nests_and_ids_are_unique(page):
 def test_page_is_self_contained_and_small(html, page):
     assert not {"script", "link", "iframe", "object", "embed", "base", "form"} & {tag for tag, _ in page.tags}
     for tag, attrs in page.tags:
-        assert not [name for name in attrs if name.startswith("on") or name in ("src", "srcset", "action", "data")]
+        assert not [name for name in attrs if name.startswith("on") or name in ("srcset", "action", "data")]
+        assert "src" not in attrs or (tag == "img" and attrs["src"].startswith("data:image/webp;base64,"))
         if "href" in attrs and tag != "a":
             assert attrs["href"].startswith(("data:image/", "#"))
         if tag == "a" and not attrs["href"].startswith("#"):
@@ -140,6 +141,16 @@ def test_every_slice_appears_base_to_apex(base_first):
     assert len(page.all("image")) == len(slices) == 30
     order, known = base_to_apex(labels[Role.LGE].frames)
     assert known and order == (list(range(10)) if base_first else list(range(9, -1, -1)))
+
+
+def test_an_enlarged_slice_has_a_caption_and_its_neighbours(html, page):
+    figures = [attrs["id"] for attrs in page.all("figure", **{"class": "panel"})]
+    assert len(figures) == 30
+    middle = html.split('id="z-1-2-5"')[1].split("</figure>")[0]
+    assert re.findall(r'href="#([^"]*)"', middle) == ["z-1-2-5", "z-1-2-4", "row-1-2", "z-1-2-6"]
+    caption = " ".join(re.sub("<[^>]*>", "", middle.split("<figcaption>")[1].split("</figcaption>")[0]).split())
+    assert caption == "Cine, End-systole, frame 4 of 6, slice 5 of 10"
+    assert 'href="#z-1-1-0"' not in html and 'href="#z-1-1-11"' not in html
 
 
 def test_contours_can_be_hidden_without_script(html, page):

@@ -15,6 +15,7 @@ from scipy import ndimage
 
 from myoscope.labels import LV_WALL, SCAR, Structure
 from myoscope.measure.anatomy import CLEAR_SLOPE, base_slope
+from myoscope.report.film import MIN_FRAMES, Film, film
 from myoscope.study import Role, Series
 from myoscope.volume import Volume
 
@@ -78,6 +79,7 @@ class SeriesFigure:
     rows: tuple[Row, ...]
     legend: tuple[tuple[Markup, str], ...]
     notes: tuple[str, ...]
+    film: Film | None = None
 
 
 def series_figure(series: Series, labels: Volume | None, ed: int | None, es: int | None) -> SeriesFigure:
@@ -104,7 +106,27 @@ def series_figure(series: Series, labels: Volume | None, ed: int | None, es: int
             end = "" if not known else "base" if number == 1 else "apex" if number == len(order) else ""
             panels.append(Panel(number, end, slice_svg(grey[i, z], mask, series.image.spacing_mm[1:], alt)))
         rows.append(Row(title, tuple(panels)))
-    return SeriesFigure(series.role, ROLE_TITLES[series.role], series.name, tuple(rows), _legend(shown), tuple(notes))
+    return SeriesFigure(
+        series.role,
+        ROLE_TITLES[series.role],
+        series.name,
+        tuple(rows),
+        _legend(shown),
+        tuple(notes),
+        _film(series, shown, order, window) if series.role is Role.CINE else None,
+    )
+
+
+def _film(series: Series, shown: np.ndarray | None, order: list[int], window: tuple[slice, slice]) -> Film | None:
+    """The cine's film, cropped and windowed as its slices are."""
+    frames = series.image.frames[:, :, *window]
+    if len(frames) < MIN_FRAMES:
+        return None
+    heart = None if shown is None or not shown.any() else np.asarray((shown > 0).any(axis=0))
+    drawn = None if heart is None else np.broadcast_to(heart[:, *window], frames.shape)
+    grey = slice_windows(frames, drawn, series.image.spacing_mm[1:])
+    there = None if heart is None else np.asarray(heart.any(axis=(1, 2)))
+    return film(grey, order, there, series.image.spacing_mm, series.image.frame_time_ms)
 
 
 def _masks(images: np.ndarray, labels: Volume | None) -> tuple[np.ndarray | None, list[str]]:

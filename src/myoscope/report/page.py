@@ -5,7 +5,7 @@ cannot be shown, and a content security policy forbids scripts and anything load
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -31,15 +31,17 @@ from myoscope.report.counted import counted_section
 from myoscope.report.figures import ROLE_TITLES, SeriesFigure, series_figure
 from myoscope.report.impression import impression
 from myoscope.report.maps import maps_section
+from myoscope.report.plots import plots
 from myoscope.report.reference import (
     EN_DASH,
     INFARCT_SIZE,
     INFARCT_SIZE_UNCHECKED,
     MINUS,
+    Z_NOTE,
     age_note,
     infarct_size,
 )
-from myoscope.report.tables import LGE_ROWS, T2_ROWS, Cell, Tables, all_reasons, by_reason, describe, in_unit, reason_of
+from myoscope.report.tables import LGE_ROWS, T2_ROWS, Cell, Tables, all_reasons, by_reason, describe, in_unit
 from myoscope.report.verdict import FULL_BAR, diagnoses, series_title
 from myoscope.study import MAPS, Role, Series, Study
 from myoscope.volume import Volume, onto_grid
@@ -47,9 +49,6 @@ from myoscope.volume import Volume, onto_grid
 TEMPLATES = Path(__file__).parent / "templates"
 MIN_CURVE_FRAMES = 5
 """Fewer frames than this are no curve."""
-
-WALL_MM = (4.0, 16.0)
-"""Ends of the colour scale of wall thickness: the same in every report, so that reports can be compared."""
 
 SEGMENT_COLUMNS = (
     ("Wall ED", "mm", "wall_thickness_ed_mm"),
@@ -118,9 +117,10 @@ def render(study: Study, labels: Mapping[Role, Volume], measurements: Measuremen
         "no_index": tables.no_index(),
         "sources": tables.sources.listed(),
         "reasons": tables.reasons.listed(),
+        "z_note": Z_NOTE,
         "age_note": age_note(measurements.patient.age_years) if tables.sources.texts else None,
         "figures": _figures(study, labels, measurements),
-        "plots": _plots(study, measurements),
+        "plots": plots(study, measurements),
         "segments": _grid(measurements.segments, SEGMENT_COLUMNS),
         "slices": _grid(measurements.slices, SLICE_COLUMNS),
         "curve": _curve(measurements),
@@ -298,77 +298,6 @@ def _cell(value: float | str | None) -> str:
     if isinstance(value, str):
         return value.replace("-", EN_DASH)
     return EN_DASH if value is None else f"{value:.1f}".replace("-", MINUS)
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A bull's-eye with its scale or key, and why values are missing; without any value, the reason alone."""
-
-    title: str
-    svg: Markup | None
-    scale: Markup
-    key: tuple[tuple[str, str], ...]
-    reason: str | None
-
-
-def _plots(study: Study, measurements: Measurements) -> list[Plot]:
-    """The bull's-eyes that the study has a series or a value for."""
-    rows = measurements.segments
-    wanted = [
-        ("Wall thickness, end-diastole (mm)", "wall_thickness_ed_mm", Role.CINE, ("wall", *WALL_MM)),
-        ("Wall thickening (%)", "wall_thickening_percent", None, ("wall", 0.0, 100.0)),
-        ("Scar (% of the segment)", "scar_percent", Role.LGE, ("scar", 0.0, 100.0)),
-        ("Transmurality (% of the segment, graded)", "transmurality_grade", Role.LGE, None),
-        ("Edema, infarct included (% of the segment)", "edema_percent", None, ("scar", 0.0, 100.0)),
-    ]
-    plots = []
-    for title, field, role, scale in wanted:
-        found = {row.segment: value for row in rows if (value := getattr(row, field)) is not None}
-        if found or (role is not None and study.get(role) is not None):
-            plots.append(_plot(title, field, found, scale, measurements))
-    return plots
-
-
-def _plot(
-    title: str, field: str, found: dict[int, Any], ends: tuple[str, float, float] | None, measurements: Measurements
-) -> Plot:
-    missing = measurements.quality.missing
-    if ends is None:
-        values = {n: (bullseye.GRADES[g], g.replace("-", EN_DASH)) for n, g in found.items()}
-        scale, key = Markup(""), tuple(bullseye.grade_key())
-    else:
-        colours, low, high = ends
-        decimals = 1 if field.endswith("mm") else 0
-        texts = {n: f"{v:.{decimals}f}".replace("-", MINUS) for n, v in found.items()}
-        values = {n: (bullseye.shade(colours, v, low, high), texts[n]) for n, v in found.items()}
-        scale, key = bullseye.colour_bar(colours, low, high, "mm" if field.endswith("mm") else "%"), ()
-    absent = [n for n in range(1, 18) if n not in found]
-    reasons = {n: reason_of(missing, f"segments.{n}.{field}") for n in absent}
-    if not found:
-        return Plot(title, None, Markup(""), (), _why(reasons))
-    details = {n: _segment_detail(row, values, reasons) for row in measurements.segments if (n := row.segment)}
-    spoken = ", ".join(f"{n}: {text}" for n, (_, text) in sorted(values.items())) or "not measured"
-    svg = bullseye.plot(f"{title}, by segment. {spoken}", values, details)
-    return Plot(title, svg, scale, key, _why(reasons))
-
-
-def _segment_detail(row: Segment, values: Mapping[int, tuple[str, str]], reasons: Mapping[int, str]) -> str:
-    n = row.segment
-    text = values[n][1] if n in values else f"not measured: {reasons[n]}"
-    return f"Segment {n}, {row.name} ({row.territory}): {text}"
-
-
-def _why(reasons: Mapping[int, str]) -> str | None:
-    """Why segments are hatched, in one line; None where all were measured."""
-    gathered: dict[str, list[int]] = {}
-    for segment, reason in reasons.items():
-        gathered.setdefault(reason, []).append(segment)
-    if not gathered:
-        return None
-    if len(reasons) == 17:
-        return f"Not measured: {'; '.join(gathered)}."
-    parts = [f"{', '.join(map(str, numbers))} ({reason})" for reason, numbers in gathered.items()]
-    return f"Not measured: {'; '.join(parts)}."
 
 
 def _curve(measurements: Measurements) -> dict[str, Any] | None:

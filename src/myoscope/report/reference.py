@@ -116,6 +116,29 @@ REFERENCES: dict[str, dict[Sex, Range]] = {
 """Range of each measurement that has one, by its dotted name and the patient's sex."""
 
 
+MEAN_SD: dict[str, dict[Sex, tuple[float, float]]] = {
+    "lv.edv_ml": {"M": (166, 32), "F": (124, 21)},
+    "lv.esv_ml": {"M": (69, 16), "F": (49, 11)},
+    "lv.sv_ml": {"M": (96, 20), "F": (75, 14)},
+    "lv.sv_index_ml_m2": {"M": (49, 10), "F": (45, 8)},
+    "lv.ejection_fraction_percent": {"M": (58, 5), "F": (61, 5)},
+    "lv.mass_index_g_m2": {"M": (53, 9), "F": (42, 7)},
+}
+"""Mean and SD of healthy people by sex, of the measurements of which Petersen 2017 gives them (see `LIMITS`)."""
+
+Z_NOTE = "z: distance from the mean of Petersen 2017 in its standard deviations; 95 % of healthy people lie within 2."
+
+
+def z_score(name: str, sex: Sex | None, value: float) -> float | None:
+    """How many standard deviations a value lies from the mean of its sex; None where that is not known.
+
+    >>> z_score("lv.edv_ml", "M", 230.0)
+    2.0
+    """
+    found = MEAN_SD.get(name, {}).get(sex) if sex else None
+    return None if found is None else (value - found[0]) / found[1]
+
+
 def ranges_for(name: str, sex: Sex | None) -> dict[Sex, Range]:
     """The ranges to show for a measurement: the patient's, or both where sex is unknown; {} where there is none.
 

@@ -10,7 +10,7 @@ from myoscope.measure.results import Measurements
 from myoscope.measure.units import UNITS, ending_of
 from myoscope.report.charts import range_strip
 from myoscope.report.concerns import warnings_about
-from myoscope.report.reference import MINUS, SEX_WORDS, Sex, Source, mark, ranges_for
+from myoscope.report.reference import MINUS, SEX_WORDS, Sex, Source, mark, ranges_for, z_score
 
 TITLES = {
     "lv.edv_ml": "LV end-diastolic volume",
@@ -147,6 +147,7 @@ class Cell:
     ranges: tuple[ShownRange, ...] = ()
     strip: Markup = field(default_factory=Markup)
     warned: tuple[str, ...] = ()
+    z: str | None = None
 
 
 @dataclass(frozen=True)
@@ -209,8 +210,18 @@ class Tables:
         side, words = mark(rounded, ranges) or (None, None)
         only = next(iter(ranges.values())) if len(ranges) == 1 else None
         strip = range_strip(rounded, only.low, only.high) if only else Markup("")
-        warned = warnings_about(name, self.measurements)
-        return Cell(unit, text, self.interval(name), side=side, mark=words, ranges=shown, strip=strip, warned=warned)
+        warned, z = warnings_about(name, self.measurements), z_score(name, sex, value)
+        return Cell(
+            unit,
+            text,
+            self.interval(name),
+            side=side,
+            mark=words,
+            ranges=shown,
+            strip=strip,
+            warned=warned,
+            z=None if z is None else f"{z:+.1f}".replace("-", MINUS),
+        )
 
     def extents(self, rows: tuple[tuple[str, tuple[str, ...]], ...]) -> list[tuple[str, list[Cell]]]:
         """Rows of volumes, masses and shares without ranges; none where nothing was measured."""
