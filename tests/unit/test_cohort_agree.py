@@ -224,7 +224,7 @@ def cohort_of(root: Path, studies: dict[str, float], with_intervals: bool = Fals
 def test_coverage_is_counted_and_a_calibration_written(tmp_path: Path) -> None:
     """Readers lie 3 ml below ours, give or take 2: an interval from 4 below to 2 above holds less than it says."""
     rng = np.random.default_rng(0)
-    ours = {f"p{i:03}": 100.0 + i for i in range(60)}
+    ours = {f"p{i:03}": 100.0 + i for i in range(200)}
     out = cohort_of(tmp_path / "out", ours, with_intervals=True)
     theirs = {name: edv - 3 + rng.normal(0, 2) for name, edv in ours.items()}
     lines = [f"{name},{edv}" for name, edv in theirs.items()]
@@ -232,7 +232,7 @@ def test_coverage_is_counted_and_a_calibration_written(tmp_path: Path) -> None:
     said = agree(out, table, tmp_path / "page.html")
     row = json.loads((tmp_path / "page.json").read_text())["intervals"][0]
     by_hand = np.mean([ours[n] - 4 <= t <= ours[n] + 2 for n, t in theirs.items()])
-    assert row["name"] == "lv.edv_ml" and row["n"] == 60 and row["held_percent"] == pytest.approx(100 * by_hand)
+    assert row["name"] == "lv.edv_ml" and row["n"] == 200 and row["held_percent"] == pytest.approx(100 * by_hand)
     assert "calibration of 1 intervals" in said[-1]
     found = read_calibration(tmp_path / "page.calibration.json")
     low, high = found.factors["lv.edv_ml"]
