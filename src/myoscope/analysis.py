@@ -17,6 +17,7 @@ from myoscope.errors import InputError
 from myoscope.io.save import save_outputs
 from myoscope.labels import Structure
 from myoscope.measure import measure
+from myoscope.measure.previous import compare
 from myoscope.measure.results import Flag, Measurements, Provenance, SeriesProvenance
 from myoscope.prediction import Prediction
 from myoscope.report import render
@@ -92,6 +93,12 @@ def with_flags(measurements: Measurements, flags: Sequence[Flag]) -> Measurement
     """Measurements with more flags."""
     quality = measurements.quality.model_copy(update={"flags": [*measurements.quality.flags, *flags]})
     return measurements.model_copy(update={"quality": quality})
+
+
+def with_previous(result: Result, before: Measurements) -> Result:
+    """A result with what has changed since an earlier exam of the patient, from `io.previous.read_previous`."""
+    measurements = result.measurements
+    return replace(result, measurements=measurements.model_copy(update={"previous": compare(measurements, before)}))
 
 
 def analyze(

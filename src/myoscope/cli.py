@@ -59,8 +59,15 @@ def analyze(
         Path | None, typer.Option(help="What myoscope agree wrote: intervals as they hold for this site's readers.")
     ] = None,
     pdf: Annotated[bool, typer.Option("--pdf", help="Print report.pdf too, with this machine's Chromium.")] = False,
+    previous: Annotated[
+        Path | None, typer.Option(help="What analyze wrote for an earlier exam of the patient: shows what has changed.")
+    ] = None,
+    same_patient: Annotated[
+        bool, typer.Option("--same-patient", help="The earlier exam is of this patient, though the ids differ.")
+    ] = False,
 ) -> None:
     """Segment, measure and judge a study: DICOM (folder, zip), a NIfTI file, a folder of them, or a data set's case."""
+    from myoscope.io.previous import read_previous
     from myoscope.io.read import read_study
     from myoscope.io.record import refuse_handwork
     from myoscope.io.save import check_out
@@ -74,6 +81,7 @@ def analyze(
         raise InputError(f"expected --device cpu or cuda, found {device!r}")
     if device == "cuda":
         typer.echo("--device cuda brings nothing here: the networks of analyze run on the CPU", err=True)
+    earlier = read_previous(previous, found, same_patient) if previous else None
     check_out(out)
     refuse_handwork(out)
     with progress() as say:
@@ -83,6 +91,7 @@ def analyze(
         result = analysis.analyze(found, progress=say, models=models)
         if local:
             result = dataclasses.replace(result, measurements=calibrated(result.measurements, local))
+        result = analysis.with_previous(result, earlier) if earlier else result
         say("writing the report")
         report = result.save(out)
         if browser:

@@ -16,6 +16,7 @@ from myoscope.io.nifti import shown
 from myoscope.io.record import handwork, read_record, record_of
 from myoscope.labels import Structure
 from myoscope.measure.intervals import keep_intervals
+from myoscope.measure.previous import compare_again
 from myoscope.measure.results import Measurements, SeriesProvenance
 from myoscope.prediction import Prediction
 from myoscope.study import Role, Study
@@ -163,6 +164,9 @@ def remeasure(
         measurements = result.measurements.model_copy(update={"quality": quality})
         parts = [part for part, role in PARTS.items() if role in same or (joint in same and part in ("lge", "t2"))]
         result = replace(result, measurements=keep_intervals(measurements, before.measurements, parts))
+        if earlier := before.measurements.previous:
+            previous = compare_again(result.measurements, earlier)
+            result = replace(result, measurements=result.measurements.model_copy(update={"previous": previous}))
     automatic = {role: before.automatic[role] for role in labels if before and changed[role]}
     return replace(result, automatic=automatic)
 

@@ -1,10 +1,13 @@
 """What was counted slice by slice, and the base's choice, against counts by hand."""
 
+import csv
+import io
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from myoscope.io.tables import tables_of
 from myoscope.labels import Structure
 from myoscope.measure import measure
 from myoscope.measure.results import Provenance
@@ -132,3 +135,13 @@ def test_the_report_shows_what_was_counted_and_the_base_either_way():
     assert f"1 {by_hand[0]:.1f} " in page
     assert f"Sum {sum(by_hand):.1f} " in page
     assert "What was counted" not in Page(render(*make_study(roles=(Role.LGE,)), make_measurements())).text
+
+
+def test_slices_csv_has_what_was_counted(ring_heart, measure_labels):
+    m = measure_labels({Role.CINE: two_phases(ring_heart)}, ed_frame=0, es_frame=1)
+    found = list(csv.DictReader(io.StringIO(tables_of(m)["slices.csv"])))
+    assert [row["slice"] for row in found] == [str(n) for n in range(2, 12)]
+    assert float(found[0]["lv_ed_ml"]) == pytest.approx(m.slice_volumes[0].lv_ed_ml)
+    assert found[0]["wall_thickness_ed_mm"] and not found[-1]["wall_thickness_ed_mm"]
+    (row,) = csv.DictReader(io.StringIO(tables_of(m)["measurements.csv"]))
+    assert row["base_choices"].startswith(f"lv.edv_ml={m.base_choices[0].otherwise_ml:.6g};")

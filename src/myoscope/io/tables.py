@@ -46,6 +46,13 @@ def segment_rows(measurements: Mapping[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
+def slice_rows(measurements: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A row for each slice of the cine of which something was counted or measured, base first."""
+    parts = [{one["slice"]: one for one in measurements.get(part, ())} for part in ("slices", "slice_volumes")]
+    study = {"study_id": measurements["patient"]["study_id"]}
+    return [study | parts[0].get(n, {}) | parts[1].get(n, {}) for n in sorted({*parts[0], *parts[1]})]
+
+
 def as_csv(names: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
     """A table as CSV; what is None is empty, and no text can be taken for a formula."""
     names = list(names)
@@ -61,11 +68,11 @@ def as_csv(names: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
 def tables_of(measurements: Measurements) -> dict[str, str]:
     """`measurements.csv`, `segments.csv` and `slices.csv`, by name; the same columns for every study."""
     measured = measurements.model_dump(mode="json")
-    study, segments = {"study_id": measured["patient"]["study_id"]}, segment_rows(measured)
+    segments, slices = segment_rows(measured), slice_rows(measured)
     return {
         "measurements.csv": as_csv(columns(), [row_of(measured)]),
         "segments.csv": as_csv(segments[0], segments),
-        "slices.csv": as_csv(["study_id", *_fields("SliceWall")], [study | one for one in measured["slices"]]),
+        "slices.csv": as_csv(["study_id", *_fields("SliceWall"), *list(_fields("SliceVolume"))[1:]], slices),
     }
 
 
@@ -90,7 +97,11 @@ def _walk(value: Mapping[str, Any]) -> Iterator[tuple[str, str | None, Any]]:
 
 
 def _column(name: str, one: Mapping[str, Any], value: Any) -> Iterator[tuple[str, str | None, Any]]:
-    if name == "slices":  # as many as the stack has: in a table of their own
+    if name in (
+        "slices",
+        "slice_volumes",
+        "previous",
+    ):  # as many as the stack has, in a table of their own; other exams
         return
     kind, items = _kind(one), _kind(one.get("items") or {})
     if kind:
@@ -136,6 +147,7 @@ _SHORT: dict[str, Callable[[Any], list[str]]] = {
     "quality.confidence": lambda found: [
         f"{role}.{name}={_text(share)}" for role, shares in found.items() for name, share in shares.items()
     ],
+    "base_choices": lambda found: [f"{one['measurement']}={_text(one['otherwise_ml'])}" for one in found],
     "provenance.series": lambda found: [f"{one['role']}={_text(one['labels_from'])}" for one in found],
 }
 """How lists of several facts are put into one cell."""

@@ -8,16 +8,16 @@ from typing import Literal
 from pydantic import Field
 
 from myoscope.measure.counted import BaseChoice, SliceVolume
+from myoscope.measure.part import Grade as Grade
 from myoscope.measure.part import Part as _Part
+from myoscope.measure.part import Segment as Segment
+from myoscope.measure.previous import Previous
 
 NOTICE = "Research use only. Not a medical device."
 """Stands in every report and in `provenance`."""
 
 START = "starting point: an average patient of those learned from"
 """Name of the evidence that is no measurement: the classifier's intercept."""
-
-Grade = Literal["0", "1-25", "26-50", "51-75", "76-100"]
-
 
 Interval = tuple[float, float] | None
 """Lowest and highest value that an expert's measurement has in 90 of 100 patients, see `measure.intervals`."""
@@ -165,29 +165,6 @@ class T2(_Part):
     edema_percent: float | None = Field(None, description="Edema, of the LV myocardium")
     edema_percent_interval: Interval = Field(None, description="90 % interval of the edema")
     salvage_index_percent: float | None = Field(None, description="(Edema - infarct) / edema")
-
-
-class Segment(_Part):
-    """One of the 17 segments of the AHA (doi:10.1161/hc0402.102975).
-
-    `scar_percent` is the share of the segment's wall that is scar, and what `transmurality_grade` grades (Kim et al.
-    2000, doi:10.1056/NEJM200011163432003). `scar_depth_percent` is how much of the wall's thickness scar takes, on
-    average over the rays from the cavity's centre that cross scar: None where no ray does.
-    """
-
-    segment: int = Field(description="Number of the AHA segment, 1 to 17")
-    name: str = Field(description="The AHA's name of the segment")
-    territory: Literal["LAD", "RCA", "LCX"] = Field(description="Coronary artery that usually supplies it")
-    wall_thickness_ed_mm: float | None = Field(None, description="Mean wall thickness at end-diastole")
-    wall_thickness_es_mm: float | None = Field(None, description="Mean wall thickness at end-systole")
-    wall_thickening_percent: float | None = Field(None, description="Thickening from ED to ES, of that at ED")
-    scar_percent: float | None = Field(None, description="Scar, of the segment's wall")
-    edema_percent: float | None = Field(None, description="Edema, of the segment's wall")
-    scar_depth_percent: float | None = Field(None, description="Scar, of the wall's thickness where there is scar")
-    transmurality_grade: Grade | None = Field(None, description="Grade of `scar_percent`, in per cent")
-    transmurality_grade_interval: list[Grade] | None = Field(
-        None, description="Grades that an expert's may be, in 90 % of segments with this grade"
-    )
 
 
 class TimeSegment(_Part):
@@ -395,6 +372,9 @@ class Measurements(_Part):
     slice_volumes: list[SliceVolume] = Field([], description="What was counted in each slice of the cine, base first")
     base_choices: list[BaseChoice] = Field([], description="What another choice of the base would change")
     maps: Maps = Field(Maps(), description="T1, T2 and ECV maps")
+    previous: Previous | None = Field(
+        None, description="Change since an earlier exam; null where none was given (`analyze --previous`)"
+    )
     diagnosis: Diagnosis = Field(description="Proposed diagnosis")
     quality: Quality = Field(description="Flags, reasons and confidence")
     provenance: Provenance = Field(description="What made these numbers")

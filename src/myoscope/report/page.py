@@ -32,6 +32,7 @@ from myoscope.report.figures import ROLE_TITLES, SeriesFigure, series_figure
 from myoscope.report.impression import impression
 from myoscope.report.maps import maps_section
 from myoscope.report.plots import plots
+from myoscope.report.previous import previous_section
 from myoscope.report.reference import (
     EN_DASH,
     INFARCT_SIZE,
@@ -125,6 +126,7 @@ def render(study: Study, labels: Mapping[Role, Volume], measurements: Measuremen
         "slices": _grid(measurements.slices, SLICE_COLUMNS),
         "curve": _curve(measurements),
         "counted": counted_section(measurements),
+        "previous": previous_section(measurements, lambda found: plots(study, found)),
         "lge": _lge(study, tables),
         "t2": _t2(study, tables),
         "maps": maps_section(study, measurements),

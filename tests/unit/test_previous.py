@@ -1,0 +1,158 @@
+"""An earlier exam beside this one: values and changes by hand, judged by intervals; other patients are refused."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from myoscope import analysis
+from myoscope.analysis import judge
+from myoscope.cli import app
+from myoscope.correction import read_before, remeasure
+from myoscope.errors import InputError
+from myoscope.io.previous import read_previous
+from myoscope.io.read import read_study
+from myoscope.io.save import write_study
+from myoscope.io.tables import tables_of
+from myoscope.measure.previous import compare, compare_again
+from myoscope.measure.results import LeftVentricle, Measurements
+from myoscope.report import render
+from report_pages import EVIL, Page, make_measurements, make_segments, make_study
+
+
+def rows(previous):
+    return {row.measurement: row for row in previous.changes}
+
+
+def test_change_by_hand_and_judged_by_the_intervals_of_both():
+    then = LeftVentricle(
+        edv_ml=150, edv_ml_interval=(140, 160), mass_g=100, mass_g_interval=(90, 110), esv_ml=50, ed_frame=1
+    )
+    now = LeftVentricle(edv_ml=180, edv_ml_interval=(170, 190), mass_g=115, mass_g_interval=(105, 125), sv_ml=90)
+    found = rows(compare(make_measurements(lv=now), make_measurements(lv=then)))
+    edv = found["lv.edv_ml"]
+    assert (edv.before, edv.now, edv.change, edv.change_percent) == (150, 180, 30, 20)
+    assert edv.verdict == "changed"
+    assert found["lv.mass_g"].verdict == "within error"  # 105 to 110 are in both
+    assert (found["lv.esv_ml"].now, found["lv.esv_ml"].change, found["lv.esv_ml"].verdict) == (None, None, None)
+    assert found["lv.sv_ml"].before is None
+    assert "lv.ed_frame" not in found
+    touching = LeftVentricle(edv_ml=170, edv_ml_interval=(160, 180))
+    assert (
+        rows(compare(make_measurements(lv=touching), make_measurements(lv=then)))["lv.edv_ml"].verdict == "within error"
+    )
+
+
+def test_without_intervals_nothing_is_judged():
+    previous = compare(make_measurements(), make_measurements(lv=LeftVentricle(edv_ml=10, esv_ml=0.0)))
+    assert {row.verdict for row in previous.changes} == {None}
+    assert rows(previous)["lv.esv_ml"].change_percent is None  # of nothing
+    study, labels = make_study()
+    text = Page(render(study, labels, make_measurements(previous=previous))).text
+    assert "no change is judged" in text
+    assert "Judged" not in text
+
+
+def test_what_is_not_like_with_like_is_said():
+    m = make_measurements()
+    series = [m.provenance.series[0].model_copy(update={"labels_from": "another", "spacing_mm": (5.0, 1.0, 1.0)})]
+    other = m.model_copy(update={"provenance": m.provenance.model_copy(update={"series": series})})
+    notes = " ".join(compare(m, other).notes)
+    assert "came from another then" in notes
+    assert "5.0 mm apart then" in notes
+    assert compare(m, m).notes == []
+
+
+def test_the_report_shows_both_exams_on_the_same_scales():
+    then = make_measurements(segments=make_segments(scar_percent=lambda n: float(n)))
+    now = make_measurements(segments=make_segments(scar_percent=lambda n: 2.0 * n))
+    previous = compare(now, then).model_copy(update={"study_id": EVIL, "notes": [EVIL]})
+    study, labels = make_study()
+    html = render(study, labels, now.model_copy(update={"previous": previous}))
+    page = Page(html)
+    assert "<script" not in html
+    section = html[html.index('id="previous"') : html.index("</section>", html.index('id="previous"'))]
+    assert section.count('class="bullseye"') == 2
+    assert section.count("url(#scale-scar)") == 2
+    assert "Segment 5, wall 5 (LCX): 5<" in section and "Segment 5, wall 5 (LCX): 10<" in section
+    assert "LV end-diastolic volume ml" in page.text
+    assert "Before and now" not in Page(render(study, labels, now)).text
+
+
+def test_a_second_measurement_of_this_exam_keeps_the_earlier_one():
+    previous = compare(make_measurements(), make_measurements(lv=LeftVentricle(edv_ml=100)))
+    again = compare_again(make_measurements(lv=LeftVentricle(edv_ml=110)), previous)
+    assert rows(again)["lv.edv_ml"].change_percent == pytest.approx(10)
+    assert tables_of(make_measurements(previous=previous)) == tables_of(make_measurements())
+    text = make_measurements(previous=previous).model_dump_json()
+    assert Measurements.model_validate_json(text).previous == previous
+
+
+@pytest.fixture(scope="module")
+def ann(tmp_path_factory):
+    """A folder with a study on disk, and an earlier result of the same id; and the study."""
+    root = tmp_path_factory.mktemp("exam")
+    made, _ = make_study(frames=2)
+    study = read_study(write_study(made, root / "ann"))
+    before = make_measurements()
+    patient = before.patient.model_copy(update={"study_id": "ann"})
+    (root / "old").mkdir()
+    (root / "old" / "measurements.json").write_text(before.model_copy(update={"patient": patient}).model_dump_json())
+    return root, study
+
+
+def test_the_same_id_is_the_same_patient_and_another_is_refused(ann):
+    root, study = ann
+    assert read_previous(root / "old", study).patient.study_id == "ann"
+    text = (root / "old" / "measurements.json").read_text()
+    (root / "other").mkdir(exist_ok=True)
+    (root / "other" / "measurements.json").write_text(text.replace('"ann"', '"bob"'))
+    with pytest.raises(InputError, match="found the id bob instead of ann") as refused:
+        read_previous(root / "other", study)
+    assert "--same-patient" in str(refused.value) and "\n" not in str(refused.value)
+    assert read_previous(root / "other", study, same_patient=True).patient.study_id == "bob"
+    with pytest.raises(InputError, match=r"found no measurements\.json"):
+        read_previous(root / "nowhere", study)
+    (root / "other" / "measurements.json").write_text(json.dumps({"patient": {}}))
+    with pytest.raises(InputError, match="analyze that exam again"):
+        read_previous(root / "other", study)
+
+
+def test_two_dicom_exams_are_known_by_patient_id(classic, tmp_path):
+    from pydicom import dcmread
+
+    study = read_study(classic)
+    old = tmp_path / "old"
+    (old / "dicom").mkdir(parents=True)
+    (old / "measurements.json").write_text(make_measurements().model_dump_json())  # of another study's id
+    header = dcmread(next(path for path in classic.rglob("*") if path.is_file()), stop_before_pixels=True)
+    header.save_as(old / "dicom" / "report_sr.dcm")
+    assert read_previous(old, study)
+    header.PatientID = "SECRET-2"
+    header.save_as(old / "dicom" / "report_sr.dcm")
+    with pytest.raises(InputError, match="another PatientID") as refused:
+        read_previous(old, study)
+    assert "SECRET" not in str(refused.value) and "PID-0815" not in str(refused.value)
+    (old / "dicom" / "report_sr.dcm").write_bytes(b"no DICOM")
+    with pytest.raises(InputError, match="found the id"):
+        read_previous(old, study)
+
+
+def test_the_command_line_takes_the_earlier_exam_and_a_new_measurement_keeps_it(ann, monkeypatch, tmp_path):
+    root, study = ann
+    _, labels = make_study(frames=2)
+    drawn = judge(study, labels, {})
+    monkeypatch.setattr(analysis, "analyze", lambda *_, **__: drawn)
+    out = tmp_path / "out"
+    called = CliRunner().invoke(app, ["analyze", str(root / "ann"), "-o", str(out), "--previous", str(root / "old")])
+    assert called.exit_code == 0, called.output
+    found = json.loads((out / "measurements.json").read_text())
+    edv = next(row for row in found["previous"]["changes"] if row["measurement"] == "lv.edv_ml")
+    assert edv["now"] == found["lv"]["edv_ml"]
+    assert edv["change"] == pytest.approx(edv["now"] - make_measurements().lv.edv_ml)
+    assert "Before and now" in (out / "report.html").read_text()
+    again = remeasure(study, labels, read_before(out, study)).measurements
+    assert again.previous is not None
+    assert rows(again.previous)["lv.edv_ml"].now == pytest.approx(edv["now"])
+    refused = CliRunner().invoke(app, ["analyze", str(root / "ann"), "-o", str(out), "--previous", str(root / "no")])
+    assert isinstance(refused.exception, InputError)
