@@ -6,9 +6,9 @@ doi:10.1007/978-3-319-67558-9_28), segments blood pool, healthy myocardium and s
 not told from the scar it lies in. Our choices where the paper is silent: spacings, widths, optimiser, augmentation.
 
 Deviations, declared: cross-entropy beside the generalised Dice loss, whose weights are clipped; slices with scar are
-drawn more often; the crop is 64x64 pixels of 2 mm (the paper: 128x128 as acquired), as two cores afford. With the Dice loss alone the
-class of few voxels got a weight without bound wherever a batch had next to none of it, its probability went to 0 and
-stayed there: no scar was found in any patient.
+drawn more often; the crop is 64x64 pixels of 2 mm (the paper: 128x128 as acquired), as two cores afford. With the
+Dice loss alone the class of few voxels got a weight without bound wherever a batch had next to none of it, its
+probability went to 0 and stayed there: no scar was found in any patient.
 """
 
 import json
