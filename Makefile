@@ -17,7 +17,7 @@ test-unit:
 	$(BIN)/python -m pytest tests/unit src
 
 test-whole:
-	$(BIN)/python -m pytest tests/integration tests/realdata
+	$(BIN)/python -m pytest tests/integration tests/realdata docs/python.md --doctest-glob="*.md"
 
 # Thousands of damaged NIfTI files, new ones every time, and 20,000 combinations of faults; the tests have a sample.
 nightly: $(VENV)/dev

@@ -1,8 +1,9 @@
 """myoscope: from a cardiac MR study to measurements, a proposed diagnosis and a report that can be checked by eye.
 
 >>> import myoscope
->>> study = myoscope.read_study("STUDY")  # doctest: +SKIP
->>> myoscope.analyze(study).save("OUT")  # doctest: +SKIP
+>>> myoscope.analyze("STUDY").save("OUT")  # doctest: +SKIP
+
+`docs/python.md` goes through `read_study`, `analyze`, `measure`, `predict` and `cohort`.
 
 Research use only, not a medical device.
 """
@@ -23,6 +24,8 @@ _HOME = {
     "Volume": "myoscope.volume",
     "analyze": "myoscope.analysis",
     "cohort": "myoscope.cohort",
+    "measure": "myoscope.measure",
+    "predict": "myoscope.lab.predict",
     "read_study": "myoscope.io.read",
 }
 
@@ -38,14 +41,17 @@ __all__ = [
     "__version__",
     "analyze",
     "cohort",
+    "measure",
+    "predict",
     "read_study",
 ]
 
 if TYPE_CHECKING:
-    from myoscope import cohort
+    from myoscope import cohort, measure
     from myoscope.analysis import Result, analyze
     from myoscope.errors import InputError
     from myoscope.io.read import read_study
+    from myoscope.lab.predict import predict
     from myoscope.labels import Structure
     from myoscope.study import Patient, Role, Series, Study
     from myoscope.volume import Volume
@@ -61,4 +67,4 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'myoscope' has no attribute {name!r}")
     module = import_module(_HOME[name])
-    return module if name == "cohort" else getattr(module, name)  # the package myoscope.cohort can be called
+    return module if name in ("cohort", "measure") else getattr(module, name)  # these packages can be called

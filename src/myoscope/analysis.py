@@ -13,8 +13,11 @@ from markupsafe import escape
 from myoscope import __version__
 from myoscope.diagnose import diagnose, diagnosis_flags
 from myoscope.diagnose.clinical import from_clinical_values
+from myoscope.diagnose.words import class_words
 from myoscope.errors import InputError
+from myoscope.io.read import as_study
 from myoscope.io.save import save_outputs
+from myoscope.io.tables import FIRST, Row, number_rows
 from myoscope.labels import Structure
 from myoscope.measure import measure
 from myoscope.measure.previous import compare
@@ -59,6 +62,23 @@ class Result:
     measurements: Measurements
     automatic: Mapping[Role, Volume] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        """One line: the shares that a reader looks for first, what is proposed, and how much is warned of."""
+        rows = {row.name: row for row in self.table()}
+        shares = [(title, rows[name].value) for name, (title, _) in FIRST.items() if rows[name].unit == "%"]
+        found = [f"{title} {value:.1f} %" for title, value in shares if value is not None]
+        diagnosis, flags = self.measurements.diagnosis.prediction, self.measurements.quality.flags
+        found += [f"proposed: {class_words(diagnosis)}"] if diagnosis else []
+        warned = sum(flag.level != "info" for flag in flags)
+        return f"<Result {self.study.id}: {', '.join([*found, f'{warned} warnings'])}>"
+
+    def table(self) -> list[Row]:
+        """Every number with its name and unit, the same rows for every study; the value is None where not measured.
+
+        Segments and slices are in `measurements`.
+        """
+        return number_rows(self.measurements)
+
     def _repr_html_(self) -> str:
         """The report, as a notebook shows it: in a frame of its own, so that its style stays inside."""
         report = render(self.study, self.labels, self.measurements)
@@ -102,7 +122,7 @@ def with_previous(result: Result, before: Measurements) -> Result:
 
 
 def analyze(
-    study: Study,
+    study: Study | Path | str,
     device: str = "cpu",  # noqa: ARG001
     progress: Callable[[str], None] = lambda _: None,
     models: Path | None = None,
@@ -110,19 +130,20 @@ def analyze(
     """Segment, measure and judge a study.
 
     Args:
-        study: From `read_study`.
+        study: From `read_study`, or the path of one.
         device: Kept for old calls; the networks run on the CPU.
         progress: Called with a few words before each step.
         models: Folder of network files and cards of one's own, which go before the installed ones.
 
     Raises:
-        InputError: no series of the study can be segmented, or the folder has no network file that is used.
+        InputError: the path is no study, no series of it can be segmented, or the folder has no network file that is
+            used.
 
     >>> import myoscope
-    >>> result = myoscope.analyze(myoscope.read_study("STUDY"))  # doctest: +SKIP
-    >>> result.save("out")  # doctest: +SKIP
+    >>> myoscope.analyze("STUDY").save("OUT")  # doctest: +SKIP
     """
     check_models(models)
+    study = as_study(study)
     predictions: dict[Role, Prediction] = {}
     origins: dict[Role, dict[str, Any]] = {}
     joint: Role | None = None

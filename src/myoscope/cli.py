@@ -283,21 +283,14 @@ def _chosen(texts: list[str] | None) -> dict[Any, list[int]]:
 def _summary(measurements: Any) -> None:
     """The few numbers that a reader looks for first, and what to beware of."""
     from myoscope.diagnose.words import class_words, percent_words
+    from myoscope.io.tables import FIRST
 
-    lv, rv, lge, t2 = measurements.lv, measurements.rv, measurements.lge, measurements.t2
     diagnosis = measurements.diagnosis
-    for title, part, field, unit in (
-        ("LV ejection fraction", lv, "ejection_fraction_percent", "%"),
-        ("LV end-diastolic volume", lv, "edv_ml", "ml"),
-        ("LV mass", lv, "mass_g", "g"),
-        ("RV ejection fraction", rv, "ejection_fraction_percent", "%"),
-        ("infarct", lge, "infarct_percent", "% of the LV myocardium"),
-        ("no-reflow", lge, "no_reflow_percent", "% of the LV myocardium"),
-        ("edema, infarct included", t2, "edema_percent", "% of the LV myocardium"),
-    ):
-        if (value := getattr(part, field)) is not None:
-            unknown = ", phase unknown" if field == "mass_g" and lv.ed_frame is None else ""
-            ends = getattr(part, f"{field}_interval")
+    for name, (title, unit) in FIRST.items():
+        part, field = name.split(".")
+        if (value := getattr(getattr(measurements, part), field)) is not None:
+            unknown = ", phase unknown" if field == "mass_g" and measurements.lv.ed_frame is None else ""
+            ends = getattr(getattr(measurements, part), f"{field}_interval")
             between = f" ({ends[0]:.1f} to {ends[1]:.1f})" if ends else ""
             typer.echo(f"{title}{unknown}: {value:.1f} {unit}{between}")
     if diagnosis.prediction:

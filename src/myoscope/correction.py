@@ -11,8 +11,9 @@ from pydantic import ValidationError
 
 from myoscope.analysis import Result, judge
 from myoscope.errors import InputError
-from myoscope.io.label_maps import stored_labels
+from myoscope.io.label_maps import read_label_maps, stored_labels
 from myoscope.io.nifti import shown
+from myoscope.io.read import as_study
 from myoscope.io.record import handwork, read_record, record_of
 from myoscope.labels import Structure
 from myoscope.measure.intervals import keep_intervals
@@ -78,11 +79,7 @@ def read_before(out: Path, study: Study) -> Before:
     folder = out / "segmentations"
     labels = {s.role: found for s in study.series if (found := stored_labels(folder, s))}
     kept = {s.role: found for s in study.series if (found := stored_labels(folder / "automatic", s))}
-    joint = None
-    for origin in measurements.provenance.series:
-        if match := _JOINT.search(origin.labels_from):
-            joint = Role(match[1])
-    return Before(measurements, labels, {**_as_written(out, labels), **kept}, joint)
+    return Before(measurements, labels, {**_as_written(out, labels), **kept}, _joint_role(measurements))
 
 
 def _as_written(out: Path, labels: Mapping[Role, Volume]) -> dict[Role, Volume]:
@@ -130,7 +127,7 @@ def remeasure(
         study: The images.
         labels: Every map that counts, changed or not, by role.
         before: The earlier analysis; without it nobody knows how much was changed.
-        files: Where maps came from files: their names.
+        files: Where maps came from files: their names; none: they were given in memory.
         by_hand: `ed_frame` and `es_frame` of the cine, where a person chose them; None: as it was before.
 
     Returns:
@@ -171,6 +168,51 @@ def remeasure(
     return replace(result, automatic=automatic)
 
 
+def measure(
+    study: Study | Path | str,
+    labels: Mapping[Role, Volume | Path | str] | Path | str,
+    before: Result | Path | str | None = None,
+    codes: str | None = None,
+) -> Result:
+    """Measure and judge a study from label maps, whoever drew them.
+
+    Args:
+        study: From `read_study`, or the path of one.
+        labels: A folder of label maps, named as `analyze` writes them, or one file; or for each role a file, or a
+            Volume of `Structure` codes on its series' grid.
+        before: The earlier analysis, or the folder that it was saved to: roles left out keep its labels, and what a
+            person changed since is counted.
+        codes: The convention that NIfTI files were drawn with: myoscope (None), acdc, emidec or myops.
+
+    Raises:
+        InputError: the study or a label map cannot be read, lies elsewhere than its image, or has unknown codes.
+
+    >>> import myoscope
+    >>> myoscope.measure("STUDY", "OUT/segmentations", before="OUT").save("OUT2")  # doctest: +SKIP
+    """
+    study = as_study(study)
+    earlier = _before(before, study)
+    kept = earlier.labels if earlier else {}
+    given = {Role(role): one for role, one in labels.items()} if isinstance(labels, Mapping) else {}
+    arrays = {role: one for role, one in given.items() if isinstance(one, Volume)}
+    texts = [f"{role}={one}" for role, one in given.items() if role not in arrays]
+    read, files = read_label_maps(study, [str(labels)] if not isinstance(labels, Mapping) else texts, codes, kept)
+    return remeasure(study, {**kept, **read, **arrays}, earlier, {role: [] for role in arrays} | files)
+
+
+def _before(before: Result | Path | str | None, study: Study) -> Before | None:
+    """An earlier analysis, from memory or from its folder."""
+    if not isinstance(before, Result):
+        return None if before is None else read_before(Path(before), study)
+    joint = _joint_role(before.measurements)
+    return Before(before.measurements, before.labels, {**before.labels, **before.automatic}, joint)
+
+
+def _joint_role(measurements: Measurements) -> Role | None:
+    found = [match for one in measurements.provenance.series if (match := _JOINT.search(one.labels_from))]
+    return Role(found[-1][1]) if found else None
+
+
 def _changed(labels: Volume, automatic: Volume | None) -> int | None:
     """How many voxels differ from the automatic map; None where there is none."""
     return None if automatic is None else int((labels.voxels != automatic.voxels).sum())
@@ -179,8 +221,8 @@ def _changed(labels: Volume, automatic: Volume | None) -> int | None:
 def _origin(role: Role, before: Before | None, changed: int | None, files: Mapping[Role, list[str]]) -> dict[str, Any]:
     """Provenance of one role's labels."""
     if before is None or changed is None:
-        where = f"file {', '.join(files[role])}" if role in files else "drawn by hand"
-        return {"labels_from": where}
+        where = f"file {', '.join(files[role])}" if files.get(role) else "given in memory"
+        return {"labels_from": where if role in files else "drawn by hand"}
     origin = before.origins[role]
     first = origin.labels_from.removesuffix(CORRECTED)
     return {

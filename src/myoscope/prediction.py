@@ -35,6 +35,20 @@ class Prediction:
         unusual: np.ndarray = np.greater(self.distances, self.unusual_distance)
         return bool(unusual.any()) and bool(unusual.sum() >= 0.5 * np.isfinite(self.distances).sum())
 
+    def __repr__(self) -> str:
+        """One line: the largest volume of each structure, and how sure that is.
+
+        >>> labels = Volume(np.ones((1, 10, 10), np.uint8), np.diag([10.0, 10.0, 10.0, 1.0]))
+        >>> Prediction(labels, {}, np.zeros((1, 1)), right={Structure.LV: 0.97})
+        <Prediction: LV blood pool 100.0 ml (97 % sure)>
+        """
+        found = []
+        for structure in list(Structure)[1:]:
+            volume = float((self.labels.frames == structure).sum((1, 2, 3)).max()) * self.labels.voxel_ml
+            sure = f" ({100 * self.right[structure]:.0f} % sure)" if structure in self.right else ""
+            found += [f"{structure.title} {volume:.1f} ml{sure}"] if volume else []
+        return f"<Prediction: {', '.join(found) or 'no heart'}>"
+
 
 @dataclass(frozen=True)
 class Classification:

@@ -141,6 +141,10 @@ class Series:
     es_frame: int | None = None
     source: DicomSource | None = None
 
+    def __repr__(self) -> str:
+        """One line: role, name, and what the image is."""
+        return f"<Series {self.role} {self.name!r}: {repr(self.image)[9:-1]}>"
+
 
 @dataclass(frozen=True)
 class Note:
@@ -174,6 +178,12 @@ class Study:
     series: tuple[Series, ...]
     notes: tuple[Note, ...] = ()
     opened: Opened | None = None
+
+    def __repr__(self) -> str:
+        """One line: the id, and each series with its frames and slices."""
+        shapes = [(series.role, series.image.frames.shape) for series in self.series]
+        found = ", ".join(f"{role} ({shape[0]} x {shape[1]} slices)" for role, shape in shapes)
+        return f"<Study {self.id}: {found or 'no series'}>"
 
     def get(self, role: Role) -> Series | None:
         """The series of a role, or None."""

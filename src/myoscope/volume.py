@@ -48,6 +48,17 @@ class Volume:
         if not min(self.spacing_mm) > 1e-6:
             raise InputError(f"expected positive voxel spacing, found {self.spacing_mm} mm (Z, Y, X)")
 
+    def __repr__(self) -> str:
+        """One line: what there is, not the voxels.
+
+        >>> Volume(np.zeros((30, 10, 256, 216), np.float32), plain_affine((10.0, 1.4, 1.4)))
+        <Volume: 30 frames, 10 slices of 256 x 216, 1.4 x 1.4 mm, 10 mm apart, float32>
+        """
+        frames, slices, rows, columns = self.frames.shape
+        apart, *pixel = (f"{length:.4g}" for length in self.spacing_mm)
+        size = f"{_count(frames, 'frame')}, {_count(slices, 'slice')} of {rows} x {columns}"
+        return f"<Volume: {size}, {' x '.join(pixel)} mm, {apart} mm apart, {self.voxels.dtype}>"
+
     @cached_property
     def spacing_mm(self) -> Spacing:
         """Distance between planes, between rows, and between voxels of a row, in mm; their product is a voxel's volume.
@@ -89,6 +100,10 @@ class Volume:
         z, y, x = self.voxels.shape[-3:]
         corners = np.array([[i, j, k, 1] for i in (0, x - 1) for j in (0, y - 1) for k in (0, z - 1)], float)
         return bool(np.abs(corners @ (self.affine - other.affine).T).max() <= GRID_TOLERANCE_MM)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def onto_grid(image: Volume, grid: Volume, order: int = 1) -> np.ndarray:

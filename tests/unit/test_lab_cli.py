@@ -9,7 +9,7 @@ import pytest
 from jinja2 import UndefinedError
 
 from myoscope import cli
-from myoscope.lab import cli as laboratory
+from myoscope.lab import extra
 from myoscope.lab.pages import write_page
 from myoscope.lab.statistics import holm, interval, summary
 
@@ -25,7 +25,7 @@ COMMANDS = [
 def test_a_missing_package_is_named_before_anything_is_read(
     words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(laboratory, "EXTRA", ("torch", "no_such_package"))
+    monkeypatch.setattr(extra, "EXTRA", ("torch", "no_such_package"))
     monkeypatch.setattr(sys, "argv", ["myoscope", *words])
     with pytest.raises(SystemExit) as stopped:
         cli.main()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 LARGEST_SIDE_MM, LARGEST_DISTANCE_MM = 1000.0, 45.0
 """No scanner's bore is so wide, and no heart is cut into slices so far apart (MyoPS: up to 23 mm)."""
 
-__all__ = ["guess_role", "parse_role", "read_study", "sort_dicom"]
+__all__ = ["as_study", "guess_role", "parse_role", "read_study", "sort_dicom"]
 
 
 def read_study(
@@ -61,6 +61,11 @@ def _check_size(series: Series) -> None:
             f"{where} slices at most {LARGEST_DISTANCE_MM:g} mm apart, found {apart_mm:.0f} mm; repair the spacing in "
             "its header"
         )
+
+
+def as_study(study: Study | Path | str) -> Study:
+    """A study, or what `read_study` reads at a path."""
+    return study if isinstance(study, Study) else read_study(study)
 
 
 def _read(path: Path, role: Role | None, series: Mapping[Role, Sequence[int]] | None) -> Study:

@@ -8,7 +8,7 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from myoscope.diagnose.words import DIAGNOSES
 from myoscope.measure.anatomy import NAMES
@@ -18,10 +18,43 @@ _CLASSES = ("diagnosis.probabilities", "diagnosis.prevalence")
 """Dictionaries with a column for each class that there is."""
 
 
+_APART = ("slices", "slice_volumes", "previous")
+"""No columns of a study's row: as many as the stack has slices, in a table of their own; another exam."""
+
+_NUMBERS = ("patient.", "lv.", "rv.", "lge.", "t2.", "maps.")
+FIRST = {
+    "lv.ejection_fraction_percent": ("LV ejection fraction", "%"),
+    "lv.edv_ml": ("LV end-diastolic volume", "ml"),
+    "lv.mass_g": ("LV mass", "g"),
+    "rv.ejection_fraction_percent": ("RV ejection fraction", "%"),
+    "lge.infarct_percent": ("infarct", "% of the LV myocardium"),
+    "lge.no_reflow_percent": ("no-reflow", "% of the LV myocardium"),
+    "t2.edema_percent": ("edema, infarct included", "% of the LV myocardium"),
+}
+"""What a reader looks for first, in words, and its unit."""
+
+
+class Row(NamedTuple):
+    """A number, its name and its unit; "1" is the unit of ratios and counts."""
+
+    name: str
+    value: float | None
+    unit: str
+
+
+def number_rows(measurements: Measurements) -> list[Row]:
+    """Every single number but those of segments and slices, by dotted name; None where it was not measured."""
+    return [
+        Row(name, value, one["unit"])
+        for name, one, value in _walk(measurements.model_dump(mode="json"))
+        if name.startswith(_NUMBERS) and ".segments." not in name and _is_number(one)
+    ]
+
+
 @lru_cache(maxsize=1)
 def columns() -> dict[str, str | None]:
     """The columns of a study's row, and their units; None: no number."""
-    return {name: unit for name, unit, _ in _walk({})}
+    return {name: one["unit"] for name, one, _ in _walk({})}
 
 
 def row_of(measurements: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,18 +123,19 @@ def _fields(kind: str) -> dict[str, Any]:
     return _schema()["$defs"][kind]["properties"]
 
 
-def _walk(value: Mapping[str, Any]) -> Iterator[tuple[str, str | None, Any]]:
-    """Name, unit and value of every column."""
+def _is_number(one: Mapping[str, Any]) -> bool:
+    return any(part.get("type") in ("integer", "number") for part in (one, *one.get("anyOf", ())))
+
+
+def _walk(value: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any], Any]]:
+    """Name, schema and value of every column."""
     for part, one in _schema()["properties"].items():
         yield from _column(part, one, value.get(part))
 
 
-def _column(name: str, one: Mapping[str, Any], value: Any) -> Iterator[tuple[str, str | None, Any]]:
-    if name in (
-        "slices",
-        "slice_volumes",
-        "previous",
-    ):  # as many as the stack has, in a table of their own; other exams
+def _column(name: str, one: Mapping[str, Any], value: Any) -> Iterator[tuple[str, Mapping[str, Any], Any]]:
+    if name in _APART:
+        return
         return
     kind, items = _kind(one), _kind(one.get("items") or {})
     if kind:
@@ -112,13 +146,12 @@ def _column(name: str, one: Mapping[str, Any], value: Any) -> Iterator[tuple[str
         for number in range(1, len(NAMES) + 1):
             for key in _fields(items):
                 if key not in ("segment", "name", "territory"):
-                    unit = _fields(items)[key]["unit"]
-                    yield f"{name}.{number}.{key}", unit, found.get(number, {}).get(key)
+                    yield f"{name}.{number}.{key}", _fields(items)[key], found.get(number, {}).get(key)
     elif name in _CLASSES:
         for key in DIAGNOSES:
-            yield f"{name}.{key}", one["unit"], (value or {}).get(key)
+            yield f"{name}.{key}", one, (value or {}).get(key)
     else:
-        yield name, one["unit"], _in_one(name, value)
+        yield name, one, _in_one(name, value)
 
 
 def _kind(one: Mapping[str, Any]) -> str | None:

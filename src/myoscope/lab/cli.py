@@ -1,6 +1,5 @@
 """The laboratory's commands, which need the extra `lab`. What is heavy is imported only when one of them runs."""
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,11 +7,9 @@ import typer
 
 from myoscope.console import Device, Out, check_device, progress
 from myoscope.errors import InputError
+from myoscope.lab.extra import check_extra
 
 app = typer.Typer()
-
-EXTRA = ("matplotlib", "monai", "onnx", "segmentation_models_pytorch", "sklearn", "timm", "torch", "torchvision")
-"""What the extra `lab` installs: looked for before anything is read or trained."""
 
 Data = Annotated[list[Path], typer.Option("--data", help="Root of a data set; may be given more than once.")]
 Minutes = Annotated[float | None, typer.Option("--minutes", help="Training time; the schedule is fitted to it.")]
@@ -50,20 +47,20 @@ def predict(
     A system that classifies writes predictions.csv, acdc-multitask label maps too. PATHS may be tables of clinical
     values (.csv, .json) for doc-net.
     """
-    _check_extra("predict")
+    check_extra("predict")
     from myoscope.datasets import case_folders, layout_of, refuse_twice
     from myoscope.datasets.clinical import is_table, read_table
     from myoscope.io.save import check_out, write_predictions, write_series
+    from myoscope.lab.predict import model_of
     from myoscope.prediction import Classification
-    from myoscope.systems import full_name, system_module
-    from myoscope.weights import weights_of
+    from myoscope.systems import full_name
 
     name = full_name(system, variant)
     tables = [study for path in paths if is_table(path) for study in read_table(path)]
     folders = [folder for path in paths if not is_table(path) for folder in case_folders(path)]
     refuse_twice([*(study.id for study in tables), *(folder.name for folder in folders)])
     check_out(out)
-    model = system_module(system).Model.load(weights or weights_of(name), check_device(device))
+    model = model_of(system, variant, weights, device)
     written = 0
     classified: dict[str, Classification] = {}
     with progress() as say:
@@ -106,7 +103,7 @@ def train(
     device: Device = "cpu",
 ) -> None:
     """Laboratory: train a system; a killed run goes on where it was when the command is repeated."""
-    _check_extra("train")
+    check_extra("train")
     from myoscope.lab.crossval import folds_of
     from myoscope.systems import evaluation_of, full_name
 
@@ -124,7 +121,7 @@ def train(
 @app.command()
 def cache(data: Data, out: Annotated[Path, typer.Option("-o", "--out", help="The .npz file to write.")]) -> None:
     """Laboratory: put labelled cases into one small file that `train --data` takes where the data are not."""
-    _check_extra("cache")
+    check_extra("cache")
     from myoscope.lab.cache import write_cache
     from myoscope.lab.crossval import read_cases
 
@@ -155,7 +152,7 @@ def evaluate(
     A budget (--minutes, --steps or --epochs) is each missing fold's. doc-net is evaluated by repeated splits instead:
     what OUT lacks is run, without a budget or --folds.
     """
-    _check_extra("evaluate")
+    check_extra("evaluate")
     from myoscope.systems import evaluation_of, system_module
 
     system_module(system)
@@ -184,14 +181,3 @@ def _budget(minutes: float | None, steps: int | None, epochs: float | None) -> A
 
     given = (minutes, steps, epochs)
     return None if given == (None,) * 3 else Budget(minutes, steps, epochs)
-
-
-def _check_extra(command: str) -> None:
-    """Refuse a command whose packages are not installed, before it has cost anybody time.
-
-    Raises:
-        InputError: one of them is not there.
-    """
-    missing = [package for package in EXTRA if not find_spec(package)]
-    if missing:
-        raise InputError(f"{command}: expected the package {missing[0]}, found none; pip install 'myoscope[lab]'")

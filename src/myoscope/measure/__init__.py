@@ -4,8 +4,11 @@ One way through: the heart is found once in each labelled frame (`anatomy`), val
 `t2`, `segments`, `slices`), and then the flags (`quality`).
 """
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -239,3 +242,16 @@ def _facts(study: Study) -> PatientFacts:
         bsa_dubois_m2=patient.bsa_dubois_m2 or None,
         clinical=dict(patient.clinical),
     )
+
+
+class _Callable(ModuleType):
+    """`myoscope.measure` is this package, and can be called (as `myoscope.cohort`)."""
+
+    def __call__(self, study: Any, labels: Any, before: Any = None, codes: str | None = None) -> Any:
+        """See `myoscope.correction.measure`."""
+        from myoscope.correction import measure
+
+        return measure(study, labels, before, codes)
+
+
+sys.modules[__name__].__class__ = _Callable
