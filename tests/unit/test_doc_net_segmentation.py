@@ -13,7 +13,7 @@ from myoscope.lab.loop import Budget, Optimisation
 from myoscope.labels import Structure
 from myoscope.study import Role
 from myoscope.systems.doc_net import figures
-from myoscope.systems.doc_net.segmentation import RECIPES, ScarLoss, train
+from myoscope.systems.doc_net.segmentation import RECIPES, Model, ScarLoss, train
 
 
 def test_loss_by_hand() -> None:
@@ -47,13 +47,17 @@ def test_scar_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = replace(
         RECIPES["doc-net-segmentation"],
         widths=(8, 16),
-        spacing_mm=2.0,
+        spacing_mm=2.5,
         crop=48,
         locator_crop=48,
         batch=4,
         optimisation=Optimisation(ema_decay=0.9),
     )
     model = train(recipe, cases, Budget(steps=160), tmp_path)
+    model.save(tmp_path / "w.safetensors", {"system": "doc-net-segmentation", "widths": recipe.widths})
+    assert Model.load(tmp_path / "w.safetensors").recipe == replace(
+        RECIPES["doc-net-segmentation"], widths=(8, 16), spacing_mm=2.5, crop=48
+    )  # as it was trained, not as the recipe is
     monkeypatch.setattr(figures, "phantoms", lambda count, _: [_case(13), _case(15)][:count])
     figures.write_phantoms(model, tmp_path / "phantoms.svg")
     patients = [replace(_case(i), data_set="emidec") for i in (8, 11)]

@@ -36,6 +36,9 @@ from myoscope.weights import half, load_into, read_weights, refusing, write_weig
 LOCATOR_SHARE = 0.25
 """Share of the budget that goes into finding the blood pool."""
 
+ON_CARD = ("crop", "spacing_mm", "locator_spacing_mm")
+"""What the networks were trained on, and are to see again, whatever the recipe has become by then."""
+
 LEAST_SHARE = 0.005
 """Share of a batch's voxels below which a class weighs no more in the generalised Dice loss: 20 pixels of a crop."""
 
@@ -119,7 +122,7 @@ class Model:
         """Write the weights (float16 safetensors) and the card (json) beside them."""
         networks = {"locator": self.locator, "segmenter": self.segmenter}
         tensors = {f"{n}.{k}": v for n, network in networks.items() for k, v in network.state_dict().items()}
-        write_weights(path, half(tensors), {**card, "crop": self.recipe.crop})
+        write_weights(path, half(tensors), card | {name: getattr(self.recipe, name) for name in ON_CARD})
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> "Model":
@@ -131,7 +134,8 @@ class Model:
         networks = []
         with refusing(path, "doc-net-segmentation"):
             card, tensors, _ = read_weights(path)
-            recipe = replace(RECIPES[card["system"]], widths=tuple(card["widths"]), crop=card["crop"])
+            known = {name: card[name] for name in ON_CARD if name in card}
+            recipe = replace(RECIPES[card["system"]], widths=tuple(card["widths"]), **known)
             for name, classes in (("locator", _LOCATED), ("segmenter", recipe.classes)):
                 network = UNet(1, len(classes), recipe.widths)
                 load_into(network, {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(name)})
