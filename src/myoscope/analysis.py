@@ -20,6 +20,8 @@ from myoscope.io.save import save_outputs
 from myoscope.io.tables import FIRST, Row, number_rows
 from myoscope.labels import Structure
 from myoscope.measure import measure
+from myoscope.measure.papillary import count_as_muscle
+from myoscope.measure.part import Papillary
 from myoscope.measure.previous import compare
 from myoscope.measure.results import Flag, Measurements, Provenance, SeriesProvenance
 from myoscope.prediction import Prediction
@@ -44,8 +46,9 @@ _KINDS: dict[str, Any] = {JOINT_SYSTEM: JointModel, SYSTEM_FOR[Role.LGE]: Cascad
 USED = (*dict.fromkeys(SYSTEM_FOR.values()), JOINT_SYSTEM, JOINT_LGE_SYSTEM)
 """The systems whose network files an analysis may run."""
 
+IN_BLOOD = "Papillary muscles and trabeculae count as blood pool."
 CONVENTIONS = [
-    "Volumes by summation of discs over all labelled slices; papillary muscles and trabeculae count as blood pool.",
+    "Volumes by summation of discs over all labelled slices.",
     "Indices by body surface area after Mosteller; mass with 1.05 g/ml.",
     "AHA segments start at the anterior RV insertion.",
     "Transmurality of a segment: share of its wall that is scar, graded 0, 1-25, 26-50, 51-75, 76-100 % after "
@@ -126,6 +129,7 @@ def analyze(
     device: str = "cpu",  # noqa: ARG001
     progress: Callable[[str], None] = lambda _: None,
     models: Path | None = None,
+    papillary: Papillary = "blood",
 ) -> Result:
     """Segment, measure and judge a study.
 
@@ -134,6 +138,7 @@ def analyze(
         device: Kept for old calls; the networks run on the CPU.
         progress: Called with a few words before each step.
         models: Folder of network files and cards of one's own, which go before the installed ones.
+        papillary: What the LV's papillary muscles and trabeculae count as, see `measure.papillary`.
 
     Raises:
         InputError: the path is no study, no series of it can be segmented, or the folder has no network file that is
@@ -172,7 +177,8 @@ def analyze(
         roles = ", ".join(series.role for series in study.series)
         raise InputError(f"{study.id}: expected a cine, LGE or bSSFP image, found {roles}; nothing can segment it yet")
     progress("measuring")
-    return judge(study, {role: found.labels for role, found in predictions.items()}, origins, predictions, joint)
+    labels = {role: found.labels for role, found in predictions.items()}
+    return judge(study, labels, origins, predictions, joint, papillary)
 
 
 def check_models(models: Path | None) -> None:
@@ -202,6 +208,7 @@ def judge(
     origins: Mapping[Role, Mapping[str, Any]],
     predictions: Mapping[Role, Prediction] | None = None,
     joint: Role | None = None,
+    papillary: Papillary = "blood",
 ) -> Result:
     """Measure and diagnose from labels, whoever drew them.
 
@@ -211,12 +218,13 @@ def judge(
         origins: For each role the `labels_from`, `weights_sha256` and `weights_licence` of its provenance.
         predictions: Where a network drew the labels: what it says of how good they are.
         joint: The role whose labels are a joint map: of LGE, T2 and bSSFP, as far as the study has them.
+        papillary: What the LV's papillary muscles and trabeculae count as; the labels have them in the blood.
     """
     provenance = Provenance(
         myoscope_version=__version__,
         created_utc=datetime.now(UTC).isoformat(timespec="seconds"),
         series=[_series_provenance(series, origins.get(series.role, {})) for series in study.series],
-        conventions=[*CONVENTIONS, *_conventions(study, origins)],
+        conventions=[*CONVENTIONS, *([IN_BLOOD] if papillary == "blood" else []), *_conventions(study, origins)],
     )
     measurements = measure(study, labels, provenance, predictions, joint)
     refused = any(f.code == "not_short_axis" and f.series == Role.LGE for f in measurements.quality.flags)
@@ -225,7 +233,10 @@ def judge(
     diagnosis = diagnose(measurements, lge)
     flags = [*measurements.quality.flags, *flags, *diagnosis_flags(diagnosis)]
     changes = {"diagnosis": diagnosis, "quality": measurements.quality.model_copy(update={"flags": flags})}
-    return Result(study, labels, measurements.model_copy(update=changes))
+    measurements = measurements.model_copy(update=changes)
+    if papillary == "muscle":  # after the diagnosis, which was learned from volumes with them in the blood
+        measurements = count_as_muscle(measurements, study, labels)
+    return Result(study, labels, measurements)
 
 
 def _conventions(study: Study, origins: Mapping[Role, Mapping[str, Any]]) -> list[str]:

@@ -4,7 +4,7 @@ import dataclasses
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -58,6 +58,10 @@ def analyze(
     calibration: Annotated[
         Path | None, typer.Option(help="What myoscope agree wrote: intervals as they hold for this site's readers.")
     ] = None,
+    papillary: Annotated[
+        Literal["blood", "muscle"],
+        typer.Option(help="What the LV's papillary muscles count as: blood (as contours are drawn) or muscle."),
+    ] = "blood",
     pdf: Annotated[bool, typer.Option("--pdf", help="Print report.pdf too, with this machine's Chromium.")] = False,
     previous: Annotated[
         Path | None, typer.Option(help="What analyze wrote for an earlier exam of the patient: shows what has changed.")
@@ -88,7 +92,7 @@ def analyze(
         say("loading the models")
         from myoscope import analysis
 
-        result = analysis.analyze(found, progress=say, models=models)
+        result = analysis.analyze(found, progress=say, models=models, papillary=papillary)
         if local:
             result = dataclasses.replace(result, measurements=calibrated(result.measurements, local))
         result = analysis.with_previous(result, earlier) if earlier else result

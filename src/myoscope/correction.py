@@ -153,7 +153,8 @@ def remeasure(
     if chosen and Role.CINE in origins:
         origins[Role.CINE] |= {"frames_by_hand": sorted(chosen)}
     same = {role: volume for role, volume in labels.items() if changed[role] == 0}
-    result = judge(study, labels, origins, _confidence(before, same), joint)
+    papillary = before.measurements.provenance.papillary if before else "blood"
+    result = judge(study, labels, origins, _confidence(before, same), joint, papillary)
     if before:
         kept = [f for f in before.measurements.quality.flags if f.code in NETWORKS_FLAGS and f.series in {*same, None}]
         quality = result.measurements.quality

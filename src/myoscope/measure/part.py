@@ -8,6 +8,9 @@ from myoscope.measure.units import with_units
 
 Grade = Literal["0", "1-25", "26-50", "51-75", "76-100"]
 
+Papillary = Literal["blood", "muscle"]
+"""What the LV's papillary muscles and trabeculae count as."""
+
 
 class Part(BaseModel):
     """A part of the contract; its numbers carry their unit in their name."""

@@ -133,10 +133,16 @@ def _unlike(before: "Measurements", now: "Measurements") -> Iterator[str]:
     """Whole sentences on what differs between two exams besides the heart; series that share one stand together."""
     old, new = ({series.role: series for series in m.provenance.series} for m in (before, now))
     found: dict[tuple[str, str], list[str]] = {}
+    counted = before.provenance.papillary, now.provenance.papillary
+    if counted[0] != counted[1]:
+        yield (
+            f"Papillary muscles of the LV counted as {counted[0]} then, as {counted[1]} now: its volumes and mass are "
+            "not to be compared."
+        )
     for role in {**old, **new}:
         for sentence in _unlike_series(old.get(role), new.get(role)):
             found.setdefault(sentence, []).append(_NAMES.get(role, role))
-    return (f"{start} {', '.join(roles)} {end}" for (start, end), roles in found.items())
+    yield from (f"{start} {', '.join(roles)} {end}" for (start, end), roles in found.items())
 
 
 def _unlike_series(old: "SeriesProvenance | None", new: "SeriesProvenance | None") -> Iterator[tuple[str, str]]:

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from myoscope.measure.counted import BaseChoice, SliceVolume
 from myoscope.measure.part import Grade as Grade
+from myoscope.measure.part import Papillary
 from myoscope.measure.part import Part as _Part
 from myoscope.measure.part import Segment as Segment
 from myoscope.measure.previous import Previous
@@ -43,7 +44,10 @@ class PatientFacts(_Part):
 
 
 class Ventricle(_Part):
-    """Volumes and function of one ventricle from a short-axis cine, by summation of discs; papillary in volume."""
+    """Volumes and function of one ventricle from a short-axis cine, by summation of discs.
+
+    Papillary muscles are in the volume, unless `provenance.papillary` says "muscle": then the LV's are in its mass.
+    """
 
     edv_ml: float | None = Field(None, description="Cavity volume at end-diastole")
     edv_ml_interval: Interval = Field(None, description="90 % interval of EDV")
@@ -355,6 +359,7 @@ class Provenance(_Part):
     myoscope_version: str = Field(description="Version of the program")
     created_utc: str = Field(description="When this was measured, ISO 8601, UTC")
     series: list[SeriesProvenance] = Field(description="Where the labels of each series came from")
+    papillary: Papillary = Field("blood", description="What the LV's papillary muscles and trabeculae count as")
     conventions: list[str] = Field(description="How it was measured, in whole sentences")
     notice: str = Field(NOTICE, description="What this must not be used for")
 

@@ -95,7 +95,10 @@ def _against(measurements: Measurements, name: str, low: str, high: str, within:
     part, key = name.split(".")
     value = getattr(getattr(measurements, part), key)
     printed = float(in_unit(value, describe(name).unit).replace(MINUS, "-"))
-    found = mark(printed, ranges_for(name, measurements.patient.sex))
+    ranges = ranges_for(name, measurements.patient.sex, measurements.provenance.papillary)
+    if not ranges:
+        return "not compared with a range"
+    found = mark(printed, ranges)
     if found is None:
         return within
     side, words = found

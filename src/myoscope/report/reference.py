@@ -1,12 +1,15 @@
 """Reference ranges of adults, sex-specific, each with its source, and how a value compares with its range.
 
-All volumes follow one convention: short-axis bSSFP cine, papillary muscles and trabeculae in the blood pool; where a
-source does not tell its convention, its text says so. A range is held under the dotted name of the measurement it
-belongs to, so that a value can never meet another one's range.
+Volumes of `REFERENCES` follow one convention: short-axis bSSFP cine, papillary muscles and trabeculae in the blood
+pool; where a source does not tell its convention, its text says so. Those of `IN_MASS` have them in the LV's mass. A
+range is held under the dotted name of the measurement it belongs to, so that a value can never meet another one's
+range.
 """
 
 from dataclasses import dataclass
 from typing import Literal
+
+from myoscope.measure.part import Papillary
 
 Sex = Literal["F", "M"]
 EN_DASH, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
@@ -129,23 +132,50 @@ MEAN_SD: dict[str, dict[Sex, tuple[float, float]]] = {
 Z_NOTE = "z: distance from the mean of Petersen 2017 in its standard deviations; 95 % of healthy people lie within 2."
 
 
-def z_score(name: str, sex: Sex | None, value: float) -> float | None:
+def z_score(name: str, sex: Sex | None, value: float, papillary: Papillary = "blood") -> float | None:
     """How many standard deviations a value lies from the mean of its sex; None where that is not known.
 
     >>> z_score("lv.edv_ml", "M", 230.0)
     2.0
     """
-    found = MEAN_SD.get(name, {}).get(sex) if sex else None
+    other = papillary == "muscle" and name.startswith("lv.")
+    found = MEAN_SD.get(name, {}).get(sex) if sex and not other else None
     return None if found is None else (value - found[0]) / found[1]
 
 
-def ranges_for(name: str, sex: Sex | None) -> dict[Sex, Range]:
+SCMR = Source(
+    "2.5 to 97.5 % after the SCMR reference values 2025 (JCMR 27:101853), papillary muscles in the mass",
+    second_hand=True,
+)
+HUDSMITH = Source(
+    "Mean ± 2 SD from the means and SDs of Hudsmith 2005 (abstract): 63 men and 45 women, papillary muscles in "
+    "the mass",
+    second_hand=False,
+    doi="10.1080/10976640500295516",
+)
+
+IN_MASS: dict[str, dict[Sex, Range]] = {
+    "lv.edv_ml": _limits((102, 218), (83, 187), HUDSMITH),
+    "lv.esv_ml": _limits((18, 82), (18, 66), HUDSMITH),
+    "lv.edv_index_ml_m2": _limits((46, 104), (46, 91), SCMR),
+    "lv.esv_index_ml_m2": _limits((11, 41), (11, 34), SCMR),
+    "lv.sv_index_ml_m2": {"M": Range(30, 69, SCMR)},
+    "lv.ejection_fraction_percent": _limits((53, 79), (55, 80), SCMR),
+    "lv.wall_thickness_max_mm": REFERENCES["lv.wall_thickness_max_mm"],
+    **{name: both for name, both in REFERENCES.items() if name.startswith("rv.")},
+}
+"""Ranges where the LV's papillary muscles are in its mass; the RV's stay in its blood. No range of its mass."""
+
+
+def ranges_for(name: str, sex: Sex | None, papillary: Papillary = "blood") -> dict[Sex, Range]:
     """The ranges to show for a measurement: the patient's, or both where sex is unknown; {} where there is none.
+
+    `papillary` is what the LV's papillary muscles count as.
 
     >>> {sex: str(r) for sex, r in ranges_for("lv.esv_ml", None).items()}
     {'M': '34–103', 'F': '25–73'}
     """
-    both = REFERENCES.get(name, {})
+    both = (IN_MASS if papillary == "muscle" else REFERENCES).get(name, {})
     return both if sex is None else {s: r for s, r in both.items() if s == sex}
 
 

@@ -197,7 +197,8 @@ class Tables:
         """A value with its unit and range; `with_notes` marks sources and reasons as footnotes."""
         value, unit = self.value(name), describe(name).unit
         sex: Sex | None = self.measurements.patient.sex
-        ranges = ranges_for(name, sex)
+        papillary = self.measurements.provenance.papillary
+        ranges = ranges_for(name, sex, papillary)
         if value is None:
             reason = reason_of(self.measurements.quality.missing, name)
             return Cell(unit, missing_note=self.reasons.mark(reason) if with_notes else None, reason=reason)
@@ -210,7 +211,7 @@ class Tables:
         side, words = mark(rounded, ranges) or (None, None)
         only = next(iter(ranges.values())) if len(ranges) == 1 else None
         strip = range_strip(rounded, only.low, only.high) if only else Markup("")
-        warned, z = warnings_about(name, self.measurements), z_score(name, sex, value)
+        warned, z = warnings_about(name, self.measurements), z_score(name, sex, value, papillary)
         return Cell(
             unit,
             text,
