@@ -87,11 +87,12 @@ class Result:
         report = render(self.study, self.labels, self.measurements)
         return f'<iframe srcdoc="{escape(report)}" sandbox style="width:100%;height:40rem;border:0"></iframe>'
 
-    def save(self, out: Path | str, replaces: Collection[Role] = ()) -> Path:
+    def save(self, out: Path | str, replaces: Collection[Role] = (), nifti: bool = False) -> Path:
         """Write report, measurements and segmentations into a folder, whole or not at all; gives the report's path.
 
         What an earlier run wrote there goes. Label maps that a person made or changed stop it, except where these
-        labels are the same, or the role is one of `replaces`: the person has seen both.
+        labels are the same, or the role is one of `replaces`: the person has seen both. `nifti` writes the images of a
+        DICOM study as NIfTI beside the label maps, on the same voxels.
 
         Raises:
             InputError: the folder cannot be written, or label maps there were made by hand and would be lost.
@@ -108,7 +109,7 @@ class Result:
             fhir = fhir_bundle(measurements, source.study_instance_uid)
         report = render(self.study, self.labels, measurements)
         return save_outputs(
-            Path(out), self.study, self.labels, measurements, report, self.automatic, replaces, dicom, fhir
+            Path(out), self.study, self.labels, measurements, report, self.automatic, replaces, dicom, fhir, nifti
         )
 
 

@@ -62,6 +62,9 @@ def analyze(
         Literal["blood", "muscle"],
         typer.Option(help="What the LV's papillary muscles count as: blood (as contours are drawn) or muscle."),
     ] = "blood",
+    nifti: Annotated[
+        bool, typer.Option("--nifti", help="Of a DICOM study: write the images as NIfTI beside the label maps.")
+    ] = False,
     pdf: Annotated[bool, typer.Option("--pdf", help="Print report.pdf too, with this machine's Chromium.")] = False,
     previous: Annotated[
         Path | None, typer.Option(help="What analyze wrote for an earlier exam of the patient: shows what has changed.")
@@ -85,6 +88,8 @@ def analyze(
         raise InputError(f"expected --device cpu or cuda, found {device!r}")
     if device == "cuda":
         typer.echo("--device cuda brings nothing here: the networks of analyze run on the CPU", err=True)
+    if nifti and not any(one.source for one in found.series):
+        raise InputError(f"{found.id}: expected DICOM with --nifti, found NIfTI already; leave --nifti out")
     earlier = read_previous(previous, found, same_patient) if previous else None
     check_out(out)
     refuse_handwork(out)
@@ -97,7 +102,7 @@ def analyze(
             result = dataclasses.replace(result, measurements=calibrated(result.measurements, local))
         result = analysis.with_previous(result, earlier) if earlier else result
         say("writing the report")
-        report = result.save(out)
+        report = result.save(out, nifti=nifti)
         if browser:
             say("printing the report")
             write_pdf(report, browser)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from myoscope import analysis, cli
-from myoscope.io.record import TABLES
+from myoscope.io.record import LABEL_TABLES, TABLES
 from myoscope.labels import Structure
 from myoscope.prediction import Prediction
 from myoscope.study import Series
@@ -355,7 +355,8 @@ def test_an_odd_name_is_analysed_and_only_shown(call: Call, tmp_path: Path) -> N
     assert said.code == 0, said.err
     written = sorted(p.name for p in (tmp_path / "out").rglob("*") if p.is_file())
     stem = ODD_NAME.removesuffix(".nii.gz")
-    names = ["report.html", "measurements.json", *TABLES, "study.json", f"{stem}_seg.nii.gz"]
+    tables = [Path(name).name for name in (*TABLES, *LABEL_TABLES)]
+    names = ["report.html", "measurements.json", *tables, "study.json", f"{stem}_seg.nii.gz"]
     assert written == sorted(names)
     page = (tmp_path / "out" / "report.html").read_text()
     assert "<script" not in page

@@ -262,7 +262,14 @@ def check_call(out: Path, code: int, said: str) -> None:
     written = sorted(path.name for path in out.rglob("*") if path.is_file()) if out.exists() else []
     if code == 0:
         assert said == ""
-        (labels,) = {*written} - {*TABLES, "measurements.json", "report.html", "study.json"}
+        (labels,) = {*written} - {
+            *TABLES,
+            "itk-snap.label",
+            "slicer.ctbl",
+            "measurements.json",
+            "report.html",
+            "study.json",
+        }
         assert labels.endswith("_seg.nii.gz")
         nib.load(next(out.rglob("*_seg.nii.gz"))).get_fdata()
     else:

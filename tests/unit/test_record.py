@@ -12,7 +12,7 @@ from myoscope import cli
 from myoscope.analysis import Result, judge
 from myoscope.errors import InputError
 from myoscope.io.read import read_study
-from myoscope.io.record import TABLES, handwork, read_record, refuse_handwork, sha256_of
+from myoscope.io.record import LABEL_TABLES, TABLES, handwork, read_record, refuse_handwork, sha256_of
 from myoscope.labels import Structure
 from myoscope.study import Role
 from myoscope.volume import plain_affine
@@ -87,7 +87,14 @@ def test_the_files_of_an_earlier_study_go(both: Result, late: Result, tmp_path: 
     (tmp_path / "dicom" / "report_sr.dcm").touch()
     (tmp_path / "notes.txt").write_text("mine")
     late.save(tmp_path)
-    expected = {"report.html", "measurements.json", *TABLES, "study.json", "segmentations/lge_seg.nii.gz"}
+    expected = {
+        "report.html",
+        "measurements.json",
+        *TABLES,
+        *LABEL_TABLES,
+        "study.json",
+        "segmentations/lge_seg.nii.gz",
+    }
     assert names(tmp_path) == {*expected, "notes.txt"}
     assert not (tmp_path / "dicom").exists()
     assert handwork(tmp_path) == {}

@@ -153,13 +153,22 @@ def write_labels(labels: np.ndarray, grid: FileGrid, path: Path) -> None:
 
     The file (.nii or .nii.gz) is whole or not there.
     """
-    labels = labels[..., np.argsort(grid.order), :, :] if grid.order else labels
-    voxels = from_view(labels.astype(np.uint8), grid.axes, grid.flips)
+    _write(labels.astype(np.uint8), grid, path, b"myoscope label map")
+
+
+def write_image(image: np.ndarray, grid: FileGrid, path: Path) -> None:
+    """Write an image (Z, Y, X) or (T, Z, Y, X) as float32 onto the voxel grid that its label map is written onto."""
+    _write(image.astype(np.float32), grid, path, b"")
+
+
+def _write(voxels: np.ndarray, grid: FileGrid, path: Path, what: bytes) -> None:
+    voxels = voxels[..., np.argsort(grid.order), :, :] if grid.order else voxels
+    voxels = from_view(voxels, grid.axes, grid.flips)
     header = grid.header.copy()
-    header.set_data_dtype(np.uint8)
+    header.set_data_dtype(voxels.dtype)
     header.set_slope_inter(1, 0)
     header["cal_min"] = header["cal_max"] = 0
-    header["descrip"] = b"myoscope label map"
+    header["descrip"] = what
     data = type_of(header)(voxels, None, header).to_bytes()
     write_whole(path, gzip.compress(data, 1, mtime=0) if path.suffix == ".gz" else data)
 

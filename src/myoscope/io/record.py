@@ -30,7 +30,16 @@ FHIR = "fhir/observations.json"
 
 TABLES = ("measurements.csv", "segments.csv", "slices.csv")
 
-FILES = ("report.html", "report.pdf", "measurements.json", *TABLES, FHIR, *(f"dicom/{name}" for name in DICOM_FILES))
+LABEL_TABLES = (f"{FOLDER}/itk-snap.label", f"{FOLDER}/slicer.ctbl")
+"""What the codes of the label maps mean, for ITK-SNAP and 3D Slicer."""
+
+IMAGES = tuple(f"{FOLDER}/images/{role}.nii.gz" for role in Role)
+"""The images of a DICOM study as NIfTI, where they were asked for; kept as long as the images are the same."""
+
+FILES = (
+    *("report.html", "report.pdf", "measurements.json", *TABLES, *LABEL_TABLES, *IMAGES, FHIR),
+    *(f"dicom/{name}" for name in DICOM_FILES),
+)
 
 
 class _Part(BaseModel):
@@ -177,7 +186,7 @@ def remove_result(out: Path, kept: Collection[str] = ()) -> None:
     for name in (*written, *automatic, *FILES, NAME):  # the record last: whoever is interrupted can go on
         if name not in kept:
             (out / name).unlink(missing_ok=True)
-    for folder in (out / AUTOMATIC, out / "dicom", (out / FHIR).parent):
+    for folder in (out / AUTOMATIC, (out / IMAGES[0]).parent, out / "dicom", (out / FHIR).parent):
         with suppress(OSError):  # it is not there, or not empty
             folder.rmdir()
 

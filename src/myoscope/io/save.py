@@ -10,12 +10,15 @@ import numpy as np
 
 from myoscope.errors import InputError
 from myoscope.files import write_whole
-from myoscope.io.nifti import shown, write_labels
+from myoscope.io.label_tables import itk_snap_table, slicer_table
+from myoscope.io.nifti import shown, write_image, write_labels
 from myoscope.io.patient import write_patient
 from myoscope.io.record import (
     AUTOMATIC,
     FHIR,
     FOLDER,
+    IMAGES,
+    LABEL_TABLES,
     NAME,
     LabelRecord,
     alone,
@@ -62,12 +65,14 @@ def save_outputs(
     replaces: Collection[Role] = (),
     dicom: Mapping[str, bytes] | None = None,
     fhir: str | None = None,
+    nifti: bool = False,
 ) -> Path:
     """Write report, measurements, `segmentations/` and `study.json` (`io.record`); gives the report's path.
 
     Where the study came from DICOM, `dicom/` holds the result for an archive; only there does the patient's name stand;
-    `fhir` is its Bundle (`io.fhir`). `segmentations/automatic/` keeps the `automatic` maps, of roles that a person
-    changed. Everything is written beside its place first and renamed when whole. An earlier result in the folder goes.
+    `fhir` is its Bundle (`io.fhir`); with `nifti` its images are written too. `segmentations/automatic/` keeps the
+    `automatic` maps, of roles that a person changed. Everything is written beside its place first and renamed when
+    whole. An earlier result in the folder goes.
 
     Raises:
         InputError: the folder cannot be written, or holds label maps that a person made and that would be lost.
@@ -83,6 +88,8 @@ def save_outputs(
                 (part / "measurements.json").write_text(measurements.model_dump_json(indent=2) + "\n", encoding="utf-8")
                 for name, table in tables_of(measurements).items():
                     (part / name).write_text(table, encoding="utf-8")
+                if nifti:
+                    _write_images(study, part)
                 kept = _write_labels(part, out, study, labels, automatic or {}, replaces)
                 for name, content in (dicom or {}).items():
                     (part / "dicom").mkdir(exist_ok=True)
@@ -98,6 +105,12 @@ def save_outputs(
     return out / "report.html"
 
 
+def _write_images(study: Study, part: Path) -> None:
+    (part / IMAGES[0]).parent.mkdir(parents=True)
+    for series, name in ((s, f"{FOLDER}/images/{s.role}.nii.gz") for s in study.series if s.source):
+        write_image(series.image.voxels, series.files[0], part / name)
+
+
 def _write_labels(
     part: Path,
     out: Path,
@@ -107,7 +120,9 @@ def _write_labels(
     replaces: Collection[Role],
 ) -> set[str]:
     """Write label maps and `study.json` into `part`, unless handwork in `out` would be lost; gives what replaces it."""
-    (part / AUTOMATIC).mkdir(parents=True)
+    (part / AUTOMATIC).mkdir(parents=True, exist_ok=True)
+    for name, table in zip(LABEL_TABLES, (itk_snap_table(), slicer_table()), strict=True):
+        (part / name).write_text(table, encoding="ascii")
     roles: dict[str, Role] = {}
     for series in study.series:
         if series.role in labels:
@@ -136,7 +151,8 @@ def _move(part: Path, out: Path, kept: Collection[str]) -> None:
     new.sort(key=lambda name: (not name.startswith(AUTOMATIC), name != NAME))
     records = read_record(out), read_record(part)
     same = records[0] is not None and records[1] is not None and records[0].study_id == records[1].study_id
-    remove_result(out, [*kept, *(name for name in new if same or name.startswith(AUTOMATIC))])
+    images = IMAGES if same and records[0] and records[1] and records[0].images == records[1].images else ()
+    remove_result(out, [*kept, *images, *(name for name in new if same or name.startswith(AUTOMATIC))])
     for name in new:
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         (part / name).replace(out / name)
