@@ -1,5 +1,7 @@
 """Papillary muscles counted as myocardium, against counts by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -73,6 +75,18 @@ def test_silent_where_blood_is_not_brighter_than_the_wall():
     image, codes = study.series[0].image.frames[0], labels[Role.CINE].frames[0]
     muscle, untold = muscle_inside(image, codes)
     assert not muscle.any() and untold == 1
+
+
+def test_a_phase_that_can_be_told_is_measured_alone():
+    study, labels = cine()
+    image = study.series[0].image.voxels.copy()
+    image[1][labels[Role.CINE].voxels[1] == Structure.LV] = 100
+    dark = replace(study, series=(replace(study.series[0], image=study.series[0].image.with_voxels(image)),))
+    m = judge(dark, labels, {}, papillary="muscle").measurements
+    both = judge(study, labels, {}, papillary="muscle").measurements
+    assert (m.lv.edv_ml, m.lv.mass_g, m.lv.esv_ml) == (both.lv.edv_ml, both.lv.mass_g, None)
+    assert "100 % of the cavity" in m.quality.missing["lv.ejection_fraction_percent"]
+    assert {choice.measurement for choice in m.base_choices} == {"lv.edv_ml", "rv.edv_ml"}
 
 
 def test_silent_without_a_cine():

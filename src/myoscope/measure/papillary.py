@@ -18,22 +18,23 @@ from scipy import ndimage
 
 from myoscope.labels import LV_WALL, Structure
 from myoscope.measure.anatomy import Anatomy
-from myoscope.measure.cine import CineAnatomy, find_cine
+from myoscope.measure.cine import find_cine
 from myoscope.measure.counted import Counted, count, no_count
-from myoscope.measure.function import left_ventricle
+from myoscope.measure.function import Phases, left_ventricle
 from myoscope.measure.quality import base_flags, value_flags
 from myoscope.measure.results import LeftVentricle, Measurements
 from myoscope.measure.values import Value
-from myoscope.study import Role, Series, Study
+from myoscope.study import Role, Study
 from myoscope.volume import Volume
 
 CONTRAST_SD = 2.0
 """Blood and wall are told apart where their medians lie more than so many standard deviations of the wall apart."""
 
 UNTOLD_SHARE = 0.1
-"""Nothing is measured where slices without that contrast hold more than this share of the cavity at ED or ES."""
+"""A phase is not measured where slices without that contrast hold more than this share of the cavity."""
 
 NO_CINE = "papillary muscles are told from blood in a cine alone"
+UNTOLD = "papillary muscles cannot be told from blood"
 NO_INTERVAL = "no interval: errors are known for papillary muscles in the blood pool alone"
 
 FIELDS = (
@@ -79,41 +80,35 @@ def count_as_muscle(measurements: Measurements, study: Study, labels: Mapping[Ro
     if series is None or drawn is None or measurements.lv.ed_frame is None:
         return _changed(measurements, LeftVentricle(), NO_CINE, no_count(NO_CINE))
     cine = find_cine(series, drawn, None)
-    if untold := _untold(series, cine):
-        return _changed(measurements, LeftVentricle(), untold, no_count(untold))
-    frames = np.stack(
-        [
-            np.where(muscle_inside(image, codes)[0], np.uint8(Structure.MYOCARDIUM), codes)
-            for image, codes in zip(series.image.frames, drawn.frames, strict=True)
-        ]
+    found = [muscle_inside(image, codes) for image, codes in zip(series.image.frames, drawn.frames, strict=True)]
+    frames = np.where([muscle for muscle, _ in found], np.uint8(Structure.MYOCARDIUM), drawn.frames)
+    ed, es = (
+        _told(heart, frame, frames, [share for _, share in found])
+        for heart, frame in ((cine.ed, cine.phases.ed), (cine.es, cine.phases.es))
     )
     bsa_m2: Value = measurements.patient.bsa_m2 or "height or weight unknown"
     lv, reasons = left_ventricle(
         frames,
         drawn.spacing_mm,
-        cine.phases,
+        Phases(ed if isinstance(ed, str) else cine.phases.ed, es if isinstance(es, str) else cine.phases.es),
         bsa_m2,
         patient_bpm=study.patient.heart_rate_bpm,
         frame_time_ms=series.image.frame_time_ms,
     )
-    ed, es = (
-        replace(heart, labels=frames[frame]) if isinstance(heart, Anatomy) and isinstance(frame, int) else heart
-        for heart, frame in ((cine.ed, cine.phases.ed), (cine.es, cine.phases.es))
-    )
+    if lv.volume_curve_ml and (untold := sum(share > UNTOLD_SHARE for _, share in found)):
+        lv = lv.model_copy(update={"volume_curve_ml": None})
+        reasons |= {"volume_curve_ml": f"{UNTOLD} in {untold} of {len(found)} frames"}
     return _changed(measurements, lv, reasons, count(ed, es))
 
 
-def _untold(series: Series, cine: CineAnatomy) -> str | None:
-    """Why muscle cannot be told from blood at ED or ES; None where it can."""
-    for name, frame in (("end-diastole", cine.phases.ed), ("end-systole", cine.phases.es)):
-        if isinstance(frame, int):
-            share = muscle_inside(series.image.frames[frame], cine.labels.frames[frame])[1]
-            if share > UNTOLD_SHARE:
-                return (
-                    f"papillary muscles cannot be told from blood at {name}: {100 * share:.0f} % of the cavity lies in "
-                    "slices where blood is hardly brighter than the wall"
-                )
-    return None
+def _told(heart: Anatomy | str, frame: int | str, frames: np.ndarray, shares: list[float]) -> Anatomy | str:
+    """The heart in a phase with its muscles counted, or why they cannot be told from blood."""
+    if isinstance(heart, str) or isinstance(frame, str):
+        return str(frame)
+    if shares[frame] > UNTOLD_SHARE:
+        where = f"{100 * shares[frame]:.0f} % of the cavity lies in slices where it is hardly brighter than the wall"
+        return f"{UNTOLD}: {where}"
+    return replace(heart, labels=frames[frame])
 
 
 def _changed(
