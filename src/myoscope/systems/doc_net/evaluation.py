@@ -41,7 +41,7 @@ SEEDS = {"values": 20, "images": 5}
 GIVEAWAYS = ("slice distance", "pixel size", "number of slices")
 """What a baseline may read that no network does."""
 
-SEGMENTATION_STEPS = 1600
+SEGMENTATION_STEPS = 4000
 ON_CARD = ("splits", "test_cases", "accuracy", "accuracy_low", "accuracy_high", "sensitivity", "specificity", "brier")
 LONG = Budget(minutes=60)
 """More than any variant needs: the recipe's epochs end the training."""
