@@ -16,6 +16,7 @@ from myoscope.errors import MeasurementError
 from myoscope.labels import LV_WALL, Structure
 from myoscope.measure.anatomy import UPRIGHT_INSERTION, Anatomy, find_anatomy, not_short_axis
 from myoscope.measure.cine import CineAnatomy, CineValues, find_cine, measure_cine, without_cine
+from myoscope.measure.contrast import contrast_flags
 from myoscope.measure.function import DENSITY_G_ML, find_phases, label_volume_ml
 from myoscope.measure.intervals import possible_grades, with_intervals
 from myoscope.measure.lge import measure_lge
@@ -98,6 +99,7 @@ def measure(
         *(Flag(code=n.code, level=n.level, series=n.role, message=n.message) for n in study.notes),
         *(flag for series in study.series for flag in voxel_flags(series)),
         *_heart_flags(hearts),
+        *contrast_flags(hearts.stills.get(Role.LGE), enhanced.image.frames[0] if enhanced else None),
         *(flag for role, found in predictions.items() for flag in confidence_flags(role, found)),
         *base_flags(cine.counted.base),
         *value_flags(facts, cine.lv[0], cine.rv[0], late.lge[0], segments),

@@ -24,6 +24,7 @@ INDICES = tuple(f"{part}.{name}_index" for part in ("lv", "rv") for name in ("ed
 OF_CODE = {
     "stroke_volumes_differ": ("lv.sv", "lv.ejection", "rv."),
     "unlike_training": ("diagnosis",),
+    "not_like_lge": ("lge.", "diagnosis"),
     "clinical_values": ("diagnosis",),
     "segments_by_convention": ("segments.",),
     "base_unclear": ("segments.",),

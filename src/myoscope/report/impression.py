@@ -181,7 +181,9 @@ def _class(sure: _Sure) -> Iterator[str]:
         return
     ranked = sorted(found.probabilities.items(), key=lambda pair: -pair[1])
     second = [f"; next, {_lower(class_words(c))} ({percent_words(p)})" for c, p in ranked[1:2] if p >= SECOND_CLASS]
-    yield f"Proposed diagnosis: {words} ({percent_words(found.probabilities[found.prediction])}){''.join(second)}."
+    doubted = "; a warning is about it" * bool(warnings_about("diagnosis", sure.measurements))
+    sure_of = percent_words(found.probabilities[found.prediction])
+    yield f"Proposed diagnosis: {words} ({sure_of}){''.join(second)}{doubted}."
 
 
 def _lower(words: str) -> str:
