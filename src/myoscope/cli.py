@@ -65,6 +65,10 @@ def analyze(
     nifti: Annotated[
         bool, typer.Option("--nifti", help="Of a DICOM study: write the images as NIfTI beside the label maps.")
     ] = False,
+    hematocrit: Annotated[
+        float | None,
+        typer.Option(help="As a share, 0.42 for 42 %: for ECV from a native and a post-contrast T1 map."),
+    ] = None,
     pdf: Annotated[bool, typer.Option("--pdf", help="Print report.pdf too, with this machine's Chromium.")] = False,
     previous: Annotated[
         Path | None, typer.Option(help="What analyze wrote for an earlier exam of the patient: shows what has changed.")
@@ -74,6 +78,7 @@ def analyze(
     ] = False,
 ) -> None:
     """Segment, measure and judge a study: DICOM (folder, zip), a NIfTI file, a folder of them, or a data set's case."""
+    from myoscope.io.patient import patient_from
     from myoscope.io.previous import read_previous
     from myoscope.io.read import read_study
     from myoscope.io.record import refuse_handwork
@@ -83,7 +88,11 @@ def analyze(
 
     browser = find_browser() if pdf else None
     local = read_calibration(calibration) if calibration else None
+    given = None if hematocrit is None else patient_from({"hematocrit": hematocrit}, "--hematocrit")
     found = read_study(study, role, _chosen(series))
+    if given:
+        patient = dataclasses.replace(found.patient, hematocrit=given.hematocrit)
+        found = dataclasses.replace(found, patient=patient)
     if device not in ("cpu", "cuda"):
         raise InputError(f"expected --device cpu or cuda, found {device!r}")
     if device == "cuda":
@@ -302,6 +311,8 @@ def _summary(measurements: Any) -> None:
             ends = getattr(getattr(measurements, part), f"{field}_interval")
             between = f" ({ends[0]:.1f} to {ends[1]:.1f})" if ends else ""
             typer.echo(f"{title}{unknown}: {value:.1f} {unit}{between}")
+    if (ecv := measurements.maps.ecv_from_t1.ecv_percent) is not None:
+        typer.echo(f"ECV from T1 maps: {ecv:.1f} %")
     if diagnosis.prediction:
         sure = percent_words(diagnosis.probabilities[diagnosis.prediction])
         typer.echo(f"proposed diagnosis: {class_words(diagnosis.prediction)} ({sure})")

@@ -134,6 +134,9 @@ def remeasure(
         As `analyze`, with who drew what and how many voxels a person changed in `provenance`; a network's confidence
         in a map that was changed is dropped.
     """
+    if before and study.patient.hematocrit is None:
+        patient = replace(study.patient, hematocrit=before.measurements.patient.hematocrit)
+        study = replace(study, patient=patient)
     chosen: dict[str, Any] = dict(by_hand if by_hand is not None else before.by_hand if before else {})
     study = replace(study, series=tuple(replace(s, **chosen) if s.role is Role.CINE else s for s in study.series))
     changed = {

@@ -21,12 +21,16 @@ class Role(StrEnum):
     T2 = "t2"
     BSSFP = "bssfp"
     MAP_T1 = "map_t1"
+    MAP_T1_NATIVE = "map_t1_native"
+    MAP_T1_POST = "map_t1_post"
     MAP_T2 = "map_t2"
     MAP_ECV = "map_ecv"
 
 
-MAPS = (Role.MAP_T1, Role.MAP_T2, Role.MAP_ECV)
-"""Roles whose voxels hold a quantity (ms, per cent): never segmented, measured in the wall of another series."""
+MAPS = (Role.MAP_T1, Role.MAP_T1_NATIVE, Role.MAP_T1_POST, Role.MAP_T2, Role.MAP_ECV)
+"""Roles whose voxels hold a quantity (ms, per cent): never segmented, measured in the wall of another series.
+
+`MAP_T1` is a T1 map of which nothing says whether it was taken before or after contrast agent."""
 
 IMAGES = tuple(role for role in Role if role not in MAPS)
 """Roles of images."""
@@ -36,7 +40,7 @@ IMAGES = tuple(role for role in Role if role not in MAPS)
 class Patient:
     """Facts about a patient, as far as files tell them; None is unknown.
 
-    `clinical` holds further values as text, as found (EMIDEC's twelve, for one).
+    `hematocrit` is a share, 0 to 1. `clinical` holds further values as text, as found (EMIDEC's twelve, for one).
     """
 
     sex: Literal["F", "M"] | None = None
@@ -45,6 +49,7 @@ class Patient:
     weight_kg: float | None = None
     heart_rate_bpm: float | None = None
     clinical: Mapping[str, str] = field(default_factory=dict)
+    hematocrit: float | None = None
 
     @property
     def bsa_m2(self) -> float | None:
@@ -115,6 +120,7 @@ class DicomSource:
     """Where a series' voxels came from; `images[t][z]` in the order of the Volume's frames and slices.
 
     Number and UID of the series are those of the first image, where slices came in series of their own.
+    `reference_uid` is the frame of reference, empty where the headers name none.
     `io.dicom.on_source_frames` turns a label map into one array (rows, columns) for each of these images.
     """
 
@@ -122,6 +128,7 @@ class DicomSource:
     series_number: int | None
     series_instance_uid: str
     study_instance_uid: str
+    reference_uid: str = ""
 
 
 @dataclass(frozen=True)

@@ -397,3 +397,9 @@ def test_help_and_lists_do_not_wait_for_torch(arguments: list[str]) -> None:
         "assert not slow, slow\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("given", ["42", "0.1", "nan"])
+def test_a_hematocrit_that_no_patient_has(given: str, refuse: Callable[..., str], tmp_path: Path) -> None:
+    line = refuse(tmp_path, "--hematocrit", given)
+    assert f"--hematocrit: expected hematocrit between 0.2 and 0.65, found {given}; check the unit" in line

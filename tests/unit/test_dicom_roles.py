@@ -289,5 +289,49 @@ def test_a_map_whose_header_says_which_is_read_as_one_never_as_an_image() -> Non
 
     late = series(2, "psir sax", **LATE)
     found = judged(SAX, late, mapped(3, Role.MAP_T1), mapped(4, Role.MAP_ECV, across=np.array([1.0, 0, 0])))
-    assert [found[n].role for n in (2, 3, 4)] == [Role.LGE, Role.MAP_T1, None]
+    assert [found[n].role for n in (2, 3, 4)] == [Role.LGE, Role.MAP_T1_POST, None]
     assert judged(mapped(3, Role.MAP_T1))[3].role is None  # alone there is no short axis to place it in
+
+
+@pytest.mark.parametrize(
+    ("words", "number", "told"),
+    [  # the LGE is series 5, number and time run together
+        ("t1map_native_sax", 3, Role.MAP_T1_NATIVE),
+        ("T1 pre Gd MOLLI", 3, Role.MAP_T1_NATIVE),
+        ("T1_ohne_KM", 3, Role.MAP_T1_NATIVE),
+        ("t1map", 3, Role.MAP_T1),  # before late enhancement, perhaps after the injection
+        ("t1map", 7, Role.MAP_T1_POST),
+        ("post-gad_t1map", 3, Role.MAP_T1_POST),
+        ("T1 15min post contrast", 7, Role.MAP_T1_POST),
+        ("t1map_native_sax", 7, Role.MAP_T1),  # after late enhancement: a protocol's name that was kept
+        ("t1_native_post", 3, Role.MAP_T1),
+        ("t1map_t2prep_posterior", 3, Role.MAP_T1),
+    ],
+)
+def test_native_and_post_contrast_t1_by_names_and_by_late_enhancement(words: str, number: int, told: Role) -> None:
+    mapped = [replace(f, component="map", quantity=Role.MAP_T1) for f in series(number, words)]
+    assert judged(SAX, series(5, "psir lge sax", **LATE), mapped)[number].role is told
+
+
+@pytest.mark.parametrize(
+    ("named", "told"),
+    [
+        ((), {3: Role.MAP_T1, 9: Role.MAP_T1}),
+        ((9,), {3: Role.MAP_T1_NATIVE, 9: Role.MAP_T1_POST}),
+        ((7, 9), {3: Role.MAP_T1_NATIVE, 9: Role.MAP_T1_POST}),
+        ((7,), {3: Role.MAP_T1_NATIVE, 9: Role.MAP_T1}),
+        ((1, 3, 7, 9), {3: Role.MAP_T1, 9: Role.MAP_T1}),  # entered with the patient
+    ],
+)
+def test_native_and_post_contrast_t1_by_contrast_agent_in_the_headers(
+    named: tuple[int, ...], told: dict[int, Role]
+) -> None:
+    cine = series(1, "cine sax", phases=20, agent=1 in named)
+    other = series(7, "scout", agent=7 in named)
+    maps = [
+        replace(f, component="map", quantity=Role.MAP_T1)
+        for n in (3, 9)
+        for f in series(n, "t1map_sax", agent=n in named)
+    ]
+    found = judged(cine, other, maps)
+    assert {n: found[n].role for n in (3, 9)} == told

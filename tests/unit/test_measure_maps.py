@@ -1,17 +1,19 @@
 """Maps: the median that was drawn comes back from every segment, or nothing does, with the reason."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from myoscope.analysis import judge
+from myoscope.correction import read_before, remeasure
 from myoscope.datasets.phantom import KEPT_ASIDE, draw, sample
 from myoscope.measure.anatomy import find_anatomy
 from myoscope.measure.results import Measurements
 from myoscope.report import render
-from myoscope.study import Case, Role, Series
+from myoscope.study import MAPS, Case, DicomSource, Role, Series, Study
 from myoscope.volume import Volume
 
 DRAWN = {n: 900.0 + 25 * n for n in range(1, 18)}
@@ -19,13 +21,26 @@ DRAWN = {n: 900.0 + 25 * n for n in range(1, 18)}
 
 BLOOD, LUNG = 1900.0, 300.0
 
+HEMATOCRIT, BLOOD_POST = 0.4, 320.0
+ECV = {n: 20.0 + 1.5 * n for n in DRAWN}
+POST = {n: 1 / (1 / DRAWN[n] + ECV[n] / 100 / (1 - HEMATOCRIT) * (1 / BLOOD_POST - 1 / BLOOD)) for n in DRAWN}
+"""What each segment is drawn with after contrast agent, so that its ECV is the one above, in per cent."""
+
 
 @pytest.fixture(scope="module")
 def case() -> Case:
     return draw(sample(3, KEPT_ASIDE, "MINF"), (Role.LGE,))
 
 
-def _drawn(case: Case, step: float, shrink: float, shift_mm: float, scale: float = 1.0) -> Volume:
+def _drawn(
+    case: Case,
+    step: float,
+    shrink: float,
+    shift_mm: float,
+    scale: float = 1.0,
+    drawn: dict[int, float] = DRAWN,
+    blood: float = BLOOD,
+) -> Volume:
     """A map over the whole heart on a grid of its own, drawn from where its voxels lie in the patient.
 
     `step` and `shrink` are its slice distance and voxel size as shares of the LGE's, `shift_mm` its place along the
@@ -34,8 +49,8 @@ def _drawn(case: Case, step: float, shrink: float, shift_mm: float, scale: float
     labels = case.labels[Role.LGE]
     codes = find_anatomy(labels.voxels, labels.spacing_mm).codes
     quantity = np.full(codes.shape, LUNG)
-    quantity[labels.voxels == 1] = BLOOD
-    for n, ms in DRAWN.items():
+    quantity[labels.voxels == 1] = blood
+    for n, ms in drawn.items():
         quantity[codes == n] = ms
     z, y, x = codes.shape
     shape = int((z - 1) / step), int((y - 1) / shrink), int((x - 1) / shrink)
@@ -96,6 +111,88 @@ def test_values_in_another_unit_are_not_given(case: Case, role: Role, scale: flo
 def test_ecv_is_in_per_cent(case: Case) -> None:
     found = _measured(case, _drawn(case, 1, 1, 0, 0.03), Role.MAP_ECV).maps.ecv
     assert found.segments[0].median_percent == pytest.approx(0.03 * DRAWN[1], rel=0.01)
+
+
+def _pair(case: Case, post: Volume, hematocrit: float | None = HEMATOCRIT) -> Study:
+    """The study with its native map, and another after contrast agent."""
+    maps = (
+        Series(Role.MAP_T1_NATIVE, "before", _drawn(case, 2, 1.3, 1)),
+        Series(Role.MAP_T1_POST, "after", post),
+    )
+    patient = replace(case.study.patient, hematocrit=hematocrit)
+    return replace(case.study, patient=patient, series=(*case.study.series, *maps))
+
+
+@pytest.mark.parametrize(("step", "shrink", "shift_mm"), [(2, 1.3, 1), (1, 0.8, -1)])
+def test_ecv_from_two_t1_maps_is_what_was_drawn(case: Case, step: float, shrink: float, shift_mm: float) -> None:
+    study = _pair(case, _drawn(case, step, shrink, shift_mm, 1.0, POST, BLOOD_POST))
+    maps = judge(study, case.labels, {}).measurements.maps
+    found = {s.segment: s.ecv_percent for s in maps.ecv_from_t1.segments if s.ecv_percent is not None}
+    assert len(found) >= 16
+    assert found == {n: pytest.approx(ECV[n], rel=0.01) for n in found}
+    assert min(found.values()) < maps.ecv_from_t1.ecv_percent < max(found.values())
+    assert (maps.ecv_from_t1.blood_native_ms, maps.ecv_from_t1.blood_post_ms) == pytest.approx((BLOOD, BLOOD_POST))
+    assert maps.t1_post.segments[0].median_ms == pytest.approx(POST[1], rel=0.01)
+    assert maps.t1.median_ms is None
+
+
+def test_ecv_is_given_where_both_maps_show_the_segment_alone(case: Case) -> None:
+    whole = _drawn(case, 1, 1, 0, 1.0, POST, BLOOD_POST)
+    affine, middle = whole.affine.copy(), len(whole.voxels) // 2
+    affine[:3, 3] += middle * affine[:3, 2]
+    study = _pair(case, Volume(whole.voxels[middle : middle + 1], affine))
+    measured = judge(study, case.labels, {}).measurements
+    found = {s.segment: s.ecv_percent for s in measured.maps.ecv_from_t1.segments}
+    there = [n for n, value in found.items() if value is not None]
+    assert 4 <= len(there) <= 6
+    assert [found[n] for n in there] == [pytest.approx(ECV[n], rel=0.01) for n in there]
+    for n in {*DRAWN} - {*there}:
+        assert "voxels of one of the T1 maps" in measured.quality.missing[f"maps.ecv_from_t1.segments.{n}"]
+
+
+def test_without_what_ecv_needs_the_reason_stands(case: Case) -> None:
+    post = _drawn(case, 2, 1.3, 1, 1.0, POST, BLOOD_POST)
+    whole = _pair(case, post)
+    source = DicomSource((), 1, "1.1", "1.0", "9.1")
+    away = tuple(
+        replace(s, source=replace(source, reference_uid=f"9.{s.role}")) if s.role in MAPS else s for s in whole.series
+    )
+    native_alone = tuple(s for s in whole.series if s.role is not Role.MAP_T1_POST)
+    untold = tuple(replace(s, role=Role.MAP_T1) if s.role is Role.MAP_T1_POST else s for s in whole.series)
+    for study, why in (
+        (_pair(case, post, None), "no hematocrit was given"),
+        (_pair(case, _drawn(case, 2, 1.3, 1)), "no contrast agent there, or the two are swapped"),
+        (replace(whole, series=away), "do not share a frame of reference"),
+        (replace(whole, series=native_alone), "no T1 map after contrast agent"),
+        (replace(whole, series=untold), "nothing says whether the T1 map was taken before or after"),
+    ):
+        measured = judge(study, case.labels, {}).measurements
+        assert measured.maps.ecv_from_t1.ecv_percent is None
+        assert why in measured.quality.missing["maps.ecv_from_t1"]
+
+
+def test_the_hematocrit_stays_when_labels_are_corrected(case: Case, tmp_path: Path) -> None:
+    study = _pair(case, _drawn(case, 2, 1.3, 1, 1.0, POST, BLOOD_POST))
+    first = judge(study, case.labels, {})
+    first.save(tmp_path)
+    again = replace(study, patient=case.study.patient)
+    found = remeasure(again, case.labels, read_before(tmp_path, again)).measurements
+    assert found.maps.ecv_from_t1 == first.measurements.maps.ecv_from_t1
+    rows = (tmp_path / "segments.csv").read_text().splitlines()
+    assert "map_ecv_from_t1_ecv_percent" in rows[0] and "map_t1_native_median_ms" in rows[0]
+
+
+def test_the_report_says_what_ecv_was_computed_from(case: Case) -> None:
+    study = _pair(case, _drawn(case, 2, 1.3, 1, 1.0, POST, BLOOD_POST))
+    result = judge(study, case.labels, {})
+    shown = render(study, case.labels, result.measurements)
+    ecv = result.measurements.maps.ecv_from_t1.segments[4].ecv_percent
+    assert f'<td class="figure">{ecv:.1f}</td></tr>' in shown
+    assert "hematocrit 0.40 as given, LV blood 1900 ms native and 320 ms after contrast agent" in shown
+    assert "T1 map after contrast agent median" in shown and "is not known to the program" not in shown
+    study = _pair(case, study.series[-1].image, None)
+    without = render(study, case.labels, judge(study, case.labels, {}).measurements)
+    assert "ECV not computed: no hematocrit was given (--hematocrit)." in without
 
 
 def test_a_map_that_lies_otherwise_is_not_measured(case: Case) -> None:

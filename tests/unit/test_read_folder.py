@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from myoscope.errors import InputError
+from myoscope.io.names import map_role
 from myoscope.io.read import read_study
 from myoscope.io.record import record_of
 from myoscope.io.save import write_series
@@ -97,14 +98,34 @@ def test_maps_are_read_by_name_beside_an_image(tmp_path: Path) -> None:
     assert roles(study) == {
         Role.LGE: "sub-1_LGE",
         Role.MAP_T1: "sub-1_T1map",
+        Role.MAP_T1_POST: "sub-1_T1map_post",
         Role.MAP_T2: "sub-1_T2map",
         Role.MAP_ECV: "sub-1_ECV",
     }
-    assert "sub-1_T1map_post" in str(study.notes) and "sub-1_T2star_map" in str(study.notes)
+    assert "sub-1_T2star_map" in str(study.notes)
     write(tmp_path / "sub-1_run-2_T1map.nii.gz")  # two of one kind: neither
     again = read_study(tmp_path)
     assert again.get(Role.MAP_T1) is None
     assert "run-2_T1map" in str(again.notes)
+
+
+@pytest.mark.parametrize(
+    ("name", "role"),
+    [
+        ("map_t1_native", Role.MAP_T1_NATIVE),
+        ("T1map_pre", Role.MAP_T1_NATIVE),
+        ("pre_gd_T1map", Role.MAP_T1_NATIVE),
+        ("map_t1_post", Role.MAP_T1_POST),
+        ("sub-1_ce-gadolinium_T1map", Role.MAP_T1_POST),
+        ("T1map_15min_post", Role.MAP_T1_POST),
+        ("T1map_pre_and_post", Role.MAP_T1),
+        ("T1map", Role.MAP_T1),
+        ("ECV_post", None),
+        ("T1map_post_sd", None),
+    ],
+)
+def test_a_maps_name_says_whether_contrast_agent_was_there(name: str, role: Role | None) -> None:
+    assert map_role(Path(f"{name}.nii.gz")) is role
 
 
 # --- phases ---

@@ -19,7 +19,7 @@ def cohort(
     ] = "names",
     patients: Annotated[
         Path | None,
-        typer.Option(help="CSV with columns study, sex, height, weight, age, heart_rate, class: what files lack."),
+        typer.Option(help="CSV with columns study, sex, height, weight, age, heart_rate, hematocrit, class."),
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes on this machine; default: its cores.")] = None,
     scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler that runs already.")] = None,

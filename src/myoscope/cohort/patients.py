@@ -1,4 +1,4 @@
-"""A table of what files do not say of patients: study, sex, height, weight, age, heart rate, class."""
+"""A table of what files do not say of patients: study, sex, height, weight, age, heart rate, hematocrit, class."""
 
 import csv
 from collections import Counter
@@ -23,9 +23,10 @@ COLUMNS = {
     "weight_kg": "weight_kg",
     "heart_rate": "heart_rate_bpm",
     "heart_rate_bpm": "heart_rate_bpm",
+    "hematocrit": "hematocrit",
     "class": "class",
 }
-"""Columns beside `study`, and the facts they give: years, cm, kg, beats a minute, sex F or M."""
+"""Columns beside `study`, and the facts they give: years, cm, kg, beats a minute, sex F or M; hematocrit as a share."""
 
 
 def read_patients(path: Path, items: Sequence[Item]) -> tuple[dict[str, dict[str, Any]], list[str]]:

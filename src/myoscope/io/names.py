@@ -35,8 +35,11 @@ _MAPS = {
     Role.MAP_T2: r"t2maps?|mapt2",
     Role.MAP_ECV: r"ecv(maps?)?|mapecv",
 }
-_NO_MAP = r"sd|std|stdev|error|err|residuals?|r2|fit|confidence|quality|raw|star|t2star|t1rho|post\w*|gd|ce|gadolinium"
-"""Words beside a map's that say another quantity, or contrast agent."""
+_NO_MAP = r"sd|std|stdev|error|err|residuals?|r2|fit|confidence|quality|raw|star|t2star|t1rho"
+"""Words beside a map's that say another quantity."""
+
+_NATIVE, _POST, _AGENT = r"native?|pre|precontrast", r"post\w*", r"gd|ce|gad\w*|enhanced|kontrast|km"
+"""Words that say that a map was taken before contrast agent, after it, or that there is some."""
 
 _PHASES = {
     "ed": r"ed|enddiastole|enddiastolic|diastole|diastolic",
@@ -79,14 +82,22 @@ def is_label_name(path: Path) -> bool:
 
 
 def map_role(path: Path) -> Role | None:
-    """Which map a file's own name says that it is; None where it says none, more, or that it is after contrast agent.
+    """Which map a file's own name says that it is; None where it says none, more, or T2 or ECV after contrast agent.
 
     >>> [map_role(Path(name)) for name in ("sub-1_T1map.nii", "T1_map_post.nii", "T2star_map.nii", "lge.nii")]
-    [<Role.MAP_T1: 'map_t1'>, None, None, None]
+    [<Role.MAP_T1: 'map_t1'>, <Role.MAP_T1_POST: 'map_t1_post'>, None, None]
     """
     name = stem_of(path)
     roles = [role for role, words in _MAPS.items() if _says(name, words)]
-    return roles[0] if len(roles) == 1 and not _says(name, _NO_MAP) else None
+    if len(roles) != 1 or _says(name, _NO_MAP):
+        return None
+    native, post = _says(name, _NATIVE), _says(name, _POST)
+    with_agent = post or (_says(name, _AGENT) and not native)
+    if roles[0] is not Role.MAP_T1:
+        return None if with_agent else roles[0]
+    if native and post:
+        return Role.MAP_T1
+    return Role.MAP_T1_NATIVE if native else Role.MAP_T1_POST if with_agent else Role.MAP_T1
 
 
 def guess_role(path: Path) -> Role | None:

@@ -1,6 +1,7 @@
 """Patient facts beside NIfTI images, in `patient.json`.
 
-Keys: sex (F or M), age_years, height_cm, weight_kg, heart_rate_bpm, clinical (further values as text).
+Keys: sex (F or M), age_years, height_cm, weight_kg, heart_rate_bpm, hematocrit (0.42 for 42 %), clinical (further
+values as text).
 """
 
 import json
@@ -23,6 +24,7 @@ PLAUSIBLE = {
     "height_cm": (30, 250),
     "weight_kg": (1, 400),
     "heart_rate_bpm": (20, 300),
+    "hematocrit": (0.2, 0.65),
 }
 """Outside of these a value is taken for a slip of the pen or of the unit."""
 

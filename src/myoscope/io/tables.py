@@ -72,7 +72,8 @@ def segment_rows(measurements: Mapping[str, Any]) -> list[dict[str, Any]]:
     for number in range(1, len(NAMES) + 1):
         row: dict[str, Any] = {"study_id": measurements["patient"]["study_id"]}
         row |= {name: own.get(number, {}).get(name) for name in _fields("Segment")} | {"segment": number}
-        for part, kind in (("t1", "TimeSegment"), ("t2", "TimeSegment"), ("ecv", "EcvSegment")):
+        for part, one in _fields("Maps").items():
+            kind = _kind(_fields(_kind(one) or "")["segments"]["items"]) or ""
             names = [name for name in _fields(kind) if name not in row]
             row |= {f"map_{part}_{name}": maps.get((part, number), {}).get(name) for name in names}
         rows.append(row)

@@ -240,6 +240,7 @@ def _facts(study: Study) -> PatientFacts:
         height_cm=patient.height_cm,
         weight_kg=patient.weight_kg,
         heart_rate_bpm=patient.heart_rate_bpm,
+        hematocrit=patient.hematocrit,
         bsa_m2=patient.bsa_m2 or None,
         bsa_dubois_m2=patient.bsa_dubois_m2 or None,
         clinical=dict(patient.clinical),

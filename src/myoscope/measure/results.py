@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from myoscope.measure.counted import BaseChoice, SliceVolume
+from myoscope.measure.mapped import Maps
 from myoscope.measure.part import Grade as Grade
 from myoscope.measure.part import Papillary
 from myoscope.measure.part import Part as _Part
@@ -38,6 +39,7 @@ class PatientFacts(_Part):
     height_cm: float | None = Field(None, description="Body height")
     weight_kg: float | None = Field(None, description="Body weight")
     heart_rate_bpm: float | None = Field(None, description="Heart rate")
+    hematocrit: float | None = Field(None, description="Hematocrit, as a share of the blood, 0 to 1")
     bsa_m2: float | None = Field(None, description="Body surface area after Mosteller, which indices are computed with")
     bsa_dubois_m2: float | None = Field(None, description="Body surface area after DuBois")
     clinical: dict[str, str] = Field({}, description="Further clinical values by name, as text, as found")
@@ -169,58 +171,6 @@ class T2(_Part):
     edema_percent: float | None = Field(None, description="Edema, of the LV myocardium")
     edema_percent_interval: Interval = Field(None, description="90 % interval of the edema")
     salvage_index_percent: float | None = Field(None, description="(Edema - infarct) / edema")
-
-
-class TimeSegment(_Part):
-    """A relaxation time in one AHA segment: median and interquartile range over `voxels` of the map."""
-
-    segment: int = Field(description="Number of the AHA segment, 1 to 17")
-    name: str = Field(description="The AHA's name of the segment")
-    voxels: int = Field(description="Voxels of the map in the segment")
-    median_ms: float | None = Field(None, description="Median of the relaxation time")
-    iqr_ms: float | None = Field(None, description="Interquartile range of the relaxation time")
-
-
-class TimeMap(_Part):
-    """A T1 or T2 map in the LV's wall, which was carried over from the series `wall_from`.
-
-    Nothing says whether a T1 map was taken before or after contrast agent (Messroghli et al. 2017,
-    doi:10.1186/s12968-017-0389-8).
-    """
-
-    wall_from: str | None = Field(None, description="Role of the series whose labels give the wall")
-    voxels: int = Field(0, description="Voxels of the map in the wall")
-    median_ms: float | None = Field(None, description="Median of the relaxation time in the wall")
-    iqr_ms: float | None = Field(None, description="Interquartile range of the relaxation time")
-    segments: list[TimeSegment] = Field([], description="The same by AHA segment")
-
-
-class EcvSegment(_Part):
-    """The extracellular volume fraction in one AHA segment, as `TimeSegment`."""
-
-    segment: int = Field(description="Number of the AHA segment, 1 to 17")
-    name: str = Field(description="The AHA's name of the segment")
-    voxels: int = Field(description="Voxels of the map in the segment")
-    median_percent: float | None = Field(None, description="Median of the extracellular volume fraction")
-    iqr_percent: float | None = Field(None, description="Interquartile range of the extracellular volume fraction")
-
-
-class EcvMap(_Part):
-    """A map of the extracellular volume fraction that a scanner made, as `TimeMap`."""
-
-    wall_from: str | None = Field(None, description="Role of the series whose labels give the wall")
-    voxels: int = Field(0, description="Voxels of the map in the wall")
-    median_percent: float | None = Field(None, description="Median of the extracellular volume fraction")
-    iqr_percent: float | None = Field(None, description="Interquartile range of the extracellular volume fraction")
-    segments: list[EcvSegment] = Field([], description="The same by AHA segment")
-
-
-class Maps(_Part):
-    """Maps that a scanner made, as far as the study has them."""
-
-    t1: TimeMap = Field(TimeMap(), description="T1 map, native or after contrast agent")
-    t2: TimeMap = Field(TimeMap(), description="T2 map")
-    ecv: EcvMap = Field(EcvMap(), description="Map of the extracellular volume fraction")
 
 
 class SliceWall(_Part):

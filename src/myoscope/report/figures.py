@@ -37,6 +37,8 @@ ROLE_TITLES = {
     Role.T2: "T2-weighted",
     Role.BSSFP: "bSSFP",
     Role.MAP_T1: "T1 map",
+    Role.MAP_T1_NATIVE: "Native T1 map",
+    Role.MAP_T1_POST: "T1 map after contrast agent",
     Role.MAP_T2: "T2 map",
     Role.MAP_ECV: "ECV map",
 }

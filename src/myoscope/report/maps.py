@@ -3,7 +3,7 @@
 from typing import Any
 
 from myoscope.measure.anatomy import NAMES
-from myoscope.measure.maps import PARTS
+from myoscope.measure.maps import PARTS, TITLES
 from myoscope.measure.results import Measurements
 from myoscope.report.reference import EN_DASH
 from myoscope.report.tables import reason_of
@@ -17,10 +17,16 @@ def maps_section(study: Study, measurements: Measurements) -> dict[str, Any] | N
     for role in MAPS:
         part = PARTS[role]
         found = getattr(measurements.maps, part)
+        title = TITLES[role]
         if found.segments:
             unit = "percent" if role is Role.MAP_ECV else "ms"
             there.append(
-                {"title": part.upper(), "unit": "%" if unit == "percent" else unit, "wall_from": found.wall_from}
+                {
+                    "title": title[0].upper() + title[1:],
+                    "unit": "%" if unit == "percent" else unit,
+                    "wall_from": found.wall_from,
+                    "untold": role is Role.MAP_T1,
+                }
             )
             cells = [
                 [_cell(getattr(row, f"{name}_{unit}")) for row in (found, *found.segments)]
@@ -28,12 +34,18 @@ def maps_section(study: Study, measurements: Measurements) -> dict[str, Any] | N
             ]
             columns += [*cells, [str(row.voxels) for row in (found, *found.segments)]]
         elif study.get(role) is not None:
-            absent.append(f"{part.upper()} map not measured: {reason_of(measurements.quality.missing, f'maps.{part}')}")
+            why = reason_of(measurements.quality.missing, f"maps.{part}")
+            absent.append(f"{title[0].upper()}{title[1:]} not measured: {why}")
     if not there and not absent:
         return None
+    ecv = measurements.maps.ecv_from_t1
+    if ecv.segments:
+        columns.append([_cell(one) for one in (ecv.ecv_percent, *(row.ecv_percent for row in ecv.segments))])
+    elif study.get(Role.MAP_T1_NATIVE) or study.get(Role.MAP_T1_POST) or study.patient.hematocrit is not None:
+        absent.append(f"ECV not computed: {reason_of(measurements.quality.missing, 'maps.ecv_from_t1')}")
     names = ["Whole wall", *(f"{n} {name}" for n, name in NAMES.items())]
     rows = list(zip(names, zip(*columns, strict=True), strict=True)) if columns else []
-    return {"there": there, "rows": rows, "absent": absent}
+    return {"there": there, "rows": rows, "absent": absent, "ecv": ecv if ecv.segments else None}
 
 
 def _cell(value: float | None) -> str:

@@ -187,6 +187,7 @@ def _facts(measurements: Measurements) -> list[tuple[str, str]]:
         ("Body surface area (Mosteller)", patient.bsa_m2, "m²"),
         *([("Body surface area (DuBois)", patient.bsa_dubois_m2, "m²")] if patient.bsa_dubois_m2 else []),
         ("Heart rate", patient.heart_rate_bpm, "/min"),
+        *([("Hematocrit", 100 * patient.hematocrit, "%")] if patient.hematocrit else []),
     ]
     return [("Sex", sex), *((title, "unknown" if v is None else _fact(v, unit)) for title, v, unit in numbers)]
 

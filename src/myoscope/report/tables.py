@@ -35,7 +35,7 @@ TITLES = {
 }
 """Names that do not read well from their parts."""
 
-_UPPER = {"lv": "LV", "rv": "RV", "lge": "LGE", "t2": "T2", "edv": "EDV", "esv": "ESV", "sv": "SV"}
+_UPPER = {name: name.upper() for name in ("lv", "rv", "lge", "t1", "t2", "ecv", "edv", "esv", "sv")}
 _PHASES = {"ed": "end-diastolic", "es": "end-systolic"}
 
 VENTRICLE_ROWS: tuple[tuple[str, str, str | None], ...] = (

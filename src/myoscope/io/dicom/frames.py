@@ -18,6 +18,7 @@ _SERIES = (
 _PATIENT = "PatientID PatientName PatientBirthDate PatientSex PatientAge PatientSize PatientWeight StudyDate"
 _CONTRAST = "ScanningSequence EchoPulseSequence EchoTime EffectiveEchoTime InversionTime InversionRecovery AngioFlag"
 _ENHANCED = "AcquisitionContrast PhaseContrast Tagging"
+_AGENT = "ContrastBolusAgent ContrastBolusAgentSequence ContrastBolusVolume"
 _KIND = "ImageType ComplexImageComponent RescaleType ImageComments RealWorldValueMappingSequence"
 _TIME = "SeriesDate SeriesTime AcquisitionDate AcquisitionTime AcquisitionDateTime ContentTime"
 _CYCLE = "TriggerTime TemporalPositionIdentifier HeartRate NominalInterval"
@@ -25,7 +26,7 @@ _PLACE = "ImagePositionPatient ImageOrientationPatient PixelSpacing FrameOfRefer
 _PIXELS = "Rows Columns SamplesPerPixel PhotometricInterpretation RescaleSlope RescaleIntercept PixelRepresentation"
 _OTHER = "SOPClassUID SOPInstanceUID StudyInstanceUID InstanceNumber"
 _GROUPS = "SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence DimensionIndexSequence"
-_NAMES = [_SERIES, _PATIENT, _CONTRAST, _ENHANCED, _KIND, _TIME, _CYCLE, _PLACE, _PIXELS, _OTHER, _GROUPS]
+_NAMES = [_SERIES, _PATIENT, _CONTRAST, _ENHANCED, _AGENT, _KIND, _TIME, _CYCLE, _PLACE, _PIXELS, _OTHER, _GROUPS]
 _GE_COMPONENT = 0x0043102F  # private: 0 magnitude, 1 phase, 2 real, 3 imaginary
 TAGS = [*(Tag(name) for name in " ".join(_NAMES).split()), Tag(_GE_COMPONENT)]
 """Everything that is read of a header."""
@@ -72,7 +73,7 @@ class Facts:
     """What the frames of one series share, by its first instance.
 
     Text is as found in the file; `words` are all the series' names, in lower case. `declared` is what the scanner
-    itself says that the series is, where it is no anatomy (flow, perfusion).
+    itself says that the series is, where it is no anatomy (flow, perfusion); `agent` whether it names contrast agent.
     """
 
     series_uid: str
@@ -86,6 +87,7 @@ class Facts:
     heart_rate_bpm: float | None
     image_type: tuple[str, ...]
     declared: str = ""
+    agent: bool = False
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,14 @@ def facts_of(h: Dataset) -> Facts:
         heart_rate_bpm=number(h, "HeartRate") or (60000 / rr_ms if rr_ms else None),
         image_type=_texts(h, "ImageType"),
         declared=_declared(h),
+        agent=_names_agent(h),
     )
+
+
+def _names_agent(h: Dataset) -> bool:
+    """Whether a header names contrast agent, or how much of it."""
+    named = str(h.get("ContrastBolusAgent") or "").strip().lower() not in ("", "none", "no", "n", "0")
+    return bool(named or h.get("ContrastBolusAgentSequence") or number(h, "ContrastBolusVolume"))
 
 
 def _declared(h: Dataset) -> str:

@@ -71,7 +71,7 @@ def sort_study(path: Path, chosen: Chosen | None = None) -> Sorted:
             notes.append(_psir_note(signed, candidates))
             candidates = signed
         if role in MAPS and role not in (chosen or {}):  # of another frame of reference: nobody knows where it lies
-            places = {g.first.facts.reference_uid for stack in stacks.values() for g in stack.groups}
+            places = {g.first.facts.reference_uid for r, s in stacks.items() if r not in MAPS for g in s.groups}
             apart = [g for g in candidates if g.first.facts.reference_uid not in places]
             uses |= {id(g): "no: another frame of reference than the images" for g in apart}
             candidates = [g for g in candidates if g not in apart]
@@ -211,6 +211,7 @@ def _series(role: Role, stack: Stack, study_uid: str) -> Series:
         first.facts.series_number,
         first.facts.series_uid,
         study_uid,
+        first.facts.reference_uid,
     )
     return Series(role, stack.name, image, (FileGrid(Path(role), axes, flips, shape, header),), source=source)
 
@@ -302,8 +303,8 @@ def _patient(found: Sorted) -> tuple[Patient, list[Note]]:
         "weight_kg": _number(said["PatientWeight"]),
         "heart_rate_bpm": float(statistics.median(rates)) if rates else None,
     }
-    for key, (low, high) in PLAUSIBLE.items():
-        value = facts[key]
+    for key in facts:
+        value, (low, high) = facts[key], PLAUSIBLE[key]
         if value is not None and not low <= value <= high:
             facts[key] = None
             message = f"The headers give {key} {value:g}, outside what is believable ({low} to {high}); it was ignored."

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from myoscope.io.dicom.agent import native_or_post
 from myoscope.io.dicom.frames import Frame
 from myoscope.io.dicom.phases import most_common
 from myoscope.io.dicom.stacks import Group
@@ -107,8 +108,18 @@ def judge(groups: Sequence[Group]) -> list[Verdict]:
     """What each group of a study shows."""
     velocities = [g for g in groups if g.first.component == "phase" and g.phases > 1]
     contrasts = [_beside_velocity(g, velocities) or _contrast(g) for g in groups]
+    late = [g for g, c in zip(groups, contrasts, strict=True) if c.role is Role.LGE and _word("lge", g)]
+    contrasts = [_with_agent(g, c, groups, late) for g, c in zip(groups, contrasts, strict=True)]
     axis = _short_axis(groups, contrasts)
     return [_verdict(g, contrast, axis) for g, contrast in zip(groups, contrasts, strict=True)]
+
+
+def _with_agent(g: Group, found: Verdict, groups: Sequence[Group], late: Sequence[Group]) -> Verdict:
+    """The verdict on a T1 map with what is known of contrast agent; any other as it is."""
+    if found.role is not Role.MAP_T1:
+        return found
+    role, why = native_or_post(g, groups, late)
+    return Verdict(found.what, f"{found.why}; {why}", role)
 
 
 def near_miss(g: Group, verdict: Verdict) -> Role | None:
