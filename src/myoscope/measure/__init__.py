@@ -201,7 +201,7 @@ def _hearts(study: Study, labels: Mapping[Role, Volume], joint: Role | None) -> 
 def _cine(study: Study, hearts: _Hearts, bsa_m2: Value) -> CineValues:
     series = study.get(Role.CINE)
     if hearts.cine and series:
-        return measure_cine(hearts.cine, bsa_m2, study.patient.heart_rate_bpm, series.image.frame_time_ms)
+        return measure_cine(hearts.cine, series.image, bsa_m2, study.patient.heart_rate_bpm)
     still = hearts.stills.get(Role.BSSFP)
     if still is None and hearts.joint and study.get(Role.BSSFP):
         still = hearts.stills[hearts.joint]

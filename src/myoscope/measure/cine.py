@@ -22,6 +22,7 @@ from myoscope.measure.function import (
 from myoscope.measure.results import LeftVentricle, SliceWall, Ventricle
 from myoscope.measure.segments import segment_thickness_mm
 from myoscope.measure.slices import slice_rows, wall_max_mm
+from myoscope.measure.strain import measure_strain
 from myoscope.measure.values import Value
 from myoscope.study import Series
 from myoscope.volume import Volume
@@ -69,26 +70,26 @@ def find_cine(series: Series, labels: Volume, fallback_insertion: float | None) 
     return CineAnatomy(labels, lv_ml, phases, ed, es)
 
 
-def measure_cine(
-    cine: CineAnatomy, bsa_m2: Value, patient_bpm: float | None, frame_time_ms: float | None
-) -> CineValues:
-    """Ventricles in the phases, and the wall by segment and by slice."""
+def measure_cine(cine: CineAnatomy, image: Volume, bsa_m2: Value, patient_bpm: float | None) -> CineValues:
+    """Ventricles in the phases, strain, and the wall by segment and by slice."""
     frames, spacing_mm = cine.labels.frames, cine.labels.spacing_mm
     ed_mm, es_mm = (
         dict.fromkeys(NAMES, heart) if isinstance(heart, str) else segment_thickness_mm(heart)
         for heart in (cine.ed, cine.es)
     )
+    lv, missing = left_ventricle(
+        frames,
+        spacing_mm,
+        cine.phases,
+        bsa_m2,
+        patient_bpm=patient_bpm,
+        frame_time_ms=image.frame_time_ms,
+        wall_max_mm=wall_max_mm(cine.ed),
+        wall_max_es_mm=wall_max_mm(cine.es),
+    )
+    strain, no_strain = measure_strain(cine.labels, image, cine.phases)
     return CineValues(
-        left_ventricle(
-            frames,
-            spacing_mm,
-            cine.phases,
-            bsa_m2,
-            patient_bpm=patient_bpm,
-            frame_time_ms=frame_time_ms,
-            wall_max_mm=wall_max_mm(cine.ed),
-            wall_max_es_mm=wall_max_mm(cine.es),
-        ),
+        (lv.model_copy(update=strain), missing | no_strain),
         right_ventricle(frames, spacing_mm, cine.phases, bsa_m2),
         ed_mm,
         es_mm,

@@ -39,3 +39,45 @@ class Segment(Part):
     transmurality_grade_interval: list[Grade] | None = Field(
         None, description="Grades that an expert's may be, in 90 % of segments with this grade"
     )
+
+
+class Strain(Part):
+    """Global strain of the LV since end-diastole, see `measure.strain` (definitions: doi:10.1093/ehjci/jeu184).
+
+    Peaks are of the whole cycle. What is followed in the image is followed through the slices too; contours alone are
+    not, so that their shortening is less.
+    """
+
+    global_circumferential_strain_percent: float | None = Field(
+        None, description="Peak change of length of the wall's middle line since end-diastole, followed in the image"
+    )
+    global_circumferential_strain_rate_per_s: float | None = Field(
+        None, description="Fastest circumferential shortening before the peak"
+    )
+    global_circumferential_strain_time_to_peak_ms: float | None = Field(
+        None, description="From end-diastole to the circumferential peak"
+    )
+    global_radial_strain_percent: float | None = Field(
+        None, description="Peak change of the wall's mean thickness since end-diastole, followed in the image"
+    )
+    global_radial_strain_rate_per_s: float | None = Field(None, description="Fastest thickening before the peak")
+    global_radial_strain_time_to_peak_ms: float | None = Field(None, description="From end-diastole to the radial peak")
+    circumferential_uniformity: float | None = Field(
+        None, description="CURE at the peak: 1 where all parts of a ring shorten alike, 0 where halves are opposed"
+    )
+    circumferential_strain_curve_percent: list[float] | None = Field(
+        None, description="Followed circumferential strain in each frame"
+    )
+    radial_strain_curve_percent: list[float] | None = Field(None, description="Followed radial strain in each frame")
+    global_circumferential_strain_from_contours_percent: float | None = Field(
+        None, description="Peak circumferential strain of the contours alone, in slices that stand still"
+    )
+    global_radial_strain_from_contours_percent: float | None = Field(
+        None, description="Peak radial strain of the contours alone, in slices that stand still"
+    )
+    end_systolic_circumferential_strain_from_contours_percent: float | None = Field(
+        None, description="Circumferential strain of the contours alone at end-systole"
+    )
+    end_systolic_radial_strain_from_contours_percent: float | None = Field(
+        None, description="Radial strain of the contours alone at end-systole"
+    )

@@ -10,7 +10,7 @@ from pydantic import Field
 from myoscope.measure.counted import BaseChoice, SliceVolume
 from myoscope.measure.mapped import Maps
 from myoscope.measure.part import Grade as Grade
-from myoscope.measure.part import Papillary
+from myoscope.measure.part import Papillary, Strain
 from myoscope.measure.part import Part as _Part
 from myoscope.measure.part import Segment as Segment
 from myoscope.measure.previous import Previous
@@ -68,7 +68,7 @@ class Ventricle(_Part):
     volume_curve_ml: list[float] | None = Field(None, description="Cavity volume in each frame of the cycle")
 
 
-class LeftVentricle(Ventricle):
+class LeftVentricle(Ventricle, Strain):
     """Left ventricle; mass at end-diastole with 1.05 g/ml. Frames count from 0.
 
     Ratios are of volumes in the same frame: LV to RV cavity, LV myocardium to LV cavity.

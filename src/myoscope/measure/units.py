@@ -8,6 +8,7 @@ UNITS = {
     "l_min_m2": "l/min/m²",
     "l_min": "l/min",
     "percent": "%",
+    "per_s": "1/s",
     "years": "years",
     "bpm": "/min",
     "ml": "ml",
