@@ -13,7 +13,8 @@ from myoscope.measure.anatomy import (
     not_short_axis,
     ring_levels,
 )
-from myoscope.measure.segments import segment_rows, segment_scar, segment_thickness_mm
+from myoscope.measure.pattern import Found
+from myoscope.measure.segments import WallScar, segment_rows, segment_scar, segment_thickness_mm
 from myoscope.study import Role
 
 SPACING = (8.0, 1.0, 1.0)
@@ -230,7 +231,8 @@ def test_a_segment_without_values_gives_its_own_reasons() -> None:
     """Not the reason of what is missing everywhere: that stands under the value's own name."""
     numbers, none = dict.fromkeys(range(1, 17), 8.0), dict.fromkeys(range(1, 18), "no T2")
     wall = numbers | {17: "no cavity in the tip"}
-    scar = {n: (5.0, 5.0) if n < 17 else ("no slice of the tip", "no slice of the tip") for n in range(1, 18)}
+    seen = WallScar(5.0, 5.0, Found("endocardial"))
+    scar = {n: seen if n < 17 else WallScar.none("no slice of the tip") for n in range(1, 18)}
     _, missing = segment_rows(wall, wall, scar, none, {"1-25": ["0", "1-25"]})
     assert missing == {"segments.edema_percent": "no T2", "segments.17": "no cavity in the tip; no slice of the tip"}
 

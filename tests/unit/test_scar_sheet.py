@@ -3,10 +3,16 @@
 import numpy as np
 import pytest
 
+from myoscope.analysis import judge
 from myoscope.labels import Structure
 from myoscope.measure.anatomy import UPRIGHT_INSERTION, find_anatomy
 from myoscope.measure.scar_sheet import scar_sheet
+from myoscope.measure.thresholds import remote_mask, remote_signal
 from myoscope.report import render
+from myoscope.report.figures import contour_path, crop
+from myoscope.report.remote import remote_panels
+from myoscope.study import Patient, Role, Series, Study
+from myoscope.volume import Volume, plain_affine
 from report_pages import make_measurements, make_study
 
 SPACING = (8.0, 1.5, 1.5)
@@ -48,9 +54,13 @@ def test_core_border_and_thresholds_equal_an_independent_count(seed: int) -> Non
         turn = np.degrees(np.arctan2(*(where - where.mean(0)).T)) + 180
         sectors = [signal[(turn >= 60 * k) & (turn < 60 * k + 60)] for k in range(6)]
         remote = min(sectors, key=lambda part: part.sum() / len(part))
+        k = next(k for k in range(6) if sectors[k] is remote)
+        of_remote = where[(turn >= 60 * k) & (turn < 60 * k + 60)]
+        beside = ((0, 1), (0, -1), (1, 0), (-1, 0))
+        inner = [image[z, i, j] for i, j in of_remote if all(labels[z, i + a, j + b] in (2, 3, 4) for a, b in beside)]
         peak = image[z][labels[z] == 3].max()
         mean, sd = np.mean(remote), np.std(remote)
-        limits = {"sd_2_5": (mean + 2 * sd, mean + 5 * sd), "fwhm": (remote.max(), peak / 2)}
+        limits = {"sd_2_5": (mean + 2 * sd, mean + 5 * sd), "fwhm": (max(inner), peak / 2)}
         limits["percent_40_60"] = (0.4 * peak, 0.6 * peak)
         for name, (low, high) in limits.items():
             core[name] = core.get(name, 0) + sum(s > high for s in signal) + np.sum(labels[z] == 4)
@@ -130,3 +140,43 @@ def test_the_report_shows_numbers_and_reasons() -> None:
     assert f"{sheet.sd_2_5.core_percent:.1f} %" in html
     assert f"not measured: {missing['scar_sheet.fwhm']}" in html
     assert f"No-reflow is {sheet.no_reflow_of_infarct_percent:.1f} %" in html
+
+
+def test_a_slice_that_does_not_fit_is_left_out_and_told() -> None:
+    labels, image = heart_and_image()
+    whole, _ = sheet_of(labels, image)
+    few = (labels[4] == Structure.MYOCARDIUM) & (np.indices((64, 64)).sum(0) > 94)
+    labels[4, few] = Structure.INFARCT  # as bright as the wall: nothing to be told there
+    sheet, missing = sheet_of(labels, image)
+    assert 0 < few.sum() < 0.1 * (labels == Structure.INFARCT).sum()
+    assert missing == {}
+    assert (whole.fwhm.slices_left_out, sheet.fwhm.slices_left_out) == (0, 1)
+    assert sheet.fwhm.core_g == pytest.approx(whole.fwhm.core_g)
+    assert sheet.percent_40_60.border_g == pytest.approx(whole.percent_40_60.border_g)
+    assert sheet.fwhm_percent == pytest.approx(whole.fwhm_percent)
+    image[3] += 2000  # and one that holds a third of the infarct: then nothing
+    sheet, missing = sheet_of(labels, image)
+    assert sheet.fwhm is None
+    share = 100 * (labels[3:5] == Structure.INFARCT).sum() / (labels == Structure.INFARCT).sum()
+    assert f"in 2 of 4 slices, which hold {share:.0f} % of the infarct" in missing["scar_sheet.fwhm"]
+
+
+def test_remote_myocardium_is_outlined_where_it_was_found() -> None:
+    labels, image = heart_and_image()
+    image[2, (labels[2] == Structure.MYOCARDIUM) & (np.indices((64, 64))[1] < 20)] -= 60  # on the left
+    mask = remote_mask(image[2], np.isin(labels[2], (2, 3)))
+    assert mask[32, 12] and not mask[:, 32:].any()
+    assert remote_signal(image[2], np.isin(labels[2], (2, 3))).mean() == pytest.approx(image[2][mask].mean())
+    series = Series(Role.LGE, "lge", Volume(image.astype(np.float32), plain_affine(SPACING)))
+    study, drawn = Study("s", Patient(), (series,)), Volume(labels, plain_affine(SPACING))
+    m = judge(study, {Role.LGE: drawn}, {}).measurements
+    panels = remote_panels(study, {Role.LGE: drawn}, m)
+    assert len(panels) == 3  # the slices with infarct
+    outline = contour_path(mask[crop(labels[None], (64, 64), (1.5, 1.5))])
+    assert [outline in panel.svg for panel in panels] == [False, True, False]
+    html = render(study, {Role.LGE: drawn}, m)
+    assert html.count("Remote myocardium, slice") == 3
+    healthy = drawn.with_voxels(np.where(labels > 2, 2, labels).astype(np.uint8))
+    assert "Remote myocardium, slice" not in render(
+        study, {Role.LGE: healthy}, judge(study, {Role.LGE: healthy}, {}).measurements
+    )

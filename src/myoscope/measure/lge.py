@@ -31,7 +31,7 @@ def measure_lge(heart: Anatomy | str, image: np.ndarray | None) -> LgeValues:
     """Measure an LGE frame (Z, Y, X) by its labels and image, or give the one reason why there is none."""
     if isinstance(heart, str) or image is None:
         heart = heart if isinstance(heart, str) else "no LGE series"
-        return LgeValues(no_lge(heart), dict.fromkeys(NAMES, WallScar(heart, heart)))
+        return LgeValues(no_lge(heart), dict.fromkeys(NAMES, WallScar.none(heart)))
     extent, missing = lge_extent(heart.labels, heart.spacing_mm)
     sheet, why = scar_sheet(heart, image)
     return LgeValues((extent.model_copy(update={"scar_sheet": sheet}), why | missing), segment_scar(heart))

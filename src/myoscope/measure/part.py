@@ -8,6 +8,9 @@ from myoscope.measure.units import with_units
 
 Grade = Literal["0", "1-25", "26-50", "51-75", "76-100"]
 
+Pattern = Literal["endocardial", "mid-wall", "epicardial", "transmural"]
+"""Where in the depth of the wall scar lies."""
+
 Papillary = Literal["blood", "muscle"]
 """What the LV's papillary muscles and trabeculae count as."""
 
@@ -35,6 +38,9 @@ class Segment(Part):
     scar_percent: float | None = Field(None, description="Scar, of the segment's wall")
     edema_percent: float | None = Field(None, description="Edema, of the segment's wall")
     scar_depth_percent: float | None = Field(None, description="Scar, of the wall's thickness where there is scar")
+    scar_pattern: Pattern | None = Field(
+        None, description="Where in the depth of the wall scar lies, see `measure.pattern`"
+    )
     transmurality_grade: Grade | None = Field(None, description="Grade of `scar_percent`, in per cent")
     transmurality_grade_interval: list[Grade] | None = Field(
         None, description="Grades that an expert's may be, in 90 % of segments with this grade"

@@ -97,13 +97,15 @@ class LeftVentricle(Ventricle, Strain):
 class BorderZone(_Part):
     """Core and border (grey) zone of an infarct by one definition; per cent are of the LV myocardium.
 
-    Core includes no-reflow. Only slices in which the labels show infarct are counted.
+    Core includes no-reflow. Only slices in which the labels show infarct are counted, and of these such as the
+    definition fits: they hold at least 90 % of the infarct.
     """
 
     core_g: float = Field(description="Mass of the core")
     border_g: float = Field(description="Mass of the border zone")
     core_percent: float = Field(description="Core, of the LV myocardium")
     border_percent: float = Field(description="Border zone, of the LV myocardium")
+    slices_left_out: int = Field(0, description="Slices with infarct that the definition does not fit")
     definition: str = Field(description="How core and border are told, in words")
     source: str = Field(description="Where the definition stands")
 

@@ -7,16 +7,23 @@ import numpy as np
 
 from myoscope.labels import SCAR, Structure
 from myoscope.measure.anatomy import NAMES, SEGMENTS, TERRITORIES, TIP, Anatomy
-from myoscope.measure.results import Grade, Segment
+from myoscope.measure.part import Grade, Segment
+from myoscope.measure.pattern import Found, segment_patterns
 from myoscope.measure.values import Value, derive, number
 from myoscope.measure.wall import RAYS, scar_depth, wall_thickness
 
 
 class WallScar(NamedTuple):
-    """Scar in one segment: share of its wall, and mean depth where there is scar; both in per cent of the wall."""
+    """Scar in one segment: share of its wall, mean depth where there is scar, both in per cent; and its pattern."""
 
     percent: Value
     depth_percent: Value
+    pattern: Found
+
+    @classmethod
+    def none(cls, reason: str) -> "WallScar":
+        """Nothing measured, for one reason."""
+        return cls(reason, reason, Found(None, reason))
 
 
 def segment_thickness_mm(heart: Anatomy) -> dict[int, Value]:
@@ -44,7 +51,7 @@ def segment_scar(heart: Anatomy) -> dict[int, WallScar]:
     there is one, and nothing of how much of the segment it takes.
     """
     if heart.reason:
-        return dict.fromkeys(NAMES, WallScar(heart.reason, heart.reason))
+        return dict.fromkeys(NAMES, WallScar.none(heart.reason))
     percent = segment_share(heart, SCAR)
     depth, hit = np.zeros(SEGMENTS + 1), np.zeros(SEGMENTS + 1)
     angles = np.radians((np.arange(RAYS) + 0.5) * 360 / RAYS)
@@ -56,7 +63,10 @@ def segment_scar(heart: Anatomy) -> dict[int, WallScar]:
         n: float(100 * depth[n] / hit[n]) if hit[n] else "no scar crosses the rays of this segment" for n in NAMES
     }
     depths[TIP] = "no depth of scar in the tip, which has no cavity"
-    return {n: WallScar(share, share if isinstance(share, str) else depths[n]) for n, share in percent.items()}
+    patterns = segment_patterns(heart, percent)
+    return {
+        n: WallScar(share, share if isinstance(share, str) else depths[n], patterns[n]) for n, share in percent.items()
+    }
 
 
 def segment_share(heart: Anatomy, structures: tuple[Structure, ...]) -> dict[int, Value]:
@@ -102,7 +112,7 @@ def segment_rows(
     """
     rows, missing = [], dict[tuple[int, str], str]()
     for n, name in NAMES.items():
-        percent, depth = scar[n]
+        percent, depth, (pattern, no_pattern) = scar[n]
         values: dict[str, Value] = {
             "wall_thickness_ed_mm": ed_mm[n],
             "wall_thickness_es_mm": es_mm[n],
@@ -118,11 +128,13 @@ def segment_rows(
                 segment=n,
                 name=name,
                 territory=TERRITORIES[n],
+                scar_pattern=pattern,
                 transmurality_grade=found,
                 transmurality_grade_interval=None if found is None or isinstance(possible, str) else possible[found],
                 **{key: value for key, value in values.items() if not isinstance(value, str)},
             )
         )
+        values["scar_pattern"] = no_pattern if pattern is None else 0.0
         values["transmurality_grade"] = percent
         values["transmurality_grade_interval"] = (
             possible if share is not None and isinstance(possible, str) else percent

@@ -37,11 +37,19 @@ def scar_above(image: np.ndarray, wall: np.ndarray, threshold: Threshold) -> np.
 
 def remote_signal(image: np.ndarray, wall: np.ndarray) -> np.ndarray:
     """Signal of the wall's darkest sector in a slice (Y, X), by its mean; without a look at any label of scar."""
+    return image[remote_mask(image, wall)]
+
+
+def remote_mask(image: np.ndarray, wall: np.ndarray) -> np.ndarray:
+    """Where the wall's darkest sector lies in a slice, bool (Y, X); nothing where there is no wall."""
     y, x = np.nonzero(wall)
-    angle = np.arctan2(y - y.mean(), x - x.mean())
-    sector = np.minimum(((angle + np.pi) / (2 * np.pi) * SECTORS).astype(int), SECTORS - 1)
-    signals = [image[y, x][sector == i] for i in np.unique(sector)]
-    return min(signals, key=np.mean)
+    mask = np.zeros_like(wall)
+    if len(y):
+        angle = np.arctan2(y - y.mean(), x - x.mean())
+        sector = np.minimum(((angle + np.pi) / (2 * np.pi) * SECTORS).astype(int), SECTORS - 1)
+        darkest = min(np.unique(sector), key=lambda i: image[y, x][sector == i].mean())
+        mask[y[sector == darkest], x[sector == darkest]] = True
+    return mask
 
 
 def n_sd(n: float) -> Threshold:

@@ -134,6 +134,23 @@ def scar_depth(labels: np.ndarray, ring: Ring, spacing_yx: tuple[float, float]) 
     return np.where(length >= GRAZE_STEPS, length, 0) / np.maximum(wall.sum(axis=1), 1)
 
 
+def scar_thirds(labels: np.ndarray, ring: Ring, spacing_yx: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
+    """Share of the wall's inner, middle and outer third that is scar on every ray, shape (RAYS, 3), from 0 to 1.
+
+    Rays without wall, and those that only graze scar (see `scar_depth`), give 0.
+
+    Returns:
+        The shares, and how many pixels (the smaller side) the wall is thick on every ray, shape (RAYS,).
+    """
+    wall = along_rays(ring.disc & ~ring.cavity, ring, spacing_yx)
+    scar = along_rays(np.isin(labels, SCAR), ring, spacing_yx) & wall
+    length = wall.sum(axis=1)
+    depth = (wall.cumsum(axis=1) - 0.5) / np.maximum(length, 1)[:, None]
+    third = np.minimum((3 * depth).astype(int), 2)
+    shares = [(scar & (third == k)).sum(axis=1) / np.maximum((wall & (third == k)).sum(axis=1), 1) for k in range(3)]
+    return np.stack(shares, axis=1) * (scar.sum(axis=1) >= GRAZE_STEPS)[:, None], length / 4
+
+
 def rv_contact(labels: np.ndarray, ring: Ring, spacing_yx: tuple[float, float]) -> np.ndarray:
     """Rays on which the RV's blood begins within CONTACT_MM outside of the epicardium, shape (RAYS,) bool."""
     reach_mm = max(CONTACT_MM, 2 * max(spacing_yx))

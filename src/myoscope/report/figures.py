@@ -225,11 +225,13 @@ def data_uri(grey: np.ndarray) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
-def slice_svg(grey: np.ndarray, mask: np.ndarray | None, spacing_mm: tuple[float, float], alt: str) -> Markup:
-    """A slice in true proportions, with the contours of what its label map shows."""
+def slice_svg(
+    grey: np.ndarray, mask: np.ndarray | None, spacing_mm: tuple[float, float], alt: str, more: str = ""
+) -> Markup:
+    """A slice in true proportions, with the contours of what its label map shows, and `more` paths in half voxels."""
     rows, columns = grey.shape
     height, width = rows * spacing_mm[0], columns * spacing_mm[1]
-    drawn = "" if mask is None else _contours(mask)
+    drawn = ("" if mask is None else _contours(mask)) + more
     scale = f"scale({spacing_mm[1] / 2:.5g} {spacing_mm[0] / 2:.5g})"
     return Markup(
         f'<svg class="slice" viewBox="0 0 {width:.2f} {height:.2f}" role="img" aria-label="{escape(alt)}">'

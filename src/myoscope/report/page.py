@@ -42,6 +42,7 @@ from myoscope.report.reference import (
     age_note,
     infarct_size,
 )
+from myoscope.report.remote import remote_key, remote_panels
 from myoscope.report.tables import LGE_ROWS, T2_ROWS, Cell, Tables, all_reasons, by_reason, describe, in_unit
 from myoscope.report.verdict import FULL_BAR, diagnoses, series_title
 from myoscope.study import MAPS, Role, Series, Study
@@ -58,6 +59,7 @@ SEGMENT_COLUMNS = (
     ("Scar", "%", "scar_percent"),
     ("Transmurality", "%", "transmurality_grade"),
     ("Depth of scar", "%", "scar_depth_percent"),
+    ("Pattern of scar", "", "scar_pattern"),
     ("Edema", "%", "edema_percent"),
 )
 SLICE_COLUMNS = (
@@ -128,6 +130,8 @@ def render(study: Study, labels: Mapping[Role, Volume], measurements: Measuremen
         "counted": counted_section(measurements),
         "previous": previous_section(measurements, lambda found: plots(study, found)),
         "lge": _lge(study, tables),
+        "remote": remote_panels(study, labels, measurements),
+        "remote_key": remote_key(),
         "t2": _t2(study, tables),
         "maps": maps_section(study, measurements),
         "not_measured": by_reason(measurements.quality.missing),
@@ -299,7 +303,7 @@ def _grid(rows: Sequence[Segment | SliceWall], columns: Sequence[tuple[str, str,
 
 def _cell(value: float | str | None) -> str:
     if isinstance(value, str):
-        return value.replace("-", EN_DASH)
+        return value.replace("-", EN_DASH) if value[:1].isdigit() else value
     return EN_DASH if value is None else f"{value:.1f}".replace("-", MINUS)
 
 
