@@ -174,6 +174,7 @@ def test_remote_myocardium_is_outlined_where_it_was_found() -> None:
     assert len(panels) == 3  # the slices with infarct
     outline = contour_path(mask[crop(labels[None], (64, 64), (1.5, 1.5))])
     assert [outline in panel.svg for panel in panels] == [False, True, False]
+    assert all(Structure.INFARCT.colour in panel.svg and "&lt;" not in panel.svg for panel in panels)
     html = render(study, {Role.LGE: drawn}, m)
     assert html.count("Remote myocardium, slice") == 3
     healthy = drawn.with_voxels(np.where(labels > 2, 2, labels).astype(np.uint8))

@@ -42,9 +42,7 @@ def remote_panels(study: Study, labels: Mapping[Role, Volume], measurements: Mea
         outline = f'<path class="under" d="{path}"/>{_line(path)}'
         alt = f"Remote myocardium, slice {number} of {len(order)}"
         panels.append(
-            RemotePanel(
-                number, slice_svg(grey[0, z], codes[0, z][window], series.image.spacing_mm[1:], alt, Markup(outline))
-            )
+            RemotePanel(number, slice_svg(grey[0, z], codes[0, z][window], series.image.spacing_mm[1:], alt, outline))
         )
     return tuple(panels)
 
