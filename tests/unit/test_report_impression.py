@@ -40,6 +40,7 @@ def test_sentences_hold_the_numbers_of_the_tables():
         "(90 %), wall 15 (84 %), wall 14 (78 %).",
         "No-reflow takes 1.5 % of the LV wall (2.1 g).",
         "Proposed diagnosis: old infarct, reduced LV function (85 %); next, dilated cardiomyopathy (12 %).",
+        "From the late enhancement alone: infarct (97 %).",
     )
 
 

@@ -71,6 +71,7 @@ def test_a_mass_from_one_frame_of_an_unknown_phase_is_not_called_end_diastolic()
     text = Page(render(study, labels, measured)).text
     assert "end-diastole." not in text
     assert "which phase of the cycle it shows is not known" in text
+    assert "LV to RV volume, end-diastole" in text and "lV" not in text
     study, labels = make_study()
     cards = render(study, labels, make_measurements(lv=LeftVentricle(mass_g=100, edv_ml=90), quality=Quality()))
     assert "<dt>LV mass, phase unknown</dt>" in cards

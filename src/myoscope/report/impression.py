@@ -155,7 +155,7 @@ def _amount(sure: _Sure, name: str) -> str:
 
 
 def _where(segments: list[Segment]) -> str:
-    """The segments that hold most scar, with their share, and how many hold more than half."""
+    """The segments that hold most scar, with their share."""
     scarred = sorted(((row.scar_percent or 0.0, row.name) for row in segments), key=lambda pair: -pair[0])
     named = [pair for pair in scarred if pair[0] >= MOSTLY_SCAR_PERCENT][:NAMED_SEGMENTS] or scarred[:1]
     if not named or not named[0][0]:
@@ -184,6 +184,14 @@ def _class(sure: _Sure) -> Iterator[str]:
     doubted = "; a warning is about it" * bool(warnings_about("diagnosis", sure.measurements))
     sure_of = percent_words(found.probabilities[found.prediction])
     yield f"Proposed diagnosis: {words} ({sure_of}){''.join(second)}{doubted}."
+    for series, part in found.by_series.items():
+        if part.prediction != found.prediction:
+            name, probability = _lower(class_words(part.prediction)), part.probabilities[part.prediction]
+            said = "no class fits" if part.unlike_training else f"{name} ({percent_words(probability)})"
+            yield f"From the {_SERIES.get(series, series)} alone: {said}."
+
+
+_SERIES = {"lge": "late enhancement"}
 
 
 def _lower(words: str) -> str:

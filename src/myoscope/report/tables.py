@@ -247,7 +247,7 @@ class Tables:
         for words, key, index in rows:
             if self.value(f"{part}.{key}") is None:
                 reason = reason_of(self.measurements.quality.missing, f"{part}.{key}")
-                without.setdefault(reason, []).append(words[0].lower() + words[1:])
+                without.setdefault(reason, []).append(words if words[1:2].isupper() else words[0].lower() + words[1:])
                 continue
             if key == "mass_g" and self.measurements.lv.ed_frame is None:
                 words = "Mass, phase unknown"
