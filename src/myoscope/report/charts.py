@@ -6,7 +6,7 @@ import numpy as np
 from markupsafe import Markup, escape
 
 Curve = tuple[str, str, Sequence[float]]
-"""Name, class in the style sheet ("lv" or "rv") and volumes in ml."""
+"""Name, class in the style sheet ("lv" or "rv"), a value for each frame."""
 
 LEFT, TOP, WIDTH, HEIGHT = 42, 22, 400, 190
 """Where the axes of the volume-time curve lie."""
@@ -33,25 +33,33 @@ def volume_curve(curves: Sequence[Curve], ed: int | None, es: int | None, frame_
         es: Frame of end-systole.
         frame_time_ms: Time between frames; where it is None the axis counts frames from 1.
     """
+    return cycle_curve(curves, ed, es, frame_time_ms, "ml", "Volume over the cardiac cycle")
+
+
+def cycle_curve(
+    curves: Sequence[Curve], ed: int | None, es: int | None, frame_time_ms: float | None, unit: str, title: str
+) -> Markup:
+    """Values over the cycle, ED and ES marked, as `volume_curve`; the axis holds 0 and has a unit."""
     frames = len(curves[0][2])
-    top_ml = max(1.0, *(max(values) for _, _, values in curves))
-    step = _nice(top_ml / 4)
-    ceiling = step * (int(top_ml / step) + 1)
+    low = min(0.0, *(min(values) for _, _, values in curves))
+    high = max(1.0, *(max(values) for _, _, values in curves))
+    step = _nice((high - low) / 4)
+    floor, ceiling = step * float(np.floor(low / step)), step * (int(high / step) + 1)
 
     def x(frame: float) -> float:
         return LEFT + WIDTH * frame / (frames - 1)
 
-    def y(ml: float) -> float:
-        return TOP + HEIGHT * (1 - ml / ceiling)
+    def y(value: float) -> float:
+        return TOP + HEIGHT * (1 - (value - floor) / (ceiling - floor))
 
-    parts = [*_volume_axis(step, ceiling, y), *_time_axis(frames, frame_time_ms, x)]
+    parts = [*_value_axis(np.arange(floor, ceiling + step / 2, step), unit, y), *_time_axis(frames, frame_time_ms, x)]
     parts += [_phase(name, x(t)) for name, t in (("ED", ed), ("ES", es)) if t is not None and 0 <= t < frames]
     for name, kind, values in curves:
-        points = [(x(i), y(ml)) for i, ml in enumerate(values)]
+        points = [(x(i), y(value)) for i, value in enumerate(values)]
         line = "L".join(f"{px:.1f} {py:.1f}" for px, py in points)
         dots = "".join(_dot(kind, px, py) for px, py in points)
         parts.append(f'<g class="curve {kind}"><title>{escape(name)}</title><path d="M{line}"/>{dots}</g>')
-    title = "Volume over the cardiac cycle: " + ", ".join(name for name, _, _ in curves)
+    title = f"{title}: " + ", ".join(name for name, _, _ in curves)
     box = f"0 0 {LEFT + WIDTH + 14} {TOP + HEIGHT + 42}"
     return Markup(f'<svg class="chart" viewBox="{box}" role="img" aria-label="{escape(title)}">{"".join(parts)}</svg>')
 
@@ -64,11 +72,12 @@ def curve_key(kind: str) -> Markup:
     )
 
 
-def _volume_axis(step: float, ceiling: float, y: Callable[[float], float]) -> Iterator[str]:
-    for ml in np.arange(0, ceiling + step / 2, step):
-        yield f'<path class="grid" d="M{LEFT} {y(ml):.1f}h{WIDTH}"/>'
-        yield f'<text x="{LEFT - 6}" y="{y(ml) + 4:.1f}" text-anchor="end">{ml:g}</text>'
-    yield f'<text x="{LEFT - 6}" y="{TOP - 8}" text-anchor="end">ml</text>'
+def _value_axis(ticks: np.ndarray, unit: str, y: Callable[[float], float]) -> Iterator[str]:
+    for value in ticks:
+        yield f'<path class="grid" d="M{LEFT} {y(value):.1f}h{WIDTH}"/>'
+        label = f"{value:g}".replace("-", "\u2212")
+        yield f'<text x="{LEFT - 6}" y="{y(value) + 4:.1f}" text-anchor="end">{label}</text>'
+    yield f'<text x="{LEFT - 6}" y="{TOP - 8}" text-anchor="end">{unit}</text>'
 
 
 def _time_axis(frames: int, frame_time_ms: float | None, x: Callable[[float], float]) -> Iterator[str]:

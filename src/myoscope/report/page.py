@@ -43,6 +43,7 @@ from myoscope.report.reference import (
     infarct_size,
 )
 from myoscope.report.remote import remote_key, remote_panels
+from myoscope.report.strain import strain_section
 from myoscope.report.tables import LGE_ROWS, T2_ROWS, Cell, Tables, all_reasons, by_reason, describe, in_unit
 from myoscope.report.verdict import FULL_BAR, diagnoses, series_title
 from myoscope.study import MAPS, Role, Series, Study
@@ -127,6 +128,7 @@ def render(study: Study, labels: Mapping[Role, Volume], measurements: Measuremen
         "segments": _grid(measurements.segments, SEGMENT_COLUMNS),
         "slices": _grid(measurements.slices, SLICE_COLUMNS),
         "curve": _curve(measurements),
+        "strain": strain_section(tables),
         "counted": counted_section(measurements),
         "previous": previous_section(measurements, lambda found: plots(study, found)),
         "lge": _lge(study, tables),

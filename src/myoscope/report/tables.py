@@ -97,8 +97,8 @@ def in_unit(value: float, unit: str) -> str:
     >>> in_unit(141.6, "ml"), in_unit(51.24, "%")
     ('142', '51.2')
     """
-    decimals = 0 if unit in ("ml", "g", "ml/m²", "g/m²", "cm", "/min", "years") and abs(value) >= 10 else 1
-    if unit in ("m²", "g/ml", "ml/g", ""):
+    decimals = 0 if unit in ("ml", "g", "ml/m²", "g/m²", "cm", "/min", "years", "ms") and abs(value) >= 10 else 1
+    if unit in ("m²", "g/ml", "ml/g", "1/s", ""):
         decimals = 2
     return f"{value:.{decimals}f}".replace("-", MINUS)
 
