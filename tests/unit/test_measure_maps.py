@@ -99,6 +99,18 @@ def test_one_slice_gives_its_segments_and_reasons_for_the_others(case: Case) -> 
         assert "0 voxels of the map" in measured.quality.missing[f"maps.t1.segments.{segment}"]
 
 
+def test_three_slices_far_apart_give_what_they_show(case: Case) -> None:
+    whole = _drawn(case, 0.5, 1.2, 1)
+    kept = whole.voxels[3::5][:3]
+    affine = whole.affine @ np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 5, 3], [0, 0, 0, 1]])
+    measured = _measured(case, Volume(kept, affine))
+    there = {s.segment: s.median_ms for s in measured.maps.t1.segments if s.median_ms is not None}
+    assert 10 <= len(there) < 17
+    assert there == {n: pytest.approx(DRAWN[n], rel=0.01) for n in there}
+    lacking = {int(name.rsplit(".", 1)[1]) for name in measured.quality.missing if name.startswith("maps.t1.segments")}
+    assert lacking == {*DRAWN} - {*there}
+
+
 @pytest.mark.parametrize(
     ("role", "scale", "part"), [(Role.MAP_T1, 1e-3, "t1"), (Role.MAP_T2, 1.0, "t2"), (Role.MAP_ECV, 1.0, "ecv")]
 )
@@ -189,7 +201,7 @@ def test_the_report_says_what_ecv_was_computed_from(case: Case) -> None:
     ecv = result.measurements.maps.ecv_from_t1.segments[4].ecv_percent
     assert f'<td class="figure">{ecv:.1f}</td></tr>' in shown
     assert "hematocrit 0.40 as given, LV blood 1900 ms native and 320 ms after contrast agent" in shown
-    assert "T1 map after contrast agent median" in shown and "is not known to the program" not in shown
+    assert "T1 after contrast <span" in shown and "is not known to the program" not in shown
     study = _pair(case, study.series[-1].image, None)
     without = render(study, case.labels, judge(study, case.labels, {}).measurements)
     assert "ECV not computed: no hematocrit was given (--hematocrit)." in without

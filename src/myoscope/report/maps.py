@@ -9,6 +9,15 @@ from myoscope.report.reference import EN_DASH
 from myoscope.report.tables import reason_of
 from myoscope.study import MAPS, Role, Study
 
+_SHORT = {
+    Role.MAP_T1: "T1",
+    Role.MAP_T1_NATIVE: "Native T1",
+    Role.MAP_T1_POST: "T1 after contrast",
+    Role.MAP_T2: "T2",
+    Role.MAP_ECV: "ECV",
+}
+"""Heads of columns."""
+
 
 def maps_section(study: Study, measurements: Measurements) -> dict[str, Any] | None:
     """What the section shows; None where the study has no map and nothing was measured in one."""
@@ -23,6 +32,7 @@ def maps_section(study: Study, measurements: Measurements) -> dict[str, Any] | N
             there.append(
                 {
                     "title": title[0].upper() + title[1:],
+                    "short": _SHORT[role],
                     "unit": "%" if unit == "percent" else unit,
                     "wall_from": found.wall_from,
                     "untold": role is Role.MAP_T1,

@@ -1,6 +1,7 @@
 """One frame of a DICOM image, classic or enhanced, as its header describes it."""
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ _AGENT = "ContrastBolusAgent ContrastBolusAgentSequence ContrastBolusVolume"
 _KIND = "ImageType ComplexImageComponent RescaleType ImageComments RealWorldValueMappingSequence"
 _TIME = "SeriesDate SeriesTime AcquisitionDate AcquisitionTime AcquisitionDateTime ContentTime"
 _CYCLE = "TriggerTime TemporalPositionIdentifier HeartRate NominalInterval"
-_PLACE = "ImagePositionPatient ImageOrientationPatient PixelSpacing FrameOfReferenceUID"
+_PLACE = "ImagePositionPatient ImageOrientationPatient PixelSpacing SliceThickness FrameOfReferenceUID"
 _PIXELS = "Rows Columns SamplesPerPixel PhotometricInterpretation RescaleSlope RescaleIntercept PixelRepresentation"
 _OTHER = "SOPClassUID SOPInstanceUID StudyInstanceUID InstanceNumber"
 _GROUPS = "SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence DimensionIndexSequence"
@@ -33,6 +34,12 @@ TAGS = [*(Tag(name) for name in " ".join(_NAMES).split()), Tag(_GE_COMPONENT)]
 
 _MAP_WORD = re.compile(r"(T1|T2|T2\*|T2.?STAR|ECV|R1|R2|R2\*|ADC|T1.?RHO)([ _-]?MAP)?|.*[ _]MAP")
 _MAP_UNITS = {"MS", "MSEC", "%", "HZ", "1/S", "CM/S", "MM/S", "ML/G/MIN", "ML/MIN/G", "ML/100G/MIN"}
+_REAL_UNITS = {"TIME": {"ms": 1.0, "s": 1000.0}, "ECV": {"%": 1.0, "1": 100.0}}
+"""Units (UCUM) of real-world mappings that are read, and what brings them to ms and per cent."""
+
+Scale = tuple[float, float, tuple[float, float] | None]
+"""Slope and intercept, and the first and the last pixel value that they hold for (None: all)."""
+
 _MAP_COMMENT = re.compile(r"(?<![a-z])map(?![a-z])|\b(ecv|t1|t2)\b.*\((ms|%)\)", re.IGNORECASE)
 _PLACE_POINTERS = {0x00209056, 0x00209057, 0x00200032, 0x00209228}  # of dimensions: stack, position in it, position
 
@@ -58,7 +65,6 @@ _DECLARED = {  # words of ImageType and AcquisitionContrast that say what a seri
     "DIFFUSION": "diffusion",
     "T2_STAR": "T2* weighting",
 }
-
 
 NOT_GREY = "not a grey-scale image"
 """Of a screenshot in colour, which nothing is lost with."""
@@ -98,7 +104,8 @@ class Frame:
     `taken` when, as text that sorts by time. A voxel's value is slope * pixel + intercept, pixels `inverted` before.
     `component` is magnitude, real, phase, imaginary or map (a quantity). `acquired_s` and `content_s` are times of the
     day; `dimension` are the indices of a multi-frame image that tell no place; `instance` is 0 where none is given.
-    `quantity` is the role of a map whose header says which, in ms or per cent.
+    `quantity` is the role of a map whose header says which, in ms or per cent; where a real-world mapping gives these,
+    slope and intercept are its own, and pixels outside of `mapped` have no value.
     """
 
     path: Path
@@ -123,6 +130,8 @@ class Frame:
     content_s: float | None = None
     dimension: tuple[int, ...] = ()
     quantity: Role | None = None
+    mapped: tuple[float, float] | None = None
+    thickness_mm: float | None = None
 
 
 def facts_of(h: Dataset) -> Facts:
@@ -194,7 +203,9 @@ def _frame(path: Path, h: Dataset, facts: Facts, index: int | None) -> Frame:
     content, cycle, pixels = (
         group(name) for name in ("FrameContent", "CardiacSynchronization", "PixelValueTransformation")
     )
-    trigger_ms, slope = number(cycle, "TriggerTime"), number(pixels, "RescaleSlope")
+    trigger_ms, frame_type = number(cycle, "TriggerTime"), group("MRImageFrameType")
+    mappings = _mappings(h, index)
+    quantity, (slope, intercept, mapped) = _quantity(h, frame_type, pixels, mappings)
     inversion_ms = number(h, "InversionTime")
     kind, unassigned = "TemporalPositionIdentifier", Dataset()
     if index is not None:
@@ -213,14 +224,14 @@ def _frame(path: Path, h: Dataset, facts: Facts, index: int | None) -> Frame:
         orientation=orientation,
         spacing_mm=spacing,
         shape=shape,
-        component=_component(h, group("MRImageFrameType"), pixels),
+        component=_component(h, frame_type, pixels, mappings),
         trigger_ms=trigger_ms,
         temporal=_whole(content, kind),
         instance=_whole(h if index is None else unassigned, "InstanceNumber") or 0,
         taken=_taken(h, content),
-        slope=slope if slope else 1.0,
-        intercept=number(pixels, "RescaleIntercept") or 0.0,
-        inverted=h.get("PhotometricInterpretation") == "MONOCHROME1",
+        slope=slope,
+        intercept=intercept,
+        inverted=h.get("PhotometricInterpretation") == "MONOCHROME1" and quantity is None,
         inversion_ms=inversion_ms,
         acquired_s=_seconds(content.get("FrameAcquisitionDateTime") or h.get("AcquisitionDateTime"), 8)
         if index is not None
@@ -229,7 +240,9 @@ def _frame(path: Path, h: Dataset, facts: Facts, index: int | None) -> Frame:
         if index is None
         else _seconds(content.get("FrameReferenceDateTime"), 8),
         dimension=() if index is None else _dimension(h, content),
-        quantity=_quantity(h, group("MRImageFrameType"), pixels),
+        quantity=quantity,
+        mapped=mapped,
+        thickness_mm=number(group("PixelMeasures"), "SliceThickness"),
     )
 
 
@@ -258,38 +271,71 @@ def _check_place(*found: tuple[float, ...]) -> None:
         raise NoPlaceError("no usable ImageOrientationPatient")
 
 
-def _component(h: Dataset, frame_type: Dataset, pixels: Dataset) -> str:
+def _component(h: Dataset, frame_type: Dataset, pixels: Dataset, mappings: Sequence[Dataset]) -> str:
     words = {*_texts(h, "ImageType")[2:], *_texts(frame_type, "FrameType")[2:]}
-    if any(_MAP_WORD.fullmatch(word) for word in words - _COMPONENTS["phase"]) or _has_unit(h, pixels):
+    if any(_MAP_WORD.fullmatch(word) for word in words - _COMPONENTS["phase"]) or _has_unit(h, pixels, mappings):
         return "map"
     words |= {str(d.get("ComplexImageComponent")) for d in (h, frame_type)}
     found = next((name for name, known in _COMPONENTS.items() if words & known), None)
     return found or _GE_COMPONENTS.get(_ge_component(h), "magnitude")
 
 
-def _quantity(h: Dataset, frame_type: Dataset, pixels: Dataset) -> Role | None:
-    """The role of a T1, T2 or ECV map whose rescaled values are ms or per cent, as far as the header says.
+def _quantity(
+    h: Dataset, frame_type: Dataset, pixels: Dataset, mappings: Sequence[Dataset]
+) -> tuple[Role | None, Scale]:
+    """The role of a T1, T2 or ECV map, as far as the header says it and its unit, and how its pixels become values.
 
-    Values that a real-world mapping of its own scales are not read: None.
+    A real-world mapping goes before the rescaling, which then may be one for display.
     """
+    rescaled = number(pixels, "RescaleSlope") or 1.0, number(pixels, "RescaleIntercept") or 0.0, None
     words = {*_texts(h, "ImageType")[2:], *_texts(frame_type, "FrameType")[2:]}
     kinds = {m[1] for word in words if (m := re.fullmatch(r"(T1|T2|ECV)(?:[ _-]?MAP)?", word))}
     other = {word for word in words if _MAP_WORD.fullmatch(word) and word != "MAP"} - {
         f"{kind}{end}" for kind in kinds for end in ("", " MAP", "_MAP", "-MAP", "MAP")
     }
-    units = {str(d.get("RescaleType") or "").upper() for d in (h, pixels)} - {"", "US", "UNSPECIFIED", "NORMALIZED"}
-    if len(kinds) != 1 or other or h.get("RealWorldValueMappingSequence"):
-        return None
+    if len(kinds) != 1 or other:
+        return None, rescaled
     kind = kinds.pop()
+    role, known = Role(f"map_{kind.lower()}"), _REAL_UNITS["ECV" if kind == "ECV" else "TIME"]
+    if mappings:
+        found = {scale for mapping in mappings if (scale := _real_world(mapping, known))}
+        return (role, found.pop()) if len(found) == 1 else (None, rescaled)
+    units = {str(d.get("RescaleType") or "").upper() for d in (h, pixels)} - {"", "US", "UNSPECIFIED", "NORMALIZED"}
     allowed = {"%"} if kind == "ECV" else {"MS", "MSEC"}
-    return Role(f"map_{kind.lower()}") if units <= allowed else None
+    return (role if units <= allowed else None), rescaled
 
 
-def _has_unit(h: Dataset, pixels: Dataset) -> bool:
+def _real_world(mapping: Dataset, known: Mapping[str, float]) -> Scale | None:
+    """What a real-world mapping does, in ms or per cent; None where it has another unit or is no line."""
+    factor, slope = known.get(_unit(mapping)), number(mapping, "RealWorldValueSlope")
+    if factor is None or not slope:
+        return None
+    first, last = (
+        number(mapping, name if name in mapping else f"DoubleFloat{name}")
+        for name in ("RealWorldValueFirstValueMapped", "RealWorldValueLastValueMapped")
+    )
+    mapped = None if first is None or last is None else (first, last)
+    return factor * slope, factor * (number(mapping, "RealWorldValueIntercept") or 0.0), mapped
+
+
+def _mappings(h: Dataset, index: int | None) -> list[Dataset]:
+    """Real-world mappings of a frame: its own, else those that all share, else the image's."""
+    for sequence, at in (("PerFrameFunctionalGroupsSequence", index), ("SharedFunctionalGroupsSequence", 0)):
+        groups = h.get(sequence)
+        if index is not None and groups and (found := groups[at].get("RealWorldValueMappingSequence")):
+            return list(found)
+    return list(h.get("RealWorldValueMappingSequence") or ())
+
+
+def _unit(mapping: Dataset) -> str:
+    """The code of a real-world mapping's unit (UCUM), empty where it has none."""
+    return next((str(code.get("CodeValue")) for code in mapping.get("MeasurementUnitsCodeSequence") or ()), "")
+
+
+def _has_unit(h: Dataset, pixels: Dataset, mappings: Sequence[Dataset]) -> bool:
     """Whether voxels hold a quantity (ms, %), not a signal."""
     units = {str(d.get("RescaleType") or "").upper() for d in (h, pixels)}
-    for mapping in h.get("RealWorldValueMappingSequence") or ():
-        units |= {str(code.get("CodeValue")).upper() for code in mapping.get("MeasurementUnitsCodeSequence") or ()}
+    units |= {_unit(mapping).upper() for mapping in mappings}
     return bool(units & _MAP_UNITS) or bool(_MAP_COMMENT.search(str(h.get("ImageComments") or "")))
 
 

@@ -20,7 +20,7 @@ from myoscope.errors import InputError
 from myoscope.io.dicom.frames import NOT_GREY, Frame
 from myoscope.io.dicom.headers import Scan, scan
 from myoscope.io.dicom.roles import TI_PHASES, Verdict, is_psir, judge, near_miss
-from myoscope.io.dicom.stacks import WARNINGS, Group, Stack, assemble, group
+from myoscope.io.dicom.stacks import WARNINGS, Group, Stack, assemble, group, one_slice
 from myoscope.io.nifti import shown, standard_view, to_view
 from myoscope.io.patient import PLAUSIBLE
 from myoscope.study import MAPS, DicomSource, FileGrid, Note, Patient, Role, Series, SourceImage, Study
@@ -78,7 +78,8 @@ def sort_study(path: Path, chosen: Chosen | None = None) -> Sorted:
         if not candidates:
             continue
         try:
-            stack = assemble(candidates, cycle=role is Role.CINE)
+            lone = one_slice(candidates) if role in MAPS else None
+            stack = lone or assemble(candidates, cycle=role is Role.CINE)
         except InputError as error:
             uses |= {id(g): f"no: {error}" for g in candidates}
             names = " and ".join(g.name for g in candidates[:3])
@@ -255,6 +256,8 @@ def _voxels(stack: Stack) -> np.ndarray:
                 for t, z in at:
                     frame, (row, column) = stack.frames[t][z], stack.offsets[z]
                     values = pixels * np.float32(frame.slope) + np.float32(frame.intercept)
+                    if frame.mapped:
+                        values[(pixels < frame.mapped[0]) | (pixels > frame.mapped[1])] = 0
                     if frame.shape != stack.shape:
                         voxels[t, z] = values.min()
                     voxels[t, z, row : row + frame.shape[0], column : column + frame.shape[1]] = values

@@ -165,6 +165,20 @@ def assemble(groups: Sequence[Group], cycle: bool) -> Stack:
     raise problem
 
 
+def one_slice(groups: Sequence[Group]) -> Stack | None:
+    """The latest image of those that all show one slice, as a stack of it; None where there are more, or none is thick.
+
+    Enough for a map, which is read where it lies, and too little for a volume.
+    """
+    frames = [(f, g) for g in groups for f in g.frames]
+    latest, of = max(frames, key=lambda one: (one[0].taken, one[0].instance))
+    along = np.array([f.position_mm for f, _ in frames]) @ of.normal
+    if np.ptp(along) > SAME_PLACE_MM or not latest.thickness_mm:
+        return None
+    stack = Stack(((latest,),), latest.thickness_mm, (of,), (), latest.shape, ((0, 0),))
+    return replace(stack, notes=tuple(_left_out([g for g in groups if g is not of], None, stack)))
+
+
 def _one_family(a: Group, b: Group) -> bool:
     same = np.allclose(a.first.spacing_mm, b.first.spacing_mm, rtol=1e-3)
     together = a.first.facts.reference_uid == b.first.facts.reference_uid and a.first.component == b.first.component
