@@ -13,6 +13,7 @@ from dicom_results import sent
 from dicom_writer import BIRTH_DATE
 from myoscope.analysis import Result
 from myoscope.io.fhir import OWN_SYSTEM, fhir_bundle
+from myoscope.measure.mapped import EcvFromT1, EcvFromT1Segment, EcvMap, Maps, TimeMap, TimeSegment
 from myoscope.measure.results import NOTICE
 
 
@@ -61,6 +62,29 @@ def test_no_value_no_observation(result: Result) -> None:
     fewer = replace(result, measurements=result.measurements.model_copy(update={"lv": lv}))
     gone = _coded(result).keys() - _coded(fewer).keys()
     assert gone == {("http://loinc.org", "8821-1", "87878005")}
+
+
+def test_maps_stand_by_segment_and_the_bundle_stays_r4(result: Result) -> None:
+    time = TimeMap(wall_from="lge", voxels=9, median_ms=1004.2, iqr_ms=30.0)
+    time = time.model_copy(
+        update={"segments": [TimeSegment(segment=3, name="basal inferoseptal", median_ms=991.0, voxels=9)]}
+    )
+    share = EcvFromT1(
+        ecv_percent=27.31, segments=[EcvFromT1Segment(segment=15, name="apical inferior", ecv_percent=61.0)]
+    )
+    scanners = EcvMap(median_percent=26.0)
+    maps = Maps(t1=time, t1_native=time, t1_post=time, t2=time, ecv=scanners, ecv_from_t1=share)
+    mapped = replace(result, measurements=result.measurements.model_copy(update={"maps": maps}))
+    coded = _coded(mapped)
+    for name in ("T1_UNTOLD", "T1_NATIVE", "T1_POST", "T2_TIME"):
+        assert coded[OWN_SYSTEM, name, "49848007"] == (1004, "ms")
+        assert coded[OWN_SYSTEM, name, "396646008"] == (991, "ms")
+    assert coded[OWN_SYSTEM, "ECV", "49848007"] == (27.31, "%")
+    assert coded[OWN_SYSTEM, "ECV", "264849008"] == (61, "%")
+    assert coded[OWN_SYSTEM, "ECV_MAP", "49848007"] == (26, "%")
+    found = _observations(mapped)
+    assert len(found) == len(_observations(result)) + 11 == len({one["code"]["text"] for one in found})
+    assert len(Bundle(json.loads(fhir_bundle(mapped.measurements, "1.2.3"))).entry) == len(found)
 
 
 def test_every_observation_is_told_apart_and_preliminary(result: Result) -> None:

@@ -14,7 +14,18 @@ from uuid import NAMESPACE_OID, uuid5
 
 from pydicom.sr.coding import Code
 
-from myoscope.io.dicom.codes import AHA_SITES, BSA, GROUPS, HEART_RATE, MOSTELLER, SCHEME, SEGMENT_NAMES, unit_of
+from myoscope.io.dicom.codes import (
+    AHA_SITES,
+    BSA,
+    GROUPS,
+    HEART_RATE,
+    LV_MYOCARDIUM,
+    MAP_NAMES,
+    MOSTELLER,
+    SCHEME,
+    SEGMENT_NAMES,
+    unit_of,
+)
 from myoscope.io.dicom.sr import sensible
 from myoscope.measure.results import Measurements
 
@@ -84,6 +95,19 @@ def _found(measurements: Measurements) -> Iterator[tuple[str, float, dict[str, A
             if (value := getattr(row, name)) is not None:
                 words = f"{row.name}: {phase.meaning if phase else 'of the segment'}"
                 yield f"segments.{row.segment}.{name}", value, _about(code, AHA_SITES[row.segment], method, words)
+    yield from _of_maps(measurements)
+
+
+def _of_maps(measurements: Measurements) -> Iterator[tuple[str, float, dict[str, Any]]]:
+    """The same of maps, in the whole wall and in each segment."""
+    for part, (field, code) in MAP_NAMES.items():
+        found = getattr(measurements.maps, part)
+        if (whole := getattr(found, field)) is not None:
+            yield f"maps.{part}.{field}", whole, _about(code, LV_MYOCARDIUM, None, "whole wall")
+        for row in found.segments:
+            if (value := getattr(row, field)) is not None:
+                name = f"maps.{part}.segments.{row.segment}.{field}"
+                yield name, value, _about(code, AHA_SITES[row.segment], None, row.name)
 
 
 def _about(code: Code, site: Code | None, method: Code | None, words: str | None) -> dict[str, Any]:

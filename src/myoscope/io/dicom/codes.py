@@ -71,6 +71,7 @@ _UNITS = {
     "_percent": Code("%", "UCUM", "Percent"),
     "_l_min": Code("l/min", "UCUM", "l/min"),
     "_l_min_m2": Code("l/min/m2", "UCUM", "l/min/m2"),
+    "_ms": Code("ms", "UCUM", "ms"),
     "_bpm": Code("{H.B.}/min", "UCUM", "BPM"),
     "_ratio": RATIO,
 }
@@ -213,6 +214,16 @@ SEGMENT_NAMES = {
     "edema_percent": (own("SEGMENT_EDEMA", "Share of the segment that is edema, scar included"), None, None),
 }
 """Concept, method and phase of each measurement of an AHA segment."""
+
+MAP_NAMES = {
+    "t1": ("median_ms", own("T1_UNTOLD", "Median T1, native or after contrast agent")),
+    "t1_native": ("median_ms", own("T1_NATIVE", "Median native T1")),
+    "t1_post": ("median_ms", own("T1_POST", "Median T1 after contrast agent")),
+    "t2": ("median_ms", own("T2_TIME", "Median T2")),
+    "ecv": ("median_percent", own("ECV_MAP", "Median extracellular volume fraction of the scanner's map")),
+    "ecv_from_t1": ("ecv_percent", own("ECV", "Extracellular volume fraction from T1 and hematocrit")),
+}
+"""Field and concept of what each part of `maps` says of the wall and of a segment; no public code was found for any."""
 
 _AHA = (
     *("264850008", "396482007", "396646008", "264846001", "396652009", "396654005"),
