@@ -1,6 +1,7 @@
 """fhir/observations.json: a Bundle of FHIR R4, with the numbers of measurements.json and nobody's name."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 from fhirclient.models.bundle import Bundle
 from fhirclient.models.fhirabstractbase import FHIRValidationError
+from jsonschema import Draft6Validator
 
 from dicom_results import sent
 from dicom_writer import BIRTH_DATE
@@ -15,6 +17,10 @@ from myoscope.analysis import Result
 from myoscope.io.fhir import OWN_SYSTEM, fhir_bundle
 from myoscope.measure.mapped import EcvFromT1, EcvFromT1Segment, EcvMap, Maps, TimeMap, TimeSegment
 from myoscope.measure.results import NOTICE
+
+SCHEMA_VARIABLE = "MYOSCOPE_FHIR_SCHEMA"
+SCHEMA = os.environ.get(SCHEMA_VARIABLE, "")
+"""HL7's JSON schema of R4, which no Python package carries."""
 
 
 @pytest.fixture(scope="module")
@@ -64,17 +70,29 @@ def test_no_value_no_observation(result: Result) -> None:
     assert gone == {("http://loinc.org", "8821-1", "87878005")}
 
 
-def test_maps_stand_by_segment_and_the_bundle_stays_r4(result: Result) -> None:
-    time = TimeMap(wall_from="lge", voxels=9, median_ms=1004.2, iqr_ms=30.0)
-    time = time.model_copy(
-        update={"segments": [TimeSegment(segment=3, name="basal inferoseptal", median_ms=991.0, voxels=9)]}
-    )
-    share = EcvFromT1(
-        ecv_percent=27.31, segments=[EcvFromT1Segment(segment=15, name="apical inferior", ecv_percent=61.0)]
-    )
-    scanners = EcvMap(median_percent=26.0)
-    maps = Maps(t1=time, t1_native=time, t1_post=time, t2=time, ecv=scanners, ecv_from_t1=share)
-    mapped = replace(result, measurements=result.measurements.model_copy(update={"maps": maps}))
+@pytest.fixture(scope="module")
+def mapped(result: Result) -> Result:
+    """The result with something in every map."""
+    segment = TimeSegment(segment=3, name="basal inferoseptal", median_ms=991.0, voxels=9)
+    time = TimeMap(wall_from="lge", voxels=9, median_ms=1004.2, iqr_ms=30.0, segments=[segment])
+    share = EcvFromT1Segment(segment=15, name="apical inferior", ecv_percent=61.0)
+    computed = EcvFromT1(ecv_percent=27.31, segments=[share])
+    maps = Maps(t1=time, t1_native=time, t1_post=time, t2=time, ecv=EcvMap(median_percent=26.0), ecv_from_t1=computed)
+    return replace(result, measurements=result.measurements.model_copy(update={"maps": maps}))
+
+
+@pytest.mark.skipif(not SCHEMA, reason=f"{SCHEMA_VARIABLE} names no fhir.schema.json; see docs/decisions.md, FHIR")
+def test_the_bundle_is_valid_by_the_specifications_json_schema(mapped: Result) -> None:
+    schema = json.loads(Path(SCHEMA).read_text())
+    assert schema["id"] == "http://hl7.org/fhir/json-schema/4.0"
+    validator = Draft6Validator(schema)
+    whole = json.loads(fhir_bundle(mapped.measurements, "1.2.3"))
+    assert list(validator.iter_errors(whole)) == []
+    whole["entry"][0]["resource"]["valueQuantity"]["value"] = "five"
+    assert list(validator.iter_errors(whole))
+
+
+def test_maps_stand_by_segment_and_the_bundle_stays_r4(result: Result, mapped: Result) -> None:
     coded = _coded(mapped)
     for name in ("T1_UNTOLD", "T1_NATIVE", "T1_POST", "T2_TIME"):
         assert coded[OWN_SYSTEM, name, "49848007"] == (1004, "ms")
