@@ -14,9 +14,10 @@ from myoscope.io.previous import read_previous
 from myoscope.io.read import read_study
 from myoscope.io.save import write_study
 from myoscope.io.tables import tables_of
-from myoscope.measure.previous import compare, compare_again
+from myoscope.measure.previous import Change, compare, compare_again
 from myoscope.measure.results import LeftVentricle, Measurements
 from myoscope.report import render
+from myoscope.report.previous import change_strip
 from report_pages import EVIL, Page, make_measurements, make_segments, make_study
 
 
@@ -156,3 +157,15 @@ def test_the_command_line_takes_the_earlier_exam_and_a_new_measurement_keeps_it(
     assert rows(again.previous)["lv.edv_ml"].now == pytest.approx(edv["now"])
     refused = CliRunner().invoke(app, ["analyze", str(root / "ann"), "-o", str(out), "--previous", str(root / "no")])
     assert isinstance(refused.exception, InputError)
+
+
+def test_the_picture_and_the_per_cent_agree_in_sign():
+    """A strain of -20 % that has become -15 % has lost a quarter: left of the middle, like its -25 %."""
+    lost = Change(
+        measurement="lv.x_percent", before=-20, now=-15, change=5, change_percent=-25, before_interval=(-22, -18)
+    )
+    assert 'd="M32.0 3v10"' in change_strip(lost)
+    assert '<rect x="48.8" y="3" width="22.4"' in change_strip(lost)
+    grown = Change(measurement="lv.edv_ml", before=100, now=200, change=100, change_percent=100)
+    assert 'd="M111.0 3L116.0 8L111.0 13Z"' in change_strip(grown)  # beyond the scale
+    assert change_strip(Change(measurement="lge.infarct_ml", before=0, now=1, change=1)) == ""

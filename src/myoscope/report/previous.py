@@ -78,16 +78,16 @@ def change_strip(change: Change) -> Markup:
     before = change.before
 
     def x(value: float) -> float:
-        percent = 100 * (value - before) / abs(before)
+        percent = 100 * (value - before) / before
         return 60 + 56 * min(max(percent / SCALE_PERCENT, -1), 1)
 
     parts = ['<path d="M4 8H116" stroke="#c4ccd0"/>']
     if change.before_interval:
-        low, high = map(x, change.before_interval)
+        low, high = sorted(map(x, change.before_interval))
         parts.append(f'<rect x="{low:.1f}" y="3" width="{high - low:.1f}" height="10" fill="#b9cdd3"/>')
     parts.append('<path d="M60 1V15" stroke="#7a868d"/>')
     if change.now_interval:
-        low, high = map(x, change.now_interval)
+        low, high = sorted(map(x, change.now_interval))
         parts.append(f'<path d="M{low:.1f} 8H{high:.1f}" stroke="#0f5a6d" stroke-width="2.4"/>')
     place = x(before + (change.change or 0))
     beyond = abs(change.change_percent) > SCALE_PERCENT
