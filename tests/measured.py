@@ -13,7 +13,7 @@ def values(measurements: Measurements) -> dict[str, Any]:
     """Every measured value by its dotted name, the diagnosis too."""
 
     def flat(value: Any, name: str) -> dict[str, Any]:
-        if isinstance(value, dict | list):
+        if isinstance(value, dict | list | tuple):
             items = value.items() if isinstance(value, dict) else enumerate(value)
             return {k: v for key, item in items for k, v in flat(item, f"{name}.{key}").items()}
         return {name: value}
