@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -11,7 +12,8 @@ from jsonschema import validate
 
 import myoscope
 from myoscope.analysis import analyze, judge
-from myoscope.datasets.phantom import KEPT_ASIDE, phantom_case
+from myoscope.datasets.phantom import KEPT_ASIDE, phantom_case, sample
+from myoscope.datasets.phantom_motion import true_strain
 from myoscope.io.read import read_study
 from myoscope.io.save import write_study
 from myoscope.labels import LV_WALL, SCAR, Structure
@@ -54,6 +56,15 @@ def test_labels_of_the_generator_are_measured_voxel_for_voxel(case: Case) -> Non
     lge = case.labels[Role.LGE]
     assert measured.lge.myocardium_ml == pytest.approx(np.isin(lge.voxels, LV_WALL).sum() * lge.voxel_ml)
     assert measured.lge.infarct_ml == pytest.approx(np.isin(lge.voxels, SCAR).sum() * lge.voxel_ml)
+
+
+def test_strain_of_a_whole_cycle_is_in_measurements_and_report(case: Case, tmp_path: Path) -> None:
+    cine = [series for series in case.study.series if series.role is Role.CINE]
+    result = judge(replace(case.study, series=tuple(cine)), {Role.CINE: case.labels[Role.CINE]}, {})
+    lv, truth = result.measurements.lv, true_strain(sample(1001, KEPT_ASIDE).heart, np.arange(10) / 10)
+    assert lv.global_circumferential_strain_percent == pytest.approx(truth.circumferential_percent.min(), abs=1.5)
+    assert len(lv.circumferential_strain_curve_percent) == 10 and lv.global_radial_strain_rate_per_s > 0
+    assert "Global strain over the cardiac cycle" in result.save(tmp_path / "out").read_text()
 
 
 def test_every_missing_value_has_a_reason(case: Case) -> None:

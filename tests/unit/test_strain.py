@@ -1,5 +1,6 @@
 """Strain: against the phantom's truth and a ring by hand, and silent where the images do not allow it."""
 
+import re
 from dataclasses import replace
 from functools import cache
 
@@ -170,6 +171,13 @@ def test_without_a_time_between_frames_there_are_no_rates(time_ms: float | None)
     assert missing.keys() == {name for name in FOLLOWED if not name.endswith("percent")}
     assert set(missing.values()) and all("time between frames unknown" in why for why in missing.values())
     assert found["global_circumferential_strain_percent"] < -10
+
+
+def test_a_peak_long_after_end_diastole_is_not_believed() -> None:
+    found, missing = measure_strain(*cine(rings(*beating())), Phases(12, 8))
+    assert missing.keys() == set(FOLLOWED)
+    assert all(re.match("the peak lies 7[45]% of the cycle", why) for why in missing.values())
+    assert found[CURVES[0]][12] == 0
 
 
 def test_without_phases_there_is_one_reason() -> None:

@@ -51,6 +51,9 @@ MAX_GAP = 0.4
 MIN_AGREEMENT = 0.7
 """A slice in which a frame fits the others less (correlation) is not followed."""
 
+LATEST_PEAK = 0.6
+"""A peak later than this share of the cycle after end-diastole is none: one of the two was not found."""
+
 SECTORS = 24
 """Parts of a ring, 15 degrees each, whose strain the uniformity is told from."""
 
@@ -251,12 +254,17 @@ def _peak(curve: np.ndarray) -> float:
 def _peaks(curves: tuple[np.ndarray, np.ndarray], ed: int, frame_time_ms: float | None) -> Found:
     """Peak, peak systolic rate and time to peak of both curves."""
     numbers: dict[str, float | list[float]] = {}
+    reasons: dict[str, str] = {}
     beat = heart_rate_bpm(None, len(curves[0]), frame_time_ms)
     for name, curve, sign in zip(("circumferential", "radial"), curves, (-1, 1), strict=True):
         frames = np.arange(len(curve) + 1)
         spline = CubicSpline(frames, np.append(rolled := np.roll(curve, -ed), rolled[0]), bc_type="periodic")
         fine = np.linspace(0, len(curve), 20 * len(curve) + 1)
         peak = int((sign * spline(fine)).argmax())
+        if (share := fine[peak] / len(curve)) > LATEST_PEAK:
+            late = f"the peak lies {share:.0%} of the cycle after end-diastole: one of them was not found"
+            reasons |= dict.fromkeys((field for field in FOLLOWED if name in field), late)
+            continue
         numbers[f"global_{name}_strain_percent"] = float(spline(fine[peak]))
         if isinstance(beat, str) or frame_time_ms is None:
             continue
@@ -264,7 +272,7 @@ def _peaks(curves: tuple[np.ndarray, np.ndarray], ed: int, frame_time_ms: float 
         numbers[f"global_{name}_strain_rate_per_s"] = sign * float(rates.max())
         numbers[f"global_{name}_strain_time_to_peak_ms"] = float(fine[peak] * frame_time_ms)
     why = beat.replace("heart rate", "time between frames") if isinstance(beat, str) else ""
-    return numbers, {name: why for name in FOLLOWED if name not in numbers}
+    return numbers, {name: why for name in FOLLOWED if name not in numbers} | reasons
 
 
 def _uniformity(sectors: np.ndarray, ed: int, frame: int) -> float:
