@@ -11,8 +11,9 @@ from dicom_writer import write_dicom
 from measured import assert_same
 from myoscope.analysis import analyze, judge
 from myoscope.datasets import read_case
-from myoscope.io.read import read_study
-from myoscope.study import Study
+from myoscope.errors import InputError
+from myoscope.io.read import read_study, sort_dicom
+from myoscope.study import Role, Study
 
 DATA = Path(os.environ.get("MYOSCOPE_DATA", Path(__file__).parents[3] / "shared" / "data"))
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"no data sets at {DATA}; set MYOSCOPE_DATA")
@@ -46,3 +47,17 @@ def test_expert_labels_measure_the_same(name: str, tmp_path: Path) -> None:
     study = read_study(tmp_path)
     labels = {s.role: s.image.with_voxels(s.image.voxels.astype(np.uint8)) for s in study.series}
     assert_same(judge(study, labels, {}).measurements, judge(as_labels, case.labels, {}).measurements)
+
+
+def test_a_scanners_maps_are_maps_and_no_images(tmp_path: Path) -> None:
+    """Siemens: 42 is LGE, 48 the raw images of 49, a T1 map whose name says "Post-GAD"; 64 lies elsewhere."""
+    folder = DATA / "scanner" / "siemens-lge"
+    found = {s.role: s.source and s.source.series_number for s in read_study(folder).series}
+    assert found == {Role.LGE: 42, Role.MAP_T1_POST: 49}
+    used = {row.group.first.facts.series_number: row.use for row in sort_dicom(folder).rows}
+    assert used[48] == "no" and "another frame of reference" in used[64]
+    for path in folder.glob("s*.dcm"):
+        if not path.name.startswith("s42"):
+            (tmp_path / path.name).symlink_to(path)
+    with pytest.raises(InputError, match="expected a short-axis stack, found none"):
+        read_study(tmp_path)

@@ -28,12 +28,14 @@ def _mapping(unit: str, slope: float | None, intercept: float = 0.0, ends: tuple
     return item
 
 
-def _as_map(study: Path, kind: str, *mappings: Dataset, slices: slice = slice(None), **tags: object) -> None:
+def _as_map(
+    study: Path, kind: str, *mappings: Dataset, slices: slice = slice(None), number: int = 20, **tags: object
+) -> None:
     """Put a map into a study: the images of its LGE under another number, with other words and mappings."""
     uid = generate_uid()
     for i, path in enumerate(files(study, LGE)[slices]):
         d = dcmread(path)
-        d.SeriesInstanceUID, d.SeriesNumber, d.SOPInstanceUID = uid, 20, generate_uid()
+        d.SeriesInstanceUID, d.SeriesNumber, d.SOPInstanceUID = uid, number, generate_uid()
         d.ImageType, d.SeriesDescription, d.ProtocolName = ["DERIVED", "PRIMARY", f"{kind} MAP", kind], "map", "map"
         if mappings and "SharedFunctionalGroupsSequence" in d:
             d.SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence = Sequence(mappings)
@@ -41,7 +43,7 @@ def _as_map(study: Path, kind: str, *mappings: Dataset, slices: slice = slice(No
             d.RealWorldValueMappingSequence = Sequence(mappings)
         for key, value in tags.items():
             setattr(d, key, value)
-        save(d, study / f"map{i}.dcm")
+        save(d, study / f"map{number}-{i}.dcm")
 
 
 def _read(study: Path, role: Role) -> tuple[np.ndarray, np.ndarray | None]:
@@ -119,7 +121,7 @@ def test_one_slice_of_a_map_lies_where_it_was_taken(tmp_path: Path) -> None:
 def test_one_slice_taken_twice_is_the_later_and_of_unknown_thickness_none(tmp_path: Path) -> None:
     write_dicom(tiny_study(), tmp_path)
     _as_map(tmp_path, "T2", slices=slice(3, 4))
-    first = tmp_path / "map0.dcm"
+    first = tmp_path / "map20-0.dcm"
     again = dcmread(first)
     again.SeriesInstanceUID, again.SeriesNumber, again.SOPInstanceUID = generate_uid(), 21, generate_uid()
     again.AcquisitionTime = "235900"
@@ -133,3 +135,20 @@ def test_one_slice_taken_twice_is_the_later_and_of_unknown_thickness_none(tmp_pa
     for path in (first, tmp_path / "again.dcm"):
         change(path, SliceThickness=None)
     assert read_study(tmp_path).get(Role.MAP_T2) is None
+
+
+def test_two_t1_maps_and_one_of_another_frame_of_reference(tmp_path: Path) -> None:
+    write_dicom(tiny_study(), tmp_path)
+    early, late = {"AcquisitionTime": "080000"}, {"AcquisitionTime": "235900"}
+    _as_map(tmp_path, "T1", number=20, SeriesDescription="T1map_native", **early)
+    _as_map(tmp_path, "T1", number=30, SeriesDescription="T1map", ContrastBolusAgent="Gadobutrol", **late)
+    maps = {s.role: s for s in read_study(tmp_path).series if s.role.startswith("map")}
+    numbers = {role: s.source and s.source.series_number for role, s in maps.items()}
+    assert numbers == {Role.MAP_T1_NATIVE: 20, Role.MAP_T1_POST: 30}
+    assert len({s.source and s.source.reference_uid for s in maps.values()}) == 1
+    for path in files(tmp_path, 30):
+        change(path, FrameOfReferenceUID="1.2.3")
+    assert read_study(tmp_path).get(Role.MAP_T1_POST) is None
+    chosen = read_study(tmp_path, series={Role.MAP_T1_POST: [30]}).get(Role.MAP_T1_POST)
+    assert chosen is not None and chosen.source is not None
+    assert chosen.source.reference_uid == "1.2.3"  # by which ECV is refused

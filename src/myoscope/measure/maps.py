@@ -103,7 +103,7 @@ def measure_maps(study: Study, walls: Mapping[Role, Wall]) -> tuple[Maps, dict[s
 def _absent(study: Study, role: Role) -> str:
     """Why a map is not there: of T1 maps, whether there is one of another kind."""
     if role is Role.MAP_T1 and any(study.get(r) for r in T1):
-        return "of the T1 map is known whether it is native or after contrast agent"
+        return "the T1 map is known to be native or after contrast agent"
     if role in T1 and study.get(Role.MAP_T1):
         return "nothing says whether the T1 map was taken before or after contrast agent"
     return f"no {TITLES[role]}"
