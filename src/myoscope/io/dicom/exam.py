@@ -12,10 +12,20 @@ TECHNIQUES = {"SE": "spin echo", "IR": "inversion recovery", "GR": "gradient ech
 
 
 def short_name(study: Study) -> str:
-    """A name for people: of a DICOM study its description and date, where it has them; else the study's id."""
+    """A name for people: of a DICOM study its description and date, without a date the end of its UID; else its id."""
     header = _header(study)
-    said = [str(header.get("StudyDescription") or "").strip(), _day(str(header.get("StudyDate") or ""))]
-    return ", ".join(filter(None, said)) if said[0] else study.id
+    if not header:
+        return study.id
+    what = _said(header, "StudyDescription") or "Cardiac MR"
+    which = _day(str(header.get("StudyDate") or "")) or f"study ...{study.id[-8:]}"
+    return f"{what}, {which}"
+
+
+def _said(header: Any, key: str) -> str:
+    """A text of the header for people; nothing where a part of the patient's name is in it."""
+    text = " ".join(str(header.get(key) or "").replace("^", " ").split())
+    names = [part for part in re.split(r"[\^=\s]+", str(header.get("PatientName") or "").lower()) if len(part) > 2]
+    return "" if any(part in text.lower() for part in names) else text
 
 
 def page_name(study: Study) -> str:
@@ -32,7 +42,7 @@ def sequences(study: Study) -> str:
         codes = header.get("ScanningSequence") or []
         codes = [codes] if isinstance(codes, str) else codes
         words = [TECHNIQUES[code] for code in codes if code in TECHNIQUES]
-        name = str(header.get("SeriesDescription") or header.get("ProtocolName") or "").strip()
+        name = _said(header, "SeriesDescription") or _said(header, "ProtocolName")
         said = f"{name} ({', '.join(words)})" if name and words else name or ", ".join(words)
         if said:
             found.append(said)
