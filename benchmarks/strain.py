@@ -77,7 +77,12 @@ def row(seed: int) -> tuple[str, dict, dict, dict]:
 def page(rows: list[tuple[str, dict, dict, dict]]) -> str:
     """The tables, in Markdown."""
     seconds = [found["seconds"] for _, _, *both in rows for found in both]
-    silent = [", ".join(found["missing"].values()) for _, _, *both in rows for found in both if found["missing"]]
+    silent = [
+        "; ".join(dict.fromkeys(found["missing"].values()))
+        for _, _, *both in rows
+        for found in both
+        if found["missing"]
+    ]
     lines = [
         "# Strain on kept-aside phantoms: measured against moved",
         "",

@@ -136,7 +136,8 @@ def _whole_cycle(codes: np.ndarray, ed: int) -> str | None:
     """Why a cine does not show a whole cycle; None where it does."""
     if len(codes) < MIN_FRAMES:
         return f"{len(codes)} frames, fewer than the {MIN_FRAMES} of a cycle in which the wall can be followed"
-    cavity = (codes == Structure.LV).sum(axis=(1, 2, 3))
+    cavity = (codes == Structure.LV).sum(axis=(2, 3))
+    cavity = cavity[:, cavity.all(axis=0)].sum(axis=1)  # slices that the base leaves would make jumps
     gap = abs(int(cavity[-1]) - int(cavity[0])) / max(int(cavity[ed]) - int(cavity.min()), 1)
     if gap > MAX_GAP:
         return (
