@@ -6,13 +6,19 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from myoscope import cli
 from myoscope.analysis import analyze
 from myoscope.datasets import case_folders
 from myoscope.datasets.clinical import of_patient
-from myoscope.datasets.emidec import read_study
+from myoscope.datasets.emidec import read_case, read_study
+from myoscope.labels import SCAR
+from myoscope.overlap import dice
+from myoscope.study import Role
+from myoscope.systems.doc_net.segmentation import Model as Segmentation
+from myoscope.weights import weights_of
 
 DATA = Path(os.environ.get("MYOSCOPE_DATA", Path(__file__).parents[3] / "shared" / "data")) / "emidec"
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"no data set at {DATA}; set MYOSCOPE_DATA")
@@ -56,6 +62,14 @@ def test_neither_labels_nor_names_are_seen(variant: str, tmp_path: Path, monkeyp
     for row in hidden.values():
         assert float(row["normal"]) + float(row["pathological"]) == pytest.approx(1, abs=1e-5)
         assert row["prediction"] == max(("normal", "pathological"), key=lambda name: float(row[name]))
+
+
+def test_the_papers_two_steps_find_scar_in_a_patient_they_have_not_seen() -> None:
+    """The installed ones are of fold 1."""
+    case = read_case(DATA / "Case_P059")
+    found, truth = Segmentation.load(weights_of("doc-net-segmentation")).predict(case.study), case.labels
+    a, b = (np.isin(labels[Role.LGE].voxels, SCAR) for labels in (found, truth))
+    assert dice(a, b) > 0.45
 
 
 def test_every_case_has_its_twelve_values() -> None:
