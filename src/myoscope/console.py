@@ -1,14 +1,16 @@
 """What every command line of the package shares: options, progress, errors in one line and exit codes."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
 from myoscope.errors import InputError
+
+T = TypeVar("T")
 
 Out = Annotated[Path, typer.Option("-o", "--out", help="Folder to write into; made if it is not there.")]
 Device = Annotated[str, typer.Option("--device", help="cpu or cuda.")]
@@ -37,6 +39,19 @@ def progress() -> Iterator[Any]:
     console = Console(stderr=True)
     with console.status("starting") as status:
         yield lambda step: status.update(step.replace("[", "("))
+
+
+def each(items: Sequence[T], words: str) -> Iterator[T]:
+    """Go through items: with a bar on a terminal, elsewhere after one line that says how many there are."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    if console.is_terminal:
+        yield from track(items, words.replace("[", "("), console=console)
+    else:
+        print(f"{words}: {len(items)}", file=sys.stderr, flush=True)
+        yield from items
 
 
 def run(program: typer.Typer) -> None:

@@ -6,10 +6,11 @@ images; a cache is for training only.
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -27,7 +28,15 @@ SIDE_MM = 240.0
 
 
 def write_cache(cases: Sequence[Case], path: Path) -> None:
-    """Write cases as a compressed .npz: an array for each image and label map, and `cases`, JSON that ties them."""
+    """Write cases, each image and its labels shrunk to what training needs."""
+    write_whole(path, packed(cases, _shrink))
+
+
+def packed(cases: Sequence[Case], store: Callable[[Volume, Volume], tuple[Volume, Volume]]) -> bytes:
+    """Cases as a compressed .npz: an array for each image and label map, and `cases`, JSON that ties them.
+
+    `store` makes of an image and its labels what is stored of them.
+    """
     arrays: dict[str, np.ndarray] = {}
     listed = []
     for i, case in enumerate(cases):
@@ -37,7 +46,7 @@ def write_cache(cases: Sequence[Case], path: Path) -> None:
         entry["patient"], entry["series"] = patient | {"clinical": dict(patient["clinical"])}, []
         for series in case.study.series:
             if series.role in case.labels:
-                image, labels = _shrink(series.image, case.labels[series.role])
+                image, labels = store(series.image, case.labels[series.role])
                 arrays |= {f"{i}.{series.role}.image": image.voxels, f"{i}.{series.role}.labels": labels.voxels}
                 facts = {
                     "role": str(series.role),
@@ -49,7 +58,7 @@ def write_cache(cases: Sequence[Case], path: Path) -> None:
     arrays["cases"] = np.frombuffer(json.dumps(listed).encode(), np.uint8)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-    write_whole(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def read_cache(path: Path) -> list[Case]:
@@ -59,9 +68,10 @@ def read_cache(path: Path) -> list[Case]:
         InputError: the file is missing or is no cache.
     """
     try:
-        arrays = dict(np.load(path, allow_pickle=False))
+        with path.open("rb") as file:  # a damaged one is closed too
+            arrays = dict(np.load(file, allow_pickle=False))
         listed = json.loads(arrays["cases"].tobytes())
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise InputError(
             f"{path.name}: expected a cache of cases, found {error}; write it with: myoscope cache"
         ) from None

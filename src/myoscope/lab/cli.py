@@ -104,6 +104,8 @@ def train(
 ) -> None:
     """Laboratory: train a system; a killed run goes on where it was when the command is repeated."""
     check_extra("train")
+    typer.echo(f"{system}: loading PyTorch", err=True)
+    from myoscope.lab.checks import check_training, little
     from myoscope.lab.crossval import folds_of
     from myoscope.systems import evaluation_of, full_name
 
@@ -114,6 +116,9 @@ def train(
         raise InputError(f"expected --fold {' or '.join(choices)}, found {wrong[0]!r}")
     folds = [choices[text] for text in fold] if fold else [None]
     budget, where = _budget(minutes, steps, epochs) or _budget(60, None, None), check_device(device)
+    check_training(name, data)
+    if note := little(name, budget):
+        typer.echo(note, err=True)
     for path in evaluation_of(system).train_folds(name, data, folds, budget, out, segmentations, where):
         typer.echo(f"weights: {path}")
 
@@ -153,7 +158,8 @@ def evaluate(
     what OUT lacks is run, without a budget or --folds.
     """
     check_extra("evaluate")
-    from myoscope.systems import evaluation_of, system_module
+    from myoscope.lab.checks import check_training
+    from myoscope.systems import evaluation_of, full_name, system_module
 
     system_module(system)
     if variant not in (None, "published"):
@@ -161,6 +167,8 @@ def evaluate(
             f"expected --variant published or none, found {variant!r}; others are scored where OUT has them"
         )
     budget, where = _budget(minutes, steps, epochs), check_device(device)
+    if budget:
+        check_training(full_name(system, None), data)
 
     def say(step: str) -> None:
         typer.echo(step, err=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from myoscope.console import each
 from myoscope.datasets import case_folders, own, read_case, refuse_twice
 from myoscope.errors import InputError
 from myoscope.files import write_whole
@@ -33,7 +34,8 @@ def read_cases(roots: Sequence[Path]) -> list[Case]:
     """All labelled cases under the roots of one or more data sets, or in caches of them (`lab.cache`)."""
     found: list[Case] = []
     for root in roots:
-        found += read_cache(root) if root.suffix == ".npz" else map(read_case, case_folders(root))
+        packed = root.suffix == ".npz"
+        found += read_cache(root) if packed else map(read_case, each(case_folders(root), f"reading {shown(root.name)}"))
     refuse_twice([case.id for case in found])
     return [case for case in found if case.labels]
 
@@ -212,13 +214,21 @@ def card(
         "started_from": json.loads((folder / "started_from.json").read_text()),
         "split": split_of(system, fold),
         "minutes": budget.minutes,
-        "steps": progress_of(folder)[0] if (folder / "state.safetensors").exists() else budget.steps,
+        **_steps_of(folder, budget),
         "epochs": budget.epochs,
         "device": device if device != "cpu" else f"cpu, {len(os.sched_getaffinity(0))} cores",
         "commit": _commit(),
         "licence": _licence(set(sets), recipe.get("start_from")),
         **measured_in(runs),
     }
+
+
+def _steps_of(folder: Path, budget: Budget) -> dict[str, int]:
+    """The steps that a training made, all networks of a system together; nothing where none were counted."""
+    own = folder if (folder / "state.safetensors").exists() else None
+    states = [own] if own else [path.parent for path in folder.glob("*/state.safetensors")]
+    steps = sum(progress_of(state)[0] for state in states) or budget.steps
+    return {"steps": steps} if steps else {}
 
 
 def measured_in(runs: Path) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def card_of(folds: list[Path]) -> dict[str, Any]:
             "trained_on": of_all,
             "split": f"each of {len(folds)} members all but its fold of {FOLDS}",
             "minutes": [card["minutes"] for card in cards],
-            "steps": [card["steps"] for card in cards],
+            "steps": [card.get("steps") for card in cards],
         }
         | measured_in(folds[0].parent.parent)
     )

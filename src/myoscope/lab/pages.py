@@ -60,7 +60,7 @@ def fixed(value: float | None, form: str = ".3f") -> str:
 
 def trainings(cards: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """How models were trained, each way once: `minutes` (None: so many steps were asked for), `steps`, `device`."""
-    ways = {(card["minutes"], card["steps"], card["device"]) for card in cards}
+    ways = {(card["minutes"], card.get("steps"), card["device"]) for card in cards}
     order = sorted(ways, key=lambda way: f"{way[0] or 0:g} min ({way[1]} steps) on {way[2]}")
     return [{"minutes": minutes, "steps": steps, "device": device} for minutes, steps, device in order]
 

@@ -128,12 +128,17 @@ def _tversky(shares: Tensor, labels: Tensor, missed: float) -> Tensor:
 
 @lru_cache(maxsize=1)
 def _draw_phantoms(count: int, roles: tuple[Role, ...]) -> list[Case]:
-    """Training phantoms at ED and ES; drawn once for all folds of a run."""
+    """Training phantoms at ED and ES; drawn once and kept (`lab.phantoms`)."""
     from myoscope.datasets.phantom import ROLES, TRAINING, draw, sample
+    from myoscope.lab.phantoms import kept_phantoms
 
     wanted = [role for role in roles if role in ROLES]
     groups = ("MINF", None)  # every other one with an infarct
-    return [draw(sample(seed, TRAINING, groups[seed % 2]), wanted, frames=2) for seed in range(count)]
+
+    def one(seed: int) -> Case:
+        return draw(sample(seed, TRAINING, groups[seed % 2]), wanted, frames=2)
+
+    return kept_phantoms(" ".join(wanted), count, one, _draw_phantoms.__wrapped__)
 
 
 def _phantoms(recipe: Recipe, cases: Sequence[Case]) -> list[tuple[Case, float]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 from myoscope.lab.loop import Optimisation
 from myoscope.study import Role
@@ -41,6 +42,8 @@ class Recipe:
     copies: int = 40
     """An epoch, as the paper counts, shows so many changed copies of every slice."""
     seed: int = 0
+    together: ClassVar[bool] = True
+    """A case must have every role."""
 
 
 _PUBLISHED = Recipe("myops-ensemble.published")

@@ -67,7 +67,7 @@ def _run(name: str, cards: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         for network, first in (cards[0].get("networks") or {}).items()
     }
     first = {key: cards[0][key] for key in ("minutes", "device", "trained_on")}
-    steps = None if networks else _span([card["steps"] or 0 for card in cards])
+    steps = None if networks else _span([card.get("steps") or 0 for card in cards])
     return first | {"name": name, "folds": len(cards), "networks": networks, "steps": steps}
 
 

@@ -76,10 +76,14 @@ def collect_sequences(recipe: Recipe, cases: Sequence[Case]) -> SliceSet:
 
 
 def _phantoms(count: int) -> list[Case]:
-    """Training phantoms, every other one with an infarct."""
+    """Training phantoms, every other one with an infarct; drawn once and kept (`lab.phantoms`)."""
     from myoscope.datasets.phantom import TRAINING, sample
+    from myoscope.lab.phantoms import kept_phantoms
 
-    return [joint_phantom(sample(seed, TRAINING, ("MINF", None)[seed % 2])) for seed in range(count)]
+    def one(seed: int) -> Case:
+        return joint_phantom(sample(seed, TRAINING, ("MINF", None)[seed % 2]))
+
+    return kept_phantoms("joint", count, one, joint_phantom)
 
 
 def joint_phantom(drawn: PhantomParameters, bssfp: bool = False) -> Case:
