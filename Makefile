@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
 demo: $(VENV)/runtime
 	$(BIN)/myoscope demo -o out/demo
@@ -58,9 +58,11 @@ $(VENV)/pyvenv.cfg:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/runtime: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
+	@echo "Installing myoscope and what it needs into $(VENV): a minute or two, some 500 MB."
 	$(PIP) -e .
 	touch $@
 
 $(VENV)/dev: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
+	@echo "Installing myoscope, the laboratory and the tests' tools into $(VENV): some minutes, several GB."
 	$(PIP) -e ".[lab,search,pacs,cohort,review,dev]"
 	touch $@ $(VENV)/runtime

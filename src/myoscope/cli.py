@@ -17,7 +17,6 @@ from myoscope.lab.cli import app as laboratory
 app = typer.Typer(
     help="From a cardiac MR study to measurements, a proposed diagnosis and a report. Research use only. "
     "The laboratory's commands need pip install 'myoscope[lab]'.",
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
