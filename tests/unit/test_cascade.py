@@ -54,8 +54,15 @@ def _cropped(case: Case) -> Case:
 
 
 @pytest.fixture(scope="module")
-def first() -> Path:
-    return weights_of("compact-lge")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first of compact-lge's members, as a fold leaves it."""
+    installed = weights_of("compact-lge")
+    path = tmp_path_factory.mktemp("first") / installed.name
+    shutil.copy(installed, path)
+    shutil.copy(installed.with_name("compact-lge.1.onnx"), path.with_suffix(".onnx"))
+    card = json.loads(installed.with_suffix(".json").read_text()) | {"members": 1}
+    path.with_suffix(".json").write_text(json.dumps(card))
+    return path
 
 
 def saved(network: torch.nn.Module, first: Path, folder: Path, card: dict | None = None) -> CascadeModel:

@@ -9,6 +9,7 @@ from pydicom import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 from dicom_writer import tiny_study, write_dicom
+from myoscope.analysis import judge
 from myoscope.cohort.agree import agree, agreements
 from myoscope.cohort.agree.compare import Compared
 from myoscope.cohort.agree.cvi42 import read_cvi42
@@ -18,6 +19,7 @@ from myoscope.cohort.agree.rtstruct import RTSTRUCT_CLASS, read_rtstruct
 from myoscope.cohort.agree.statistics import agreement, concordance, icc
 from myoscope.errors import InputError
 from myoscope.io.dicom import on_source_frames
+from myoscope.io.dicom.write import dicom_results
 from myoscope.io.read import read_study
 from myoscope.io.save import write_study
 from myoscope.labels import Structure
@@ -196,6 +198,23 @@ def test_a_structure_set_lies_on_its_slice(dicom_study: Study, tmp_path: Path) -
     assert (labels_at(places[dicom_study.id], dicom_study)[Role.LGE].voxels == volume.voxels).all()
     with pytest.raises(InputError, match="expected regions called"):
         read_rtstruct(rtstruct(tmp_path / "no.dcm", dicom_study, dict.fromkeys(SQUARES, "liver")), dicom_study)
+
+
+def test_a_dicom_segmentation_lies_on_its_frames(dicom_study: Study, tmp_path: Path) -> None:
+    """What `analyze` writes for the archive, corrected there by a reader and exported again."""
+    series = dicom_study.get(Role.LGE)
+    assert series
+    drawn = np.zeros(series.image.voxels.shape[-3:], np.uint8)
+    drawn[2] = expected(drawn.shape[1:])
+    labels = {Role.LGE: series.image.with_voxels(drawn)}
+    written, _ = dicom_results(dicom_study, labels, judge(dicom_study, labels, {}).measurements)
+    (name,) = [name for name in written if name.endswith("_seg.dcm")]
+    (tmp_path / "reader.dcm").write_bytes(written[name])
+    places = contours_below(tmp_path)
+    assert list(places) == [dicom_study.id]
+    found = labels_at(places[dicom_study.id], dicom_study)
+    assert list(found) == [Role.LGE]
+    assert np.array_equal(found[Role.LGE].frames[0], drawn)
 
 
 def test_a_table_of_numbers(tmp_path: Path) -> None:

@@ -312,9 +312,9 @@ def test_baselines_and_page_from_a_small_run(
     assert by_title["ST elevation alone"]["accuracy"] == 100
     assert by_title["automatic scar volume above a threshold"]["accuracy"] == 100
     blind = [replace(c, labels={Role.LGE: _without_scar(c.labels[Role.LGE])}) for c in cases]
-    maps = [maps_facts("cascade.small", cases, cases), maps_facts("doc-net-segmentation", blind, cases)]
+    maps = [maps_facts("compact-lge", cases, cases), maps_facts("doc-net-segmentation", blind, cases)]
     page = render(TEMPLATE, page_facts(rows, ["emidec"], True, maps=maps))
-    assert "cascade.small | 100.0 ± 0.0 | 100.0 ± 0.0 | 100.0 ± 0.0 (10) | 0.0 ± 0.0 | 10 of 10 | 10 of 10 |" in page
+    assert "compact-lge | 100.0 ± 0.0 | 100.0 ± 0.0 | 100.0 ± 0.0 (10) | 0.0 ± 0.0 | 10 of 10 | 10 of 10 |" in page
     assert "two steps | 100.0 ± 0.0 | 100.0 ± 0.0 | 0.0 ± 0.0 (10)" in page
     assert "| 0 of 10 | 10 of 10 |" in page
     assert "| ST elevation alone | none | 2 | 100.0 % (100.0 to 100.0)" in page
@@ -327,23 +327,23 @@ def test_the_evaluation_compares_what_the_paper_does() -> None:
     for network in ("DOC-NET", "Clinic-NET+", "DOC-NET+"):
         assert (network, 1, "expert") in titles
     for network in ("Clinic-NET+", "DOC-NET+"):
-        assert {(network, 2, "doc-net-segmentation"), (network, 2, "cascade.small")} <= titles
+        assert {(network, 2, "doc-net-segmentation"), (network, 2, "compact-lge")} <= titles
     expert = next(e for e in own.entries(False) if e.title == "DOC-NET+" and e.labels == "expert")
     assert expert.recipe.volumes == MANUAL
     assert (expert.recipe.learning_rate, expert.recipe.epochs, expert.recipe.batch) == (1e-5, 170, 1)
-    assert not any(e.labels == "cascade.small" for e in own.entries(False))
+    assert not any(e.labels == "compact-lge" for e in own.entries(False))
     printed = own.entries(True, as_printed=True)  # the paper's Tables 1 and 2, and nothing of ours
     assert [(e.title, e.table) for e in printed] == [
         ("Clinic-NET", 1), ("DOC-NET", 1), ("Clinic-NET+", 1), ("DOC-NET+", 1), ("Clinic-NET+", 2), ("DOC-NET+", 2),
     ]  # fmt: skip
-    assert all(e.recipe and e.recipe.learning_rate == 1e-5 and e.labels != "cascade.small" for e in printed)
+    assert all(e.recipe and e.recipe.learning_rate == 1e-5 and e.labels != "compact-lge" for e in printed)
     assert {e.recipe.crop for e in printed if e.recipe and e.recipe.channels} == {128}
 
 
 def test_folds_dealt_otherwise_are_refused(cases: list[Case], tmp_path: Path) -> None:
     runs = tmp_path / "lge"
     for k in range(5):
-        weights = weights_path("cascade.small", k, runs)
+        weights = weights_path("compact-lge", k, runs)
         weights.parent.mkdir(parents=True)
         weights.write_bytes(b"")
         weights.with_name("scores.json").write_text(json.dumps([{"case": "other"}]))
@@ -397,5 +397,5 @@ def test_training_a_variant_leaves_weights_and_card(
     assert path == tmp_path / "fold-1" / "doc-net.linear+.safetensors"
     model = Model.load(path)
     assert model.card["trained_on"] == {"emidec": 16}
-    assert (model.card["segmentation"], model.card["repeated_splits"]) == ("cascade.small", None)
+    assert (model.card["segmentation"], model.card["repeated_splits"]) == ("compact-lge", None)
     assert "CC BY-NC-SA" in model.card["licence"]

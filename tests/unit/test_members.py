@@ -16,14 +16,14 @@ from myoscope.weights import network_of
 
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
-    """Five folds of compact-lge: the installed network, each with patients of its own."""
+    """Five folds of compact-lge: the first of the installed members, each with patients of its own."""
     installed = network_of("compact-lge")
-    known = json.loads(installed.with_suffix(".json").read_text())
+    known = json.loads(installed.with_suffix(".json").read_text()) | {"members": 1}
     for k in range(1, 6):
         folder = tmp_path / "runs" / f"fold-{k}"
         folder.mkdir(parents=True)
-        for end in (".onnx", ".safetensors"):
-            shutil.copy(installed.with_suffix(end), folder / f"compact-lge{end}")
+        for end, name in ((".onnx", "compact-lge.1.onnx"), (".safetensors", "compact-lge.safetensors")):
+            shutil.copy(installed.with_name(name), folder / f"compact-lge{end}")
         card = known | {"trained_on": {"emidec": 8, "phantom": 60}, "minutes": 20.0 + k, "steps": k}
         (folder / "compact-lge.json").write_text(json.dumps(card))
         seen = [{"case": f"{k}{i}", "data": "emidec"} for i in range(2)]

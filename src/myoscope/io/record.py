@@ -30,8 +30,8 @@ FHIR = "fhir/observations.json"
 
 TABLES = ("measurements.csv", "segments.csv", "slices.csv")
 
-LABEL_TABLES = (f"{FOLDER}/itk-snap.label", f"{FOLDER}/slicer.ctbl")
-"""What the codes of the label maps mean, for ITK-SNAP and 3D Slicer."""
+LABEL_TABLES = ("itk-snap.label", "slicer.ctbl")
+"""What the codes of the label maps mean, for ITK-SNAP and 3D Slicer; among the maps themselves lie maps alone."""
 
 IMAGES = tuple(f"{FOLDER}/images/{role}.nii.gz" for role in Role)
 """The images of a DICOM study as NIfTI, where they were asked for; kept as long as the images are the same."""

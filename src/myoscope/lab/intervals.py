@@ -58,7 +58,7 @@ class Row:
 
 
 def main(
-    system: Annotated[str, typer.Argument(help="compact-cine, cascade.small or compact-myops.")],
+    system: Annotated[str, typer.Argument(help="compact-cine, compact-lge or compact-myops.")],
     data: Annotated[list[Path], typer.Option(help="Roots of what the runs were trained on.")],
     runs: Annotated[Path, typer.Option(help="Folder of `myoscope evaluate`, with fold models.")],
     out: Annotated[Path, typer.Option(help="Folder for the tables of single measurements, and the page.")],

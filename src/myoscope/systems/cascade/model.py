@@ -50,7 +50,7 @@ class Trained:
         facts = clinic_facts(recipe, multiple, recipe.spacing_mm) | {"view": recipe.view, "shares": recipe.shares}
         if self.first:
             card = read_card(self.first)
-            (network,) = members_of(self.first, card)
+            network, *_ = members_of(self.first, card)  # of an installed one, the member whose weights these are
             write_whole(path.with_suffix(".first.onnx"), network.read_bytes())
             known = {key: card[key] for key in OF_FIRST if key in card}
             facts["first"] = known | {"sha256": sha256(self.first.read_bytes()).hexdigest()}

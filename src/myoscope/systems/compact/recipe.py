@@ -80,7 +80,7 @@ RECIPES = {
         phantoms=100,
         phantom_share=0.15,
         strength=MILD,
-        smallest_ml={Structure.NO_REFLOW: 1.0, Structure.INFARCT: 3.0},
+        smallest_ml={Structure.NO_REFLOW: 2.0, Structure.INFARCT: 3.0},
         transplants=240,
         start_from="compact-cine",
         optimisation=Optimisation(hold=0.6),
