@@ -235,7 +235,7 @@ def models() -> None:
         minutes = card["minutes"] if isinstance(card["minutes"], list) else [card["minutes"]]
         took = (
             f"{len(minutes)} members, " * (len(minutes) > 1)
-            + f"{min(minutes):g} minutes"
+            + (f"{min(minutes):g} minutes" if None not in minutes else f"{card['steps']} steps")
             + " each" * (len(minutes) > 1)
         )
         typer.echo(f"{card['system']}\n  trained on {sets}; {took} on {card['device']}")
