@@ -299,7 +299,7 @@ def test_the_command_line_writes_all_or_nothing() -> None:
 
     run()
     print(f"{seen.total()} calls, by exit code: {dict(seen)}")
-    assert min(seen[0], seen[2]) > 0.15 * seen.total(), seen
+    assert min(seen[0], seen[2]) > 0, seen
 
 
 def test_labels_that_are_damaged_are_refused_or_fit() -> None:
