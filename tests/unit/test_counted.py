@@ -145,3 +145,13 @@ def test_slices_csv_has_what_was_counted(ring_heart, measure_labels):
     assert found[0]["wall_thickness_ed_mm"] and not found[-1]["wall_thickness_ed_mm"]
     (row,) = csv.DictReader(io.StringIO(tables_of(m)["measurements.csv"]))
     assert row["base_choices"].startswith(f"lv.edv_ml={m.base_choices[0].otherwise_ml:.6g};")
+
+
+def test_a_base_that_begins_at_end_systole_is_doubted(ring_heart, measure_labels):
+    """As where a person took the base away at end-diastole alone: no heart's base moves away from its apex."""
+    cine = two_phases(ring_heart, base_first=True)
+    cine[0, 1:3] = 0
+    m = measure_labels({Role.CINE: cine}, ed_frame=0, es_frame=1)
+    lv = choices(m)["lv.edv_ml"]
+    assert (lv.slice, lv.counted, lv.doubt) == (3, False, "it shows the LV at end-systole")
+    assert codes(m)["base_choice_lv_edv"] == "warning"

@@ -145,6 +145,8 @@ def test_acdc(tmp_path: Path) -> None:
     assert (study.patient.height_cm, study.patient.weight_kg) == (184.0, 95.0)
     case = read_case(folder)
     assert case.group == "DCM"
+    with pytest.raises(InputError, match="patient001: --role is for one image, found a case of a data set"):
+        read_study(folder, Role.LGE)
     assert set(np.unique(case.labels[Role.CINE].voxels)) == {0, Structure.LV, Structure.MYOCARDIUM, Structure.RV}
 
 

@@ -89,6 +89,8 @@ def _files(given: Sequence[str], study: Study) -> list[tuple[Role | None, Path]]
                     f"{shown(path)}: expected label maps (.nii, .nii.gz, .dcm), found none; give OUT/segmentations"
                 )
             files += [(None, p) for p in found]
+        elif not path.is_file() and rest and name.isalpha():
+            raise InputError(f"no role is called {name!r}; choose one of {', '.join(Role)}")
         elif not path.is_file():
             raise InputError(f"{shown(path)}: no such file; check the path")
         else:

@@ -125,6 +125,11 @@ def _read_file(path: Path, role: Role | None) -> Study:
 
 def _read_folder(folder: Path, role: Role | None) -> Study:
     layout = layout_of(folder)
+    if layout and role is not None:
+        raise InputError(
+            f"{shown(folder)}: --role is for one image, found a case of a data set, which says what each one is; "
+            "leave it out, or give the image alone"
+        )
     if layout:
         return layout.read_study(folder)
     if own.is_data_set(folder) or any(layout_of(sub) for sub in folder.iterdir() if sub.is_dir()):

@@ -184,6 +184,9 @@ def _doubt(part: str, phase: str, stack: _Stack) -> tuple[int, bool, str | None,
     """The slice in question, from 0 at the base; whether it is counted; why that is doubtful, and whether strongly."""
     values = stack.ml[part, phase]
     last = _last(values)
+    later = stack.ml.get((part, "es")) if phase == "ed" else None
+    if later is not None and later.any() and _last(later) < last:  # a base never moves away from the apex
+        return last - 1, False, f"it shows the {part.upper()} at end-systole", True
     share = values[last] / values[last + 1] if values[last + 1] else 1.0
     if share < NARROW_SHARE:
         return last, True, f"it shows {100 * share:.0f} % of the area of the next slice", True

@@ -302,7 +302,7 @@ def base_flags(choices: Iterable[BaseChoice]) -> list[Flag]:
         counted = choice.otherwise_ml / (1 + choice.change_percent / 100)
         fraction = choice.ejection_fraction_otherwise_percent
         message = (
-            f"{part.upper()} {'end-diastolic' if volume == 'edv_ml' else 'end-systolic'} volume hangs on the base: "
+            f"{part.upper()} {'end-diastolic' if volume == 'edv_ml' else 'end-systolic'} volume depends on the base: "
             f"slice {choice.slice} is {'counted' if choice.counted else 'not counted'}, but {choice.doubt}. "
             f"{'Without' if choice.counted else 'With'} it "
             f"{'' if choice.counted else 'about '}{choice.otherwise_ml:.0f} instead of {counted:.0f} ml"
