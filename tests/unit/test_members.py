@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from myoscope.datasets.phantom import TRAINING, draw, sample
-from myoscope.lab import crossval, members
+from myoscope.lab import crossval, installed, members
 from myoscope.segment.cine import SliceModel
 from myoscope.study import Role
 from myoscope.weights import network_of
@@ -56,7 +56,7 @@ def test_installed_members_are_tried_on_what_they_have_not_seen(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     members.main("compact-lge", runs, tmp_path / "out")
-    monkeypatch.setattr(crossval, "network_of", lambda system: tmp_path / "out" / f"{system}.onnx")
+    monkeypatch.setattr(installed, "network_of", lambda system: tmp_path / "out" / f"{system}.onnx")
     cases = [replace(draw(sample(i, TRAINING), [Role.LGE]), data_set="emidec", scan=f"{i}") for i in range(10)]
     found = crossval.installed_members("compact-lge", cases)
     assert [model.sha256 for model in found] == SliceModel.load(

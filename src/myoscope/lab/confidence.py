@@ -19,13 +19,11 @@ from myoscope.errors import InputError
 from myoscope.files import write_whole
 from myoscope.io.nifti import shown
 from myoscope.lab.crossval import fold_models, read_cases
-from myoscope.lab.folds import FOLDS, fold_of
 from myoscope.lab.pages import TEMPLATES, render
+from myoscope.lab.unseen import by_fold, predictions
 from myoscope.labels import Structure
-from myoscope.prediction import Prediction
 from myoscope.segment.confidence import calibrate
 from myoscope.study import Case, Role, Series
-from myoscope.systems import system_module
 
 TEMPLATE = TEMPLATES / "confidence.md.j2"
 USUAL_PERCENT = 99.0
@@ -82,19 +80,8 @@ def out_of_fold(
     pairs: dict[Structure, list[tuple[float, float, float]]] = {}
     distances: list[np.ndarray] = []
     strange: dict[str, list[np.ndarray]] = {}
-    for fold in range(FOLDS):
-        path = runs / f"fold-{fold + 1}" / f"{system}.safetensors"
-        if not path.exists():
-            continue
-        model = system_module(system).Model.load(path)
-        seen_before = set((model.card.get("started_from") or {}).get("trained_on", {}))
-        if late:
-            seen = json.loads(path.with_name("cases.json").read_text())
-            unseen = [c for c in cases if Role.T2 in c.labels and c.id not in seen]
-        else:
-            unseen = [c for c, k in zip(cases, fold_of(cases), strict=True) if k == fold]
-            unseen = [c for c in unseen if c.data_set not in seen_before]
-        for case, (series, found) in ((c, found) for c in unseen for found in _predictions(model, c, late)):
+    for fold, model, unseen in by_fold(system, cases, runs, late):
+        for case, (series, found) in ((c, found) for c in unseen for found in predictions(model, c, late)):
             distances.append(found.distances)
             truth = case.labels[series.role].voxels
             for structure, raw in found.raw.items():
@@ -107,12 +94,6 @@ def out_of_fold(
                 for kind, some in strangers(unseen, model.roles[0])
             }
     return {structure: np.array(rows) for structure, rows in sorted(pairs.items())}, distances, strange
-
-
-def _predictions(model: Any, case: Case, late: Mapping[str, Path]) -> list[tuple[Series, Prediction]]:
-    if late:
-        return [model.segment_joint(case.study, system_module(JOINT_LGE_SYSTEM).Model.load(late[case.id]))]
-    return [(series, model.segment(series)) for series in case.study.series if series.role in model.roles]
 
 
 def strangers(cases: Sequence[Case], role: Role) -> Iterator[tuple[str, list[Series]]]:

@@ -19,12 +19,13 @@ from myoscope.files import write_whole
 from myoscope.io.nifti import shown
 from myoscope.lab.cache import read_cache
 from myoscope.lab.folds import FOLDS, fold_of
+from myoscope.lab.installed import installed_members
 from myoscope.lab.loop import Budget, progress_of
 from myoscope.lab.metrics import CINE_REGIONS, LGE_REGIONS, region_scores
 from myoscope.lab.pages import TEMPLATES, trainings, write_page, write_table
 from myoscope.study import Case, Role
 from myoscope.systems import system_module
-from myoscope.weights import network_of, read_card, weights_of
+from myoscope.weights import read_card, weights_of
 
 TEMPLATE = TEMPLATES / "crossval.md.j2"
 REGIONS = {Role.CINE: CINE_REGIONS, Role.BSSFP: CINE_REGIONS, Role.LGE: LGE_REGIONS}
@@ -287,27 +288,6 @@ def score_unseen(system: str, cases: Sequence[Case], fold: int, model: Any) -> l
                 phase = {series.ed_frame: "ED", series.es_frame: "ES"}.get(frame, "")
                 rows.append(row | {"phase": phase} | region_scores(a, b, regions, predicted.voxel_ml))
     return rows
-
-
-def installed_members(system: str, cases: Sequence[Case]) -> list[Any]:
-    """The installed fold models of a system, each to be tried on the cases that it has not seen.
-
-    Raises:
-        InputError: a system without members, or other cases than those that they were dealt from.
-    """
-    path = network_of(system)
-    card = read_card(path) if path.with_suffix(".json").exists() else {}
-    if (count := card.get("members", 1)) != FOLDS:
-        raise InputError(f"expected trained folds of {system}, found none; add --minutes, --steps or --epochs")
-    dealt = {name: n for name, n in card["trained_on"].items() if name != "phantom"}
-    given: dict[str, int] = {}
-    for case in cases:
-        given[case.data_set] = given.get(case.data_set, 0) + 1
-    if given != dealt:
-        words = [" and ".join(f"{n} cases of {name}" for name, n in some.items()) for some in (dealt, given)]
-        raise InputError(f"expected what the installed {system} was dealt from, {words[0]}, found {words[1]}")
-    model = system_module(system).Model.load(path)
-    return [model.member(k) for k in range(count)]
 
 
 def refuse_segmentations(system: str, segmentations: Path | None) -> None:

@@ -24,16 +24,15 @@ from myoscope.analysis import JOINT_LGE_SYSTEM, JOINT_SYSTEM
 from myoscope.errors import InputError
 from myoscope.files import write_whole
 from myoscope.io.nifti import shown
-from myoscope.lab.crossval import fold_models, read_cases, weights_path
-from myoscope.lab.folds import FOLDS, fold_of
+from myoscope.lab.crossval import fold_models, read_cases
 from myoscope.lab.pages import TEMPLATES, render
+from myoscope.lab.unseen import by_fold, predictions
 from myoscope.measure import measure
 from myoscope.measure.intervals import GRADES, LEVEL_PERCENT, STRUCTURES, Errors, doubt_of, interval
 from myoscope.measure.results import Measurements, Provenance
 from myoscope.measure.segments import grade
 from myoscope.prediction import Prediction
 from myoscope.study import Case, Role
-from myoscope.systems import system_module
 
 TEMPLATE = TEMPLATES / "intervals.md.j2"
 
@@ -79,42 +78,23 @@ def main(
 def out_of_fold(system: str, cases: Sequence[Case], runs: Path, late: Path | None) -> Iterator[Row]:
     """Every measurement that has an interval, of every patient whom a fold model has not seen."""
     by_case = fold_models(JOINT_LGE_SYSTEM, cases, late) if late else {}
-    for fold in range(FOLDS):
-        path = weights_path(system, fold, runs)
-        if not path.exists():
-            continue
-        model = system_module(system).Model.load(path)
-        seen = set((model.card.get("started_from") or {}).get("trained_on", {}))
-        if late:
-            known = json.loads(path.with_name("cases.json").read_text())
-            unseen = [c for c in cases if Role.T2 in c.labels and c.id not in known]
-        else:
-            unseen = [c for c, k in zip(cases, fold_of(cases), strict=True) if k == fold and c.data_set not in seen]
+    for fold, model, unseen in by_fold(system, cases, runs, by_case):
         for case in unseen:
-            predictions = _predict(model, case, by_case)
-            if predictions:
-                yield from measured(case, fold + 1, predictions, joint=system == JOINT_SYSTEM)
+            if found := {series.role: one for series, one in predictions(model, case, by_case)}:
+                yield from measured(case, fold + 1, found, joint=system == JOINT_SYSTEM)
 
 
-def _predict(model: Any, case: Case, late: Mapping[str, Path]) -> dict[Role, Prediction]:
-    if late:
-        series, found = model.segment_joint(case.study, system_module(JOINT_LGE_SYSTEM).Model.load(late[case.id]))
-        return {series.role: found}
-    wanted = [s for s in case.study.series if s.role in model.roles and s.role in case.labels]
-    return {s.role: model.segment(s) for s in wanted}
-
-
-def measured(case: Case, fold: int, predictions: Mapping[Role, Prediction], joint: bool) -> Iterator[Row]:
+def measured(case: Case, fold: int, drawn: Mapping[Role, Prediction], joint: bool) -> Iterator[Row]:
     """The rows of one patient."""
     origin = Provenance(myoscope_version=__version__, created_utc="", series=[], conventions=[])
-    role = next(iter(predictions)) if joint else None
-    truth = measure(case.study, {r: case.labels[r] for r in predictions}, origin, joint=role)
-    found = measure(case.study, {r: p.labels for r, p in predictions.items()}, origin, joint=role)
+    role = next(iter(drawn)) if joint else None
+    truth = measure(case.study, {r: case.labels[r] for r in drawn}, origin, joint=role)
+    found = measure(case.study, {r: p.labels for r, p in drawn.items()}, origin, joint=role)
     expected, values = numbers(truth), numbers(found)
     for name in expected.keys() & values.keys():
-        if drawn := next((p for r, p in predictions.items() if name.startswith(_parts(r, joint))), None):
+        if how := next((p for r, p in drawn.items() if name.startswith(_parts(r, joint))), None):
             facts = (case.data_set, case.id, f"{case.group or '-'}", fold)
-            yield Row(*facts, name, expected[name], values[name], doubt_of(name, drawn))
+            yield Row(*facts, name, expected[name], values[name], doubt_of(name, how))
 
 
 def _parts(role: Role, joint: bool) -> tuple[str, ...]:
