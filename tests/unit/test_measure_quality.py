@@ -12,6 +12,7 @@ from myoscope.measure import measure
 from myoscope.measure.anatomy import find_anatomy
 from myoscope.measure.function import Phases
 from myoscope.measure.quality import label_flags, phase_flags
+from myoscope.report.concerns import warnings_about
 from myoscope.study import Patient, Role, Series, Study
 from myoscope.volume import Volume, plain_affine
 
@@ -121,7 +122,25 @@ def test_pieces_and_holes(ring_heart):
     labels[3, 2:8, 100:108] = Structure.MYOCARDIUM
     labels[4, 52:58, 20:25] = 0
     assert labels[4, 55, 19] == labels[4, 55, 25] == Structure.RV
-    assert _codes(labels) == {"pieces_lv": "warning", "pieces_myocardium": "warning", "holes": "warning"}
+    assert _codes(labels) == {"pieces_lv": "warning", "pieces_myocardium": "warning", "hole_rv": "warning"}
+
+
+def test_a_hole_says_where_it_is_and_doubts_only_what_it_touches(ring_heart, measure_labels):
+    """A hole in the wall at end-systole, in the fourth slice from the base: volumes and mass stay in the summary."""
+    ed, es = ring_heart().labels(), ring_heart(cavity_mm=15).labels()
+    z = np.flatnonzero((es == Structure.LV).any((1, 2)))[3]
+    wall = np.argwhere(es[z] == Structure.MYOCARDIUM)
+    y, x = wall[wall[:, 1] == np.median(wall[:, 1])][0]  # the top of the ring
+    es[z, y + 1 : y + 8, x - 4 : x + 5] = 0
+    assert (es[z, y : y + 9, x - 5 : x + 6] == Structure.MYOCARDIUM).sum() == 9 * 11 - 7 * 9
+    for turned in (slice(None), slice(None, None, -1)):
+        m = measure_labels({Role.CINE: np.stack([ed, es])[:, turned]})
+        found = [f for f in m.quality.flags if f.code.startswith("hole")]
+        number = z + 1
+        assert [f.code for f in found] == ["hole_myocardium_es"]
+        assert f"slice {number} at end-systole, counted from the base" in found[0].message
+        assert not warnings_about("lv.edv_ml", m) and not warnings_about("lv.mass_g", m)
+        assert warnings_about("lv.myocardium_es_ml", m) == (found[0].message,)
 
 
 def test_specks_do_not_count(ring_heart):

@@ -221,7 +221,10 @@ def _heart_flags(hearts: _Hearts) -> list[Flag]:
     """Flags on what was found in the labels of each series."""
     flags = []
     if cine := hearts.cine:
-        flags += [*label_flags(Role.CINE, cine.shown), *phase_flags(Role.CINE, cine.lv_ml, cine.phases)]
+        flags += [
+            *label_flags(Role.CINE, cine.shown, cine.shown_phases),
+            *phase_flags(Role.CINE, cine.lv_ml, cine.phases),
+        ]
         flags += [] if isinstance(cine.ed, str) else segment_flags(Role.CINE, cine.ed)
     for role in (Role.BSSFP, Role.LGE, Role.T2):
         if heart := hearts.stills.get(role):

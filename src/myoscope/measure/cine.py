@@ -44,6 +44,12 @@ class CineAnatomy:
         known = tuple(heart for heart in (self.ed, self.es) if not isinstance(heart, str))
         return known or tuple(find_anatomy(f, self.labels.spacing_mm) for f in self.labels.frames[:2])
 
+    @property
+    def shown_phases(self) -> tuple[str, ...]:
+        """What each of these shows: "ed", "es", or "" where nobody knows."""
+        known = tuple(name for name, heart in (("ed", self.ed), ("es", self.es)) if not isinstance(heart, str))
+        return known or ("",) * len(self.shown)
+
 
 @dataclass(frozen=True)
 class CineValues:

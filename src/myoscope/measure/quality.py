@@ -8,23 +8,18 @@ from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
-from scipy import ndimage
 
 from myoscope.labels import LV_WALL, Structure
 from myoscope.measure.anatomy import Anatomy, base_slope
 from myoscope.measure.counted import MATTERS_PERCENT, BaseChoice
 from myoscope.measure.function import CYCLE_FRAMES, Phases, circular_median
 from myoscope.measure.results import Flag, LeftVentricle, Lge, PatientFacts, Segment, Ventricle
-from myoscope.measure.wall import fill_holes
+from myoscope.measure.torn import torn_flags
 from myoscope.prediction import Prediction
 from myoscope.study import Series
-from myoscope.volume import Spacing
 
 MIN_LV_SLICES = 5
 """Fewer slices with LV than this do not cover a ventricle."""
-
-NOTICEABLE_SHARE, NOTICEABLE_MM2 = 0.02, 15.0
-"""A piece or a hole counts when it has this share of its structure in the slice, and at least this area."""
 
 STACK_END_SHARE = {"apex": 0.5, "base": 0.99}
 """A stack perhaps stops short where its end slice still shows this share of the largest area within the epicardium."""
@@ -76,21 +71,17 @@ BOUNDS = {
 """Limits of what is believable, after engineering judgement; not reference ranges."""
 
 _HEART = (Structure.LV, *LV_WALL, Structure.RV)
-_STRUCTURES: tuple[tuple[str, str, tuple[Structure, ...], Literal["info", "warning"]], ...] = (
-    ("lv", "The LV cavity", (Structure.LV,), "warning"),
-    ("myocardium", "The LV myocardium", LV_WALL, "warning"),
-    ("rv", "The RV cavity (as inflow and outflow tract do at the base)", (Structure.RV,), "info"),
-)
 
 
-def label_flags(series: str, hearts: Sequence[Anatomy]) -> list[Flag]:
+def label_flags(series: str, hearts: Sequence[Anatomy], phases: Sequence[str] = ("",)) -> list[Flag]:
     """Flags on the label maps of one series: the frames that were measured.
 
     Args:
         series: Role of the series, as it stands in the flags.
         hearts: The heart in each of these frames.
+        phases: What each of them shows: "ed", "es", or "" where nobody knows.
     """
-    frames, spacing_mm = np.stack([heart.labels for heart in hearts]), hearts[0].spacing_mm
+    frames = np.stack([heart.labels for heart in hearts])
     lv = np.isin(frames, [Structure.LV, *LV_WALL])
     if not lv.any():
         return [_flag("heart_not_found", "error", series, "No left ventricle was found in this series: 0 voxels.")]
@@ -98,8 +89,7 @@ def label_flags(series: str, hearts: Sequence[Anatomy]) -> list[Flag]:
         *_edge(series, frames),
         *_slices(series, hearts[0] if lv[0].any() else hearts[-1]),
         *_size(series, hearts[0] if lv[0].any() else hearts[-1]),
-        *_pieces(series, frames, spacing_mm),
-        *_holes(series, frames, spacing_mm),
+        *torn_flags(series, hearts, phases),
         *_open_rings(series, hearts[0]),
     ]
 
@@ -195,42 +185,6 @@ def _size(series: str, heart: Anatomy) -> list[Flag]:
         "and the contours."
     )
     return [_flag("heart_size", "warning", series, message)]
-
-
-def _planes(frames: np.ndarray) -> Iterable[np.ndarray]:
-    return (plane for plane in frames.reshape(-1, *frames.shape[-2:]) if plane.any())
-
-
-def _noticeable(pieces: np.ndarray, whole: int, spacing_mm: Spacing) -> int:
-    """How many of some numbered pieces (0 is none) are large enough to count."""
-    least = max(NOTICEABLE_SHARE * whole, NOTICEABLE_MM2 / (spacing_mm[1] * spacing_mm[2]))
-    return int((np.bincount(pieces.ravel())[1:] >= least).sum())
-
-
-def _pieces(series: str, frames: np.ndarray, spacing_mm: Spacing) -> list[Flag]:
-    flags = []
-    for name, title, structures, level in _STRUCTURES:
-        torn = 0
-        for plane in _planes(frames):
-            mask = np.isin(plane, structures)
-            pieces, count = ndimage.label(mask, np.ones((3, 3)))
-            torn += count > 1 and _noticeable(pieces, int(mask.sum()), spacing_mm) > 1
-        if torn:
-            message = f"{title} lies in more than one piece in {_n(torn, 'slice')}."
-            flags.append(_flag(f"pieces_{name}", level, series, message))
-    return flags
-
-
-def _holes(series: str, frames: np.ndarray, spacing_mm: Spacing) -> list[Flag]:
-    holed = 0
-    for plane in _planes(frames):
-        for structures in ((Structure.LV, *LV_WALL), (Structure.RV,)):
-            mask = np.isin(plane, structures)
-            pieces, count = ndimage.label(fill_holes(mask) & (plane == Structure.BACKGROUND))
-            holed += count > 0 and _noticeable(pieces, int(mask.sum()), spacing_mm) > 0
-    if not holed:
-        return []
-    return [_flag("holes", "warning", series, f"The segmentation has a hole in {_n(holed, 'slice')}.")]
 
 
 def _open_rings(series: str, heart: Anatomy) -> list[Flag]:

@@ -21,6 +21,18 @@ OF_STRUCTURE = {
 INDICES = tuple(f"{part}.{name}_index" for part in ("lv", "rv") for name in ("edv", "esv", "sv", "mass", "cardiac"))
 """Beginnings of the names of what is divided by body surface area."""
 
+OF_HOLE = {
+    "lv_ed": ("lv.edv", "lv.sv", "lv.ejection", "lv.cardiac", "lv.myocardium_to_edv"),
+    "lv_es": ("lv.esv", "lv.sv", "lv.ejection", "lv.cardiac", "lv.myocardium_to_esv"),
+    "myocardium_ed": ("lv.mass", "lv.myocardium_ed", "lv.myocardium_to_edv"),
+    "myocardium_es": ("lv.myocardium_es", "lv.myocardium_to_esv"),
+    "rv_ed": ("rv.edv", "rv.sv", "rv.ejection", "lv.edv_to_rv"),
+    "rv_es": ("rv.esv", "rv.sv", "rv.ejection", "lv.esv_to_rv"),
+    "lv": (),
+    "rv": (),
+}
+"""What a hole in a structure touches, in a phase of a cine; of a cavity in another series nothing is measured."""
+
 OF_CODE = {
     "stroke_volumes_differ": ("lv.sv", "lv.ejection", "rv."),
     "unlike_training": ("diagnosis",),
@@ -50,6 +62,8 @@ def concerns(flag: Flag, joint: Mapping[str, Sequence[str]] | None = None) -> tu
     ('t2.',)
     >>> concerns(Flag(code="base_choice_rv_esv", level="warning", series="cine", message=""))
     ('rv.esv', 'rv.sv', 'rv.ejection')
+    >>> concerns(Flag(code="hole_myocardium_es", level="warning", series="cine", message=""))
+    ('lv.myocardium_es', 'lv.myocardium_to_esv')
     """
     if flag.code in OF_CODE:
         return OF_CODE[flag.code]
@@ -61,6 +75,8 @@ def concerns(flag: Flag, joint: Mapping[str, Sequence[str]] | None = None) -> tu
         return (f"{part}.{volume}", f"{part}.sv", f"{part}.ejection")
     if kind in ("pieces", "unsure") and about in OF_STRUCTURE:
         return OF_STRUCTURE[about]
+    if kind == "hole" and about in OF_HOLE and (flag.series != "cine" or about[-3:] in ("_ed", "_es")):
+        return OF_HOLE[about]
     series = flag.series or ""
     return tuple(name for role in (joint or {}).get(series, [series]) for name in OF_SERIES.get(role, ()))
 
