@@ -46,7 +46,13 @@ def test_a_tree_like_bids_has_a_study_a_session(tmp_path: Path) -> None:
     for session in ("ses-01", "ses-02"):
         for name in ("anat/sub-01_lge.nii.gz", "cine/sub-01_sax.nii.gz", "derivatives/sub-01_cine.nii.gz"):
             nifti(tmp_path / "sub-01" / session / name)
-    assert found(tmp_path) == {"ses-01": "nifti", "ses-02": "nifti"}
+    assert found(tmp_path) == {"sub-01_ses-01": "bids", "sub-01_ses-02": "bids"}
+
+
+def test_a_folder_of_sub_whose_files_are_not_named_so_is_as_any_other(tmp_path: Path) -> None:
+    """Two visits of one person, in folders as BIDS has no: never put together."""
+    nifti(tmp_path / "sub-01" / "visit1" / "cine.nii.gz", tmp_path / "sub-01" / "visit2" / "lge.nii.gz")
+    assert found(tmp_path) == {"visit1": "nifti", "visit2": "nifti"}
 
 
 def test_a_folder_called_images_may_hold_many_patients(tmp_path: Path) -> None:

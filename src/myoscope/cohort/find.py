@@ -11,6 +11,7 @@ from pathlib import Path
 
 from myoscope.datasets import case_folders, layout_of, own
 from myoscope.errors import InputError
+from myoscope.io import bids
 from myoscope.io.listing import is_bystander
 from myoscope.io.names import Named, guess_role, is_label_name, read_names, stem_of
 from myoscope.io.nifti import is_nifti, shown
@@ -34,7 +35,7 @@ class Item:
 
     `id` names its folder below OUT/studies. `path` is what `read_study` takes. `files` are those that make it up,
     where `path` holds other things too, or None for everything there; of a zip, the names of its members. `name` is
-    what its owner calls it: a folder's or file's name, or the id. `kind` is "case", "nifti", "dicom" or "zip".
+    what its owner calls it: a folder's or file's name, or the id. `kind` is "case", "nifti", "bids", "dicom" or "zip".
     """
 
     id: str
@@ -57,31 +58,39 @@ def find_studies(
     Raises:
         InputError: a path is not there, or nothing was found.
     """
+    from myoscope.cohort.find_bids import bids_items, left_out
+
     found: list[Item] = []
     dicom: list[Path] = []
+    of_bids: list[Path] = []
+    left: list[tuple[Path, str]] = []
     for path in dict.fromkeys(paths):
         if own.is_case(path):
             found.append(_case(path, hashed))
             continue
         if not path.exists():
             raise InputError(f"{shown(path)}: no such file or folder; check the path")
-        for kind, one in _walk(path):
+        for kind, one in _walk(path, left):
             if kind == "file":
                 dicom.append(one)
+            elif kind == "bids":
+                of_bids.append(one)
             else:
                 found.append(_case(one, hashed) if kind == "case" else _named(one, kind, hashed))
-        say(f"{len(found)} studies and {len(dicom)} other files found")
-    notes: list[str] = []
+        say(f"{len(found) + len(of_bids)} studies and {len(dicom)} other files found")
+    found += bids_items(of_bids, hashed)
+    notes = left_out(left, hashed)
     if dicom or any(item.kind == "zip" for item in found):
         from myoscope.cohort.find_dicom import dicom_studies, zipped_studies
 
         from_zips = [one for item in found if item.kind == "zip" for one in zipped_studies(item)]
-        folders, notes = dicom_studies(dicom, say)
-        found = [*(item for item in found if item.kind != "zip"), *from_zips, *folders]
+        folders, more = dicom_studies(dicom, say)
+        found, notes = [*(item for item in found if item.kind != "zip"), *from_zips, *folders], notes + more
     if not found:
         where = ", ".join(shown(path) for path in paths)
         raise InputError(
-            f"{where}: expected studies (DICOM, NIfTI, data sets' cases, zips), found none; check the path"
+            f"{where}: expected studies (DICOM, NIfTI, BIDS, data sets' cases, zips), found none; check the path"
+            + "".join(f". {note}" for note in notes).removesuffix(".")
         )
     return sorted(_told_apart(found), key=lambda item: item.id), notes
 
@@ -118,15 +127,23 @@ def _case(path: Path, hashed: bool) -> Item:
 
 
 def _told_apart(items: list[Item]) -> Iterator[Item]:
-    """Once each; two of one id, as cases of one name in two data sets, get a hash of their path too."""
+    """Once each; two of one id, as cases of one name in two data sets, get a hash of their path too.
+
+    So do ids that differ in capitals alone: there are disks on which they would be one folder.
+    """
     items = list(dict.fromkeys(items))
-    many = Counter(item.id for item in items)
+    many = Counter(item.id.lower() for item in items)
     for item in items:
-        yield item if many[item.id] == 1 else replace(item, id=f"{item.id}-{short_hash(item.path)}")
+        yield item if many[item.id.lower()] == 1 else replace(item, id=f"{item.id}-{short_hash(item.path)}")
 
 
-def _walk(path: Path) -> Iterator[tuple[str, Path]]:
-    """("case" | "nifti" | "zip", a study's path), and ("file", anything that may be DICOM)."""
+def _walk(path: Path, left: list[tuple[Path, str]]) -> Iterator[tuple[str, Path]]:
+    """("case" | "nifti" | "bids" | "zip", a study's path), and ("file", anything that may be DICOM).
+
+    `left` gets what lies in a BIDS data set and is no study, and why.
+    """
+    from myoscope.cohort.find_bids import bids_studies
+
     if path.is_file():
         yield ("nifti" if is_nifti(path) else "zip" if path.suffix.lower() == ".zip" else "file"), path
         return
@@ -135,12 +152,19 @@ def _walk(path: Path) -> Iterator[tuple[str, Path]]:
     if own.is_data_set(path) or layout_of(path):
         yield from (("case", case) for case in case_folders(path))
         return
+    if (studies := bids_studies(path, left)) is not None:
+        yield from (("bids", one) for one in studies)
+        return
     entries = sorted(entry for entry in path.iterdir() if not is_bystander(entry.name))
     folders = [entry for entry in entries if entry.is_dir() and not _LABELS.search(entry.name)]
-    below = {folder: list(_walk(folder)) for folder in folders}
+    below = {folder: list(_walk(folder, left)) for folder in folders}
+    if any(kind == "bids" for folder in folders if folder.name.startswith("sub-") for kind, _ in below[folder]):
+        folders = [folder for folder in folders if folder.name not in bids.APART]
     parts = [folder for folder in folders if _is_part(folder) and all(_is_here(one, folder) for one in below[folder])]
     images = [image for place in (path, *parts) for image in _images(place)]
-    beside = any(kind in ("nifti", "case") for folder in folders if folder not in parts for kind, _ in below[folder])
+    beside = any(
+        kind in ("nifti", "case", "bids") for folder in folders if folder not in parts for kind, _ in below[folder]
+    )
     if images and not beside and _one_study(images):
         yield "nifti", path
     else:

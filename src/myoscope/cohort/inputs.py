@@ -11,9 +11,11 @@ from pathlib import Path
 from myoscope.cohort.find import Item
 from myoscope.datasets import own
 from myoscope.errors import InputError
+from myoscope.io import bids
 from myoscope.io.dicom.unzip import MAX_BYTES, MAX_RATIO
 from myoscope.io.listing import files_below
 from myoscope.io.nifti import shown
+from myoscope.io.participants import read_participant
 from myoscope.io.patient import NAME
 
 
@@ -32,11 +34,16 @@ def files_of(item: Item) -> list[Path]:
 
 
 def fingerprint(item: Item) -> str:
-    """Changes when a file of the study comes, goes, or has another size or time of change; names are not kept."""
-    digest = hashlib.sha256()
-    for file in files_of(item):
+    """Changes when a file of the study comes, goes, or has another size or time of change; names are not kept.
+
+    In a BIDS data set so do sidecars above it, and what `participants.tsv` says of its subject.
+    """
+    digest, place = hashlib.sha256(), bids.place_of(Path(item.path))
+    for file in (*files_of(item), *(bids.beside(place) if place else ())):
         facts = file.stat()
         digest.update(f"{file}\0{facts.st_size}\0{facts.st_mtime_ns}\0".encode(errors="surrogateescape"))
+    if place:
+        digest.update(repr(read_participant(place)).encode())
     return digest.hexdigest()
 
 

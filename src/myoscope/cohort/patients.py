@@ -3,15 +3,14 @@
 import csv
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from myoscope.cohort.find import Item
 from myoscope.errors import InputError
 from myoscope.io.nifti import shown
-from myoscope.io.patient import patient_from
-from myoscope.study import Note, Patient, Study
+from myoscope.io.patient import patient_from, with_table
+from myoscope.study import Study
 
 COLUMNS = {
     "sex": "sex",
@@ -61,22 +60,7 @@ def read_patients(path: Path, items: Sequence[Item]) -> tuple[dict[str, dict[str
 def with_facts(study: Study, facts: Mapping[str, Any]) -> Study:
     """The study with what its files do not say from the table; where they differ, the file's, and a warning."""
     given = patient_from({key: value for key, value in facts.items() if key != "class"}, "the patient table")
-    changes, contradicted = {}, []
-    for name in (field.name for field in fields(Patient) if field.name != "clinical"):
-        theirs, ours = getattr(given, name), getattr(study.patient, name)
-        if theirs is not None and ours is None:
-            changes[name] = theirs
-        elif (
-            theirs is not None
-            and theirs != ours
-            and not (isinstance(ours, float) and abs(theirs - ours) <= 0.01 * ours)
-        ):
-            contradicted.append(f"{name} {ours} in the images' files, {theirs} in the patient table")
-    notes = study.notes
-    if contradicted:
-        message = f"The patient table contradicts the files, which were believed: {'; '.join(contradicted)}."
-        notes = (*notes, Note("patient_contradicted", "warning", message))
-    return replace(study, patient=replace(study.patient, **changes), notes=notes)
+    return with_table(study, given, "the patient table")
 
 
 def lines_of(path: Path) -> list[tuple[int, dict[str, str]]]:

@@ -11,12 +11,13 @@ import numpy as np
 
 from myoscope.datasets import acdc
 from myoscope.errors import InputError
+from myoscope.io import bids
 from myoscope.io.listing import files_below
 from myoscope.io.names import Named, is_label_name, map_role, read_names, stem_of
 from myoscope.io.nifti import is_nifti, read_nifti, shown
 from myoscope.io.order import looks_like_time
 from myoscope.labels import MYOPS_CODES
-from myoscope.study import IMAGES, FileGrid, Note, Role, Series
+from myoscope.study import IMAGES, MAPS, FileGrid, Note, Role, Series
 from myoscope.volume import Volume
 
 LABEL_VALUES, LARGEST_LABEL = 12, 20
@@ -29,8 +30,16 @@ _FRAME = re.compile(r"_frame(\d+)$", re.IGNORECASE)
 _ROLES = "|".join(IMAGES)
 
 
+MOST_SECONDS = 20.0
+"""A T1 or T2 map whose values hardly exceed this is in seconds: no tissue has so short a time in ms, or one so long."""
+
+
 class LabelMapError(InputError):
     """What was read as an image holds label codes."""
+
+
+class UnitError(InputError):
+    """A map is in a unit that nobody can tell."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +69,10 @@ def read_file(path: Path, role: Role | None, directions: np.ndarray | None = Non
     return _read(Found((path,), Named(role, None, None, None, "")), role, directions)
 
 
-def read_folder(folder: Path, role: Role | None) -> tuple[tuple[Series, ...], tuple[Note, ...]]:
-    """Read the images of a folder's study, and what was left out.
+def read_folder(
+    folder: Path, role: Role | None, here: bids.Place | None = None
+) -> tuple[tuple[Series, ...], tuple[Note, ...]]:
+    """Read the images of a folder's study, and what was left out; `here` says that it is a BIDS one.
 
     Files named as labels and what computers leave beside are not looked at. Long axes, maps and the like are left out
     by their names, label maps by their values. Frames in files of their own (`_frame01`, or `_ED` and `_ES`) are one
@@ -82,7 +93,7 @@ def read_folder(folder: Path, role: Role | None) -> tuple[tuple[Series, ...], tu
     fit = []
     for path in images:
         named = read_names(path) if role is None else Named(role, None, None, None, "")
-        if why := _unfit(named):
+        if why := (here and bids.stranger(path, here)) or _unfit(named):
             left.append((path, why))
         else:
             fit.append((path, named))
@@ -120,8 +131,11 @@ def _maps(left: list[tuple[Path, str]]) -> list[Series]:
     for role, paths in by_role.items():
         if len(paths) == 1:
             with suppress(InputError):  # of several frames, or damaged: it stays left out
-                found.append(_read(Found((paths[0],), Named(role, None, None, None, "")), role))
-                left[:] = [one for one in left if one[0] != paths[0]]
+                try:
+                    found.append(_read(Found((paths[0],), Named(role, None, None, None, "")), role))
+                except UnitError as error:
+                    left.append((paths[0], str(error)))
+                left.remove((paths[0], "a map"))
     return found
 
 
@@ -170,12 +184,30 @@ def _read(found: Found, role: Role | None, directions: np.ndarray | None = None)
         raise InputError(f"{shown(path)}: its name does not say what it shows; give --role {_ROLES}")
     if frames > 1 and role not in (None, Role.CINE, Role.BSSFP):
         raise InputError(f"{shown(path)}: expected one frame for {role}, found {frames}; give the frame to measure")
+    if role in MAPS and role is not Role.MAP_ECV:
+        series = _in_ms(series, path)
     return replace(series, role=Role.CINE) if frames > 1 else series
 
 
 def _unfit(named: Named) -> str | None:
     """Why an image of this name is not measured."""
     return named.other or ("a long axis" if named.view == "long" else None)
+
+
+def _in_ms(series: Series, path: Path) -> Series:
+    """A T1 or T2 map that BIDS names, in ms: there it is in seconds, unless its sidecar's `Units` say otherwise.
+
+    Raises:
+        InputError: the sidecar and the values do not go together.
+    """
+    if not bids.parts_of(stem_of(path)):
+        return series
+    unit = bids.sidecar(path).get("Units")
+    seconds = float(np.percentile(series.image.voxels, 99)) <= MOST_SECONDS
+    if unit not in (None, "s", "ms") or (unit and (unit == "s") != seconds):
+        high = float(series.image.voxels.max())
+        raise UnitError(f"a map in an unknown unit (Units {shown(str(unit))} in its sidecar, values up to {high:.4g})")
+    return replace(series, image=series.image.with_voxels(series.image.voxels * 1000)) if seconds else series
 
 
 def _together(fit: Sequence[tuple[Path, Named]]) -> list[Found]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from myoscope.errors import InputError
+from myoscope.io import bids
 from myoscope.io.nifti import shown
 from myoscope.study import Role
 
@@ -29,6 +30,7 @@ _OTHERS = {
     "flow": r"(4d)?flow|venc|phasecontrast",
     "tagging": r"tag|tags|tagging|tagged|spamm|dense",
     "a planning or vessel image": r"scouts?|locali[sz]ers?|survey|haste|aorta|angio",
+    "a phase or imaginary image": r"part(phase|imag)",
 }
 _MAPS = {
     Role.MAP_T1: r"t1maps?|mapt1",
@@ -45,7 +47,7 @@ _PHASES = {
     "ed": r"ed|enddiastole|enddiastolic|diastole|diastolic",
     "es": r"es|endsystole|endsystolic|systole|systolic",
 }
-_LABELS = r"gt|gd|seg(s|mented|mentations?)?\d*|label(s|maps?)?\d*|masks?\d*|contours?|annotations?"
+_LABELS = r"gt|gd|(d|prob)?seg(s|mented|mentations?)?\d*|label(s|maps?)?\d*|masks?\d*|contours?|annotations?"
 
 
 @dataclass(frozen=True)
@@ -75,10 +77,11 @@ def stem_of(path: Path) -> str:
 def is_label_name(path: Path) -> bool:
     """Whether a file's name says that it holds labels.
 
-    >>> [is_label_name(Path(name)) for name in ("lge_seg.nii.gz", "Segmentation_1.nii", "lge.nii", "segre.nii")]
+    >>> [is_label_name(Path(name)) for name in ("lge_seg.nii.gz", "sub-1_dseg.nii", "sub-gt_lge.nii", "segre.nii")]
     [True, True, False, False]
     """
-    return any(re.fullmatch(_LABELS, word) for word in _words(stem_of(path)))
+    parts = bids.parts_of(stem_of(path))  # of such a name only the suffix says what it is: ce-gd names an agent
+    return any(re.fullmatch(_LABELS, word) for word in _words(parts[1] if parts else stem_of(path)))
 
 
 def map_role(path: Path) -> Role | None:
@@ -87,7 +90,7 @@ def map_role(path: Path) -> Role | None:
     >>> [map_role(Path(name)) for name in ("sub-1_T1map.nii", "T1_map_post.nii", "T2star_map.nii", "lge.nii")]
     [<Role.MAP_T1: 'map_t1'>, <Role.MAP_T1_POST: 'map_t1_post'>, None, None]
     """
-    name = stem_of(path)
+    name = _names(path)[0]
     roles = [role for role, words in _MAPS.items() if _says(name, words)]
     if len(roles) != 1 or _says(name, _NO_MAP):
         return None
@@ -115,6 +118,9 @@ def guess_role(path: Path) -> Role | None:
 def read_names(path: Path) -> Named:
     """What a file's name and the two folders above it say of an image; the nearest that says something counts.
 
+    A name that BIDS would have is not silent: where its words and those of the folders say no role, its suffix is of
+    something that is not measured.
+
     >>> read_names(Path("p/la_4ch.nii.gz")).view, read_names(Path("p/001_SA_ED.nii.gz")).phase
     ('long', 'ed')
 
@@ -127,18 +133,21 @@ def read_names(path: Path) -> Named:
         other = next((what for what, words in _OTHERS.items() if _says(name, words)), None)
         if other or _role(name, path):
             break
-    words = _words(names[0])
+    words, said = _words(bids.spread(stem_of(path))), _words(names[0])
     phase: Literal["ed", "es"] | None = None
-    if found := [(known, word) for known, pattern in _PHASES.items() for word in words if re.fullmatch(pattern, word)]:
+    if found := [(known, word) for known, pattern in _PHASES.items() for word in said if re.fullmatch(pattern, word)]:
         phase = "ed" if found[0][0] == "ed" else "es"
-        words.remove(found[0][1])
+        del words[-1 - words[::-1].index(found[0][1])]
     role = None if other else guess_role(path)
     view = next((view for name in names[:2] if (view := _view(name))), None)
+    if not (role or view or other or phase) and (parts := bids.parts_of(stem_of(path))):
+        other = f"of the BIDS suffix {parts[1]!r}, which is not measured"
     return Named(role, view, other, phase, "_".join(words))
 
 
 def _names(path: Path) -> list[str]:
-    return [stem_of(path), *(parent.name for parent in list(path.parents)[:2])]
+    """The words of a file's name and of two folders above it, without those that say whose image it is."""
+    return [bids.telling(name) for name in (stem_of(path), *(parent.name for parent in list(path.parents)[:2]))]
 
 
 def _words(name: str) -> list[str]:

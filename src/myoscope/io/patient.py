@@ -6,7 +6,7 @@ values as text).
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,29 @@ def patient_from(facts: bytes | Mapping[str, Any], where: str) -> Patient:
         if value is not None and not low <= value <= high:
             raise InputError(f"{where}: expected {key} between {low} and {high}, found {value:g}; check the unit")
     return patient
+
+
+def with_table(study: Study, given: Patient, table: str) -> Study:
+    """A study with what its files do not say from a table; where they differ, the files', and a warning.
+
+    `table` names it in the warning.
+    """
+    changes, contradicted = {}, []
+    for name in (field.name for field in fields(Patient) if field.name != "clinical"):
+        theirs, ours = getattr(given, name), getattr(study.patient, name)
+        if theirs is not None and ours is None:
+            changes[name] = theirs
+        elif (
+            theirs is not None
+            and theirs != ours
+            and not (isinstance(ours, float) and abs(theirs - ours) <= 0.01 * ours)
+        ):
+            contradicted.append(f"{name} {ours} in the images' files, {theirs} in {table}")
+    notes = study.notes
+    if contradicted:
+        message = f"{table} contradicts the files, which were believed: {'; '.join(contradicted)}."
+        notes = (*notes, Note("patient_contradicted", "warning", message[0].upper() + message[1:]))
+    return replace(study, patient=replace(study.patient, **changes), notes=notes)
 
 
 def write_patient(patient: Patient, folder: Path) -> None:

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from myoscope.datasets import emidec, layout_of, own
 from myoscope.errors import InputError
+from myoscope.io import bids
 from myoscope.io.folder import read_file, read_folder
 from myoscope.io.listing import files_below, looks_like_dicom
 from myoscope.io.names import guess_role, is_label_name
 from myoscope.io.nifti import is_nifti, shown
+from myoscope.io.participants import with_participant
 from myoscope.io.patient import with_facts_beside
 from myoscope.study import Note, Opened, Patient, Role, Series, Study
 
@@ -30,8 +32,8 @@ def read_study(
     """Read what `analyze` takes. Label files are never read.
 
     Args:
-        path: A NIfTI file; a folder of NIfTI files; an ACDC, EMIDEC or MyoPS case folder; or DICOM: a folder that
-            holds it anywhere below, a zip, a multi-frame file.
+        path: A NIfTI file; a folder of NIfTI files (BIDS: of a subject, of a session); an ACDC, EMIDEC or MyoPS case
+            folder; or DICOM: a folder that holds it anywhere below, a zip, a multi-frame file.
         role: What a single NIfTI image shows; without it, words in file and folder names say.
         series: DICOM only: numbers of the series that show a role, where headers and geometry are to be overruled.
 
@@ -43,7 +45,7 @@ def read_study(
     study = replace(_read(path, role, series), opened=Opened(path, role, series or {}))
     for one in study.series:
         _check_size(one)
-    return study if own.is_case(path) else with_facts_beside(study, path)
+    return study if own.is_case(path) else with_participant(with_facts_beside(study, path), path)
 
 
 def _check_size(series: Series) -> None:
@@ -134,8 +136,9 @@ def _read_folder(folder: Path, role: Role | None) -> Study:
         return layout.read_study(folder)
     if own.is_data_set(folder) or any(layout_of(sub) for sub in folder.iterdir() if sub.is_dir()):
         raise InputError(f"{shown(folder)}: expected one study, found a data set; give one case folder of it")
-    series, notes = read_folder(folder, role)
-    return Study(folder.name or folder.resolve().name, Patient(), series, notes)
+    here = bids.study_at(folder)
+    series, notes = read_folder(folder, role, here)
+    return Study(here.id if here else folder.name or folder.resolve().name, Patient(), series, notes)
 
 
 def _holds_dicom(path: Path) -> bool:
