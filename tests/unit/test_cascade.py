@@ -278,6 +278,13 @@ def test_published_is_the_papers_adam() -> None:
         assert (RECIPES[name].optimisation.plain, RECIPES[name].optimisation.learning_rate) == (True, 1e-2)
 
 
+def test_published_changes_images_in_no_way_that_nnunet_does_not() -> None:
+    for name in ("cascade.published", "cascade.published-2d"):
+        strength = RECIPES[name].strength
+        assert (strength.elastic_mm, strength.shading, strength.spike, RECIPES[name].slip_mm) == (0, 0, 0, 0)
+        assert (strength.rotation_degrees, strength.scale) == (180, (0.7, 1.4))
+
+
 def test_the_majority_decides_and_the_likelier_where_it_is_even() -> None:
     classes = (Structure.BACKGROUND, Structure.LV, Structure.INFARCT)
     drawn = [np.full((1, 1, 3), c, np.uint8) for c in (Structure.LV, Structure.INFARCT) * 2]

@@ -21,7 +21,8 @@ from myoscope.lab.unet import UNet
 from myoscope.labels import SCAR, Structure
 from myoscope.study import Case, Role
 from myoscope.systems import full_name, jdl
-from myoscope.systems.jdl import evaluation
+from myoscope.systems.jdl import evaluation, transunet
+from myoscope.systems.jdl import page as pages
 from myoscope.systems.jdl.model import in_squares, labels_of
 from myoscope.systems.jdl.network import METHODS, Method, WallAndScar
 from myoscope.systems.jdl.page import _by_case, slice_values, write_phantom
@@ -116,6 +117,20 @@ def test_an_untrained_transformer_leaves_the_unet_as_it_is() -> None:
     assert all(name.startswith("attention.") for name in missing)
     x = torch.rand(1, 3, 32, 32)
     assert torch.equal(plain(x), hybrid(x))
+
+
+def test_the_published_decoder_is_transunets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One convolution on the transformer's features, two a level of 256, 128, 64, 16; norm and ReLU behind each."""
+    encoder = SimpleNamespace(patch_embed=SimpleNamespace(backbone=None))
+    monkeypatch.setattr(transunet, "_hybrid", lambda *_: encoder)
+    network = transunet.TransUNet(1, 32, 0.39, pretrained=False)
+    sizes = ((64, 16), (256, 8), (512, 4), (768, 2))
+    assert network.decode([torch.rand(2, maps, side, side) for maps, side in sizes]).shape == (2, 1, 32, 32)
+    layers = [m for m in network.modules() if not list(m.children()) and not isinstance(m, torch.nn.Identity)]
+    convs = [m.out_channels for m in layers if isinstance(m, torch.nn.Conv2d)]
+    assert convs == [512, 256, 256, 128, 128, 64, 64, 16, 16, 1]
+    assert [type(m) for m in layers[:3]] == [torch.nn.Conv2d, torch.nn.BatchNorm2d, torch.nn.ReLU]
+    assert sum(isinstance(m, torch.nn.ReLU) for m in layers) == len(convs) - 1
 
 
 def test_features_of_the_installed_network_are_a_start() -> None:
@@ -359,6 +374,22 @@ def test_the_papers_reading_drops_nothing(cases: list[Case], tmp_path: Path, mon
     assert not ours[1].any()  # less than SMALLEST_ML
     assert [list(map(int, place)) for place in np.argwhere(printed[1])] == [[0, 30, 30]]
     assert printed[0] is not None and printed[0].sum() == 17 and ours[0] is not None and ours[0].sum() == 16
+
+
+def test_box_plots_have_both_readings_of_every_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures 2 and 4: by slices where the expert drew scar, the paper's reading above ours."""
+    drawn = []
+    monkeypatch.setattr(pages, "save_svg", lambda figure, _: drawn.append(figure))
+    some = {"scar pixels": 4, "found pixels": 4, "dice": 0.5, "precision": 0.25, "recall": 0.75}
+    clean = some | {"scar pixels": 0, "dice": 0.0, "precision": 0.0, "recall": None}
+    kinds = [{"variant": f"unet-{m}", "reading": r} for r in ("ours", "paper's") for m in METHODS]
+    pages.write_boxes([kind | row for kind in kinds for row in (some, clean)], tmp_path / "boxes.svg")
+    axes = drawn[0].axes
+    assert [a.get_title() for a in axes] == [f"{k} of scar, slice by slice" for k in ("Dice", "precision", "recall")]
+    names = [label.get_text() for label in axes[0].get_yticklabels()]
+    assert names == [f"unet-{m}, {r} reading" for r in ("paper's", "ours") for m in METHODS]
+    for a, middle in zip(axes, (0.5, 0.25, 0.75), strict=True):
+        assert {x for line in a.lines[4::7] for x in line.get_xdata()} == {middle}  # the clean slice counts nothing
 
 
 def test_the_papers_experiment_by_one_command(

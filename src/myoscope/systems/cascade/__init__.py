@@ -9,10 +9,11 @@ nnU-Net's conventions, with `cascade.published-2d` for a first stage: on two cor
 
 `predict cascade --weights RUNS/VARIANT`, a folder of fold models, is their majority vote, as the paper predicts.
 
-Where `published` departs from the paper: a canvas of 256 pixels of 1.4 mm around the heart, narrower than the whole
-slice of 61 of the 80 EMIDEC cases, and at most 12 slices, for whole slices and volumes; augmentation of brightness is
-this house's, not nnU-Net's. Adam's rate is the paper's 1e-2 from first to last, as the text does not say what it falls
-to; L2 decay of 3e-5 is nnU-Net's; no warm-up, no clipping, the last weights.
+Where `published` departs from the paper: a canvas of 256 pixels of 1.4 mm around the heart (around the middle where the
+first stage predicts), narrower than the whole slice of 61 of the 80 EMIDEC cases, and at most 12 slices, for whole
+slices and volumes. Augmentation is of nnU-Net's kinds, with this house's ranges of noise, blur, brightness, contrast
+and resolution, and a stretch along one axis. Adam's rate is the paper's 1e-2 from first to last, as the text does not
+say what it falls to; L2 decay of 3e-5 is nnU-Net's; no warm-up, no clipping, the last weights.
 """
 
 from myoscope.systems.cascade.model import Trained

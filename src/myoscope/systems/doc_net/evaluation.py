@@ -101,11 +101,11 @@ def entries(with_better: bool, as_printed: bool = False) -> list[Entry]:
 
 
 def _cost(entry: Entry) -> tuple[bool, bool, bool]:
-    """Sorts cheap before dear; what waits for a segmentation to be trained comes last."""
+    """Sorts cheap before dear: values before images, and of each last what waits for a segmentation to be trained."""
     recipe = entry.recipe
     return (
-        entry.labels == OWN_SEGMENTATION,
         bool(recipe and recipe.channels),
+        entry.labels == OWN_SEGMENTATION,
         bool(recipe and recipe.hidden and recipe.batch == 1),
     )
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from myoscope.errors import InputError
 from myoscope.lab.torchvision_shim import torchvision_ready
-from myoscope.lab.unet import ConvBlock, UNet
+from myoscope.lab.unet import UNet
 
 HYBRID = "vit_base_r50_s16_224"
 """timm's name of the hybrid of ResNet-50 and ViT-B/16; its pre-trained weights are from ImageNet-21k."""
@@ -82,9 +82,9 @@ class TransUNet(nn.Module):
         self.resnet: Any = self.encoder.patch_embed.backbone
         self.encoder.patch_embed.backbone = nn.Identity()
         self.grid = side // 16
-        self.first = ConvBlock(768, 512)
+        self.first = _conv(768, 512)
         steps = ((512 + 512, 256), (256 + 256, 128), (128 + 64, 64), (64, 16))
-        self.decoder = nn.ModuleList(ConvBlock(a, b) for a, b in steps)
+        self.decoder = nn.ModuleList(nn.Sequential(_conv(a, b), _conv(b, b)) for a, b in steps)
         self.head = nn.Conv2d(16, channels_out, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -107,9 +107,15 @@ class TransUNet(nn.Module):
         *skips, x = levels
         x = self.first(x)
         for block in self.decoder:
-            x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+            x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True)
             x = block(torch.cat([x, skips.pop()], 1) if skips else x)
         return self.head(x)
+
+
+def _conv(channels_in: int, channels_out: int) -> nn.Sequential:
+    """A 3x3 convolution, batch norm and ReLU, as all of TransUNet's decoder has them."""
+    conv = nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(channels_out), nn.ReLU(inplace=True))
 
 
 def _hybrid(side: int, dropout: float, pretrained: bool) -> Any:
