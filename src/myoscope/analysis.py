@@ -15,11 +15,14 @@ from myoscope.diagnose import diagnose, diagnosis_flags
 from myoscope.diagnose.clinical import from_clinical_values
 from myoscope.diagnose.words import class_words
 from myoscope.errors import InputError
+from myoscope.io.patient import patient_from
+from myoscope.io.previous import Earlier, read_previous
 from myoscope.io.read import as_study
 from myoscope.io.save import save_outputs
 from myoscope.io.tables import FIRST, Row, number_rows
 from myoscope.labels import Structure
 from myoscope.measure import measure
+from myoscope.measure.calibration import calibrated, read_calibration
 from myoscope.measure.papillary import count_as_muscle
 from myoscope.measure.part import Papillary
 from myoscope.measure.previous import compare
@@ -117,10 +120,10 @@ def with_flags(measurements: Measurements, flags: Sequence[Flag]) -> Measurement
     return measurements.model_copy(update={"quality": quality})
 
 
-def with_previous(result: Result, before: Measurements) -> Result:
-    """A result with what has changed since an earlier exam of the patient, from `io.previous.read_previous`."""
-    measurements = result.measurements
-    return replace(result, measurements=measurements.model_copy(update={"previous": compare(measurements, before)}))
+def with_previous(result: Result, earlier: Earlier) -> Result:
+    """A result with what has changed since earlier measurements, from `io.previous.read_previous`."""
+    previous = compare(result.measurements, *earlier)
+    return replace(result, measurements=result.measurements.model_copy(update={"previous": previous}))
 
 
 def analyze(
@@ -129,8 +132,15 @@ def analyze(
     progress: Callable[[str], None] = lambda _: None,
     models: Path | None = None,
     papillary: Papillary = "blood",
+    *,
+    role: Role | str | None = None,
+    series: Mapping[Role, Sequence[int]] | None = None,
+    hematocrit: float | None = None,
+    calibration: Path | str | None = None,
+    previous: Path | str | None = None,
+    same_patient: bool = False,
 ) -> Result:
-    """Segment, measure and judge a study.
+    """Segment, measure and judge a study; the arguments are the options of `myoscope analyze`.
 
     Args:
         study: From `read_study`, or the path of one.
@@ -138,16 +148,35 @@ def analyze(
         progress: Called with a few words before each step.
         models: Folder of network files and cards of one's own, which go before the installed ones.
         papillary: What the LV's papillary muscles and trabeculae count as, see `measure.papillary`.
+        role: Of a path: what a single NIfTI image shows.
+        series: Of a path: numbers of the DICOM series that show a role.
+        hematocrit: As a share, for ECV; it goes before that of the study.
+        calibration: File that `agree` wrote, by which intervals are stretched.
+        previous: Folder that `analyze` or `measure` wrote: an earlier exam of the patient, or this one before.
+        same_patient: Believe that the earlier exam is of this patient, though the ids differ.
 
     Raises:
-        InputError: the path is no study, no series of it can be segmented, or the folder has no network file that is
-            used.
+        InputError: the path is no study, no series of it can be segmented, the folder of models has no network file
+            that is used, or one of the other arguments cannot be used.
 
     >>> import myoscope
     >>> myoscope.analyze("STUDY").save("OUT")  # doctest: +SKIP
     """
     check_models(models)
-    study = as_study(study)
+    local = read_calibration(Path(calibration)) if calibration else None
+    given = None if hematocrit is None else patient_from({"hematocrit": hematocrit}, "hematocrit").hematocrit
+    study = as_study(study, role, series)
+    if given is not None:
+        study = replace(study, patient=replace(study.patient, hematocrit=given))
+    earlier = read_previous(Path(previous), study, same_patient) if previous else None
+    result = _analyzed(study, progress, models, papillary)
+    if local:
+        result = replace(result, measurements=calibrated(result.measurements, local))
+    return with_previous(result, earlier) if earlier else result
+
+
+def _analyzed(study: Study, progress: Callable[[str], None], models: Path | None, papillary: Papillary) -> Result:
+    """Segment each series with its system, measure and judge."""
     predictions: dict[Role, Prediction] = {}
     origins: dict[Role, dict[str, Any]] = {}
     joint: Role | None = None

@@ -1,6 +1,5 @@
 """The command line: parses, calls, prints. What is slow to import is imported where it is used."""
 
-import dataclasses
 import shlex
 import sys
 from pathlib import Path
@@ -25,6 +24,13 @@ RoleName = Annotated[str | None, typer.Option("--role", help="What a single imag
 SeriesRole = Annotated[
     list[str] | None,
     typer.Option("--series", help="ROLE=NUMBER: the DICOM series that shows a role; may be given more than once."),
+]
+Previous = Annotated[
+    Path | None,
+    typer.Option(help="An earlier OUT, of another exam of the patient or of this one: shows what has changed."),
+]
+SamePatient = Annotated[
+    bool, typer.Option("--same-patient", help="The earlier exam is of this patient, though the ids differ.")
 ]
 
 
@@ -69,46 +75,42 @@ def analyze(
         typer.Option(help="As a share, 0.42 for 42 %: for ECV from a native and a post-contrast T1 map."),
     ] = None,
     pdf: Annotated[bool, typer.Option("--pdf", help="Print report.pdf too, with this machine's Chromium.")] = False,
-    previous: Annotated[
-        Path | None, typer.Option(help="What analyze wrote for an earlier exam of the patient: shows what has changed.")
-    ] = None,
-    same_patient: Annotated[
-        bool, typer.Option("--same-patient", help="The earlier exam is of this patient, though the ids differ.")
-    ] = False,
+    previous: Previous = None,
+    same_patient: SamePatient = False,
 ) -> None:
     """Segment, measure and judge a study: DICOM (folder, zip), a NIfTI file, a folder of them, or a data set's case."""
     from myoscope.io.patient import patient_from
-    from myoscope.io.previous import read_previous
     from myoscope.io.read import read_study
     from myoscope.io.record import refuse_handwork
     from myoscope.io.save import check_out
-    from myoscope.measure.calibration import calibrated, read_calibration
     from myoscope.report.pdf import find_browser, write_pdf
 
     browser = find_browser() if pdf else None
-    local = read_calibration(calibration) if calibration else None
-    given = None if hematocrit is None else patient_from({"hematocrit": hematocrit}, "--hematocrit")
+    if hematocrit is not None:
+        patient_from({"hematocrit": hematocrit}, "--hematocrit")  # refused before a large study is read
     found = read_study(study, role, _chosen(series))
-    if given:
-        patient = dataclasses.replace(found.patient, hematocrit=given.hematocrit)
-        found = dataclasses.replace(found, patient=patient)
     if device not in ("cpu", "cuda"):
         raise InputError(f"expected --device cpu or cuda, found {device!r}")
     if device == "cuda":
         typer.echo("--device cuda brings nothing here: the networks of analyze run on the CPU", err=True)
     if nifti and not any(one.source for one in found.series):
         raise InputError(f"{found.id}: expected DICOM with --nifti, found NIfTI already; leave --nifti out")
-    earlier = read_previous(previous, found, same_patient) if previous else None
     check_out(out)
     refuse_handwork(out)
     with progress() as say:
         say("loading the models")
         from myoscope import analysis
 
-        result = analysis.analyze(found, progress=say, models=models, papillary=papillary)
-        if local:
-            result = dataclasses.replace(result, measurements=calibrated(result.measurements, local))
-        result = analysis.with_previous(result, earlier) if earlier else result
+        result = analysis.analyze(
+            found,
+            progress=say,
+            models=models,
+            papillary=papillary,
+            hematocrit=hematocrit,
+            calibration=calibration,
+            previous=previous,
+            same_patient=same_patient,
+        )
         say("writing the report")
         report = result.save(out, nifti=nifti)
         if browser:
@@ -159,19 +161,25 @@ def measure(
     ] = None,
     role: RoleName = None,
     series: SeriesRole = None,
+    previous: Previous = None,
+    same_patient: SamePatient = False,
 ) -> None:
     """Measure and report again from labels that were corrected by hand."""
+    from myoscope.analysis import with_previous
     from myoscope.correction import read_before, remeasure
     from myoscope.io.label_maps import read_label_maps
+    from myoscope.io.previous import read_previous
     from myoscope.io.read import read_study
     from myoscope.io.save import check_out
 
     found = read_study(study, role, _chosen(series))
-    earlier = read_before(before, found) if before else None
-    kept = earlier.labels if earlier else {}
+    automatic = read_before(before, found) if before else None
+    kept = automatic.labels if automatic else {}
     corrected, files = read_label_maps(found, labels, codes, kept)
+    earlier = read_previous(previous, found, same_patient) if previous else None
     check_out(out)
-    result = remeasure(found, {**kept, **corrected}, earlier, files)
+    result = remeasure(found, {**kept, **corrected}, automatic, files)
+    result = with_previous(result, earlier) if earlier else result
     again = before is not None and before.resolve() == out.resolve()
     report = result.save(out, replaces=list(corrected) if again else ())
     _summary(result.measurements)

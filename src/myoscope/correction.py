@@ -1,7 +1,7 @@
 """Measure again after a person changed label maps: what an earlier analysis left, and what becomes of it."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from myoscope.analysis import Result, judge
+from myoscope.analysis import Result, judge, with_previous
 from myoscope.errors import InputError
 from myoscope.io.label_maps import read_label_maps, stored_labels
 from myoscope.io.nifti import shown
+from myoscope.io.previous import read_previous
 from myoscope.io.read import as_study
 from myoscope.io.record import handwork, read_record, record_of
 from myoscope.labels import Structure
@@ -177,6 +178,11 @@ def measure(
     labels: Mapping[Role, Volume | Path | str] | Path | str,
     before: Result | Path | str | None = None,
     codes: str | None = None,
+    *,
+    role: Role | str | None = None,
+    series: Mapping[Role, Sequence[int]] | None = None,
+    previous: Path | str | None = None,
+    same_patient: bool = False,
 ) -> Result:
     """Measure and judge a study from label maps, whoever drew them.
 
@@ -187,6 +193,7 @@ def measure(
         before: The earlier analysis, or the folder that it was saved to: roles left out keep its labels, and what a
             person changed since is counted.
         codes: The convention that NIfTI files were drawn with: myoscope (None), acdc, emidec or myops.
+        role: As `analyze`; so are `series`, `previous` and `same_patient`.
 
     Raises:
         InputError: the study or a label map cannot be read, lies elsewhere than its image, or has unknown codes.
@@ -194,14 +201,16 @@ def measure(
     >>> import myoscope
     >>> myoscope.measure("STUDY", "OUT/segmentations", before="OUT").save("OUT2")  # doctest: +SKIP
     """
-    study = as_study(study)
-    earlier = _before(before, study)
-    kept = earlier.labels if earlier else {}
-    given = {Role(role): one for role, one in labels.items()} if isinstance(labels, Mapping) else {}
-    arrays = {role: one for role, one in given.items() if isinstance(one, Volume)}
-    texts = [f"{role}={one}" for role, one in given.items() if role not in arrays]
+    study = as_study(study, role, series)
+    automatic = _before(before, study)
+    kept = automatic.labels if automatic else {}
+    given = {Role(name): one for name, one in labels.items()} if isinstance(labels, Mapping) else {}
+    arrays = {name: one for name, one in given.items() if isinstance(one, Volume)}
+    texts = [f"{name}={one}" for name, one in given.items() if name not in arrays]
     read, files = read_label_maps(study, [str(labels)] if not isinstance(labels, Mapping) else texts, codes, kept)
-    return remeasure(study, {**kept, **read, **arrays}, earlier, {role: [] for role in arrays} | files)
+    earlier = read_previous(Path(previous), study, same_patient) if previous else None
+    result = remeasure(study, {**kept, **read, **arrays}, automatic, {name: [] for name in arrays} | files)
+    return with_previous(result, earlier) if earlier else result
 
 
 def _before(before: Result | Path | str | None, study: Study) -> Before | None:

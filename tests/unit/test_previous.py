@@ -1,10 +1,14 @@
 """An earlier exam beside this one: values and changes by hand, judged by intervals; other patients are refused."""
 
 import json
+import shutil
 
+import nibabel as nib
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+import myoscope
 from myoscope import analysis
 from myoscope.analysis import judge
 from myoscope.cli import app
@@ -104,14 +108,14 @@ def ann(tmp_path_factory):
 
 def test_the_same_id_is_the_same_patient_and_another_is_refused(ann):
     root, study = ann
-    assert read_previous(root / "old", study).patient.study_id == "ann"
+    assert read_previous(root / "old", study).measurements.patient.study_id == "ann"
     text = (root / "old" / "measurements.json").read_text()
     (root / "other").mkdir(exist_ok=True)
     (root / "other" / "measurements.json").write_text(text.replace('"ann"', '"bob"'))
     with pytest.raises(InputError, match="found the id bob instead of ann") as refused:
         read_previous(root / "other", study)
     assert "--same-patient" in str(refused.value) and "\n" not in str(refused.value)
-    assert read_previous(root / "other", study, same_patient=True).patient.study_id == "bob"
+    assert read_previous(root / "other", study, same_patient=True).measurements.patient.study_id == "bob"
     with pytest.raises(InputError, match=r"found no measurements\.json"):
         read_previous(root / "nowhere", study)
     (root / "other" / "measurements.json").write_text(json.dumps({"patient": {}}))
@@ -143,7 +147,7 @@ def test_the_command_line_takes_the_earlier_exam_and_a_new_measurement_keeps_it(
     root, study = ann
     _, labels = make_study(frames=2)
     drawn = judge(study, labels, {})
-    monkeypatch.setattr(analysis, "analyze", lambda *_, **__: drawn)
+    monkeypatch.setattr(analysis, "_analyzed", lambda *_: drawn)
     out = tmp_path / "out"
     called = CliRunner().invoke(app, ["analyze", str(root / "ann"), "-o", str(out), "--previous", str(root / "old")])
     assert called.exit_code == 0, called.output
@@ -157,6 +161,51 @@ def test_the_command_line_takes_the_earlier_exam_and_a_new_measurement_keeps_it(
     assert rows(again.previous)["lv.edv_ml"].now == pytest.approx(edv["now"])
     refused = CliRunner().invoke(app, ["analyze", str(root / "ann"), "-o", str(out), "--previous", str(root / "no")])
     assert isinstance(refused.exception, InputError)
+
+
+def test_ones_own_correction_is_told_from_an_earlier_exam(ann, tmp_path):
+    """The same images, before and after a person changed contours: said so, and not judged as a heart's change."""
+    root, study = ann
+    _, labels = make_study(frames=2)
+    out = tmp_path / "out"
+    judge(study, labels, {}).save(out)
+    record = (out / "study.json").read_text()
+    (out / "study.json").write_text(record.replace('"ann"', '"as it was called then"'))  # the images say whose it is
+    maps = tmp_path / "maps"
+    shutil.copytree(out / "segmentations", maps)
+    path = next(maps.glob("cine*_seg.nii.gz"))
+    drawn = nib.load(path)
+    codes = np.asarray(drawn.dataobj).copy()
+    codes[tuple(np.argwhere(codes == 2)[0])] = 1
+    nib.save(nib.Nifti1Image(codes, drawn.affine, drawn.header), path)
+    said = ["measure", root / "ann", "--labels", maps, "--from", out, "--previous", out, "-o", tmp_path / "new"]
+    called = CliRunner().invoke(app, [str(part) for part in said])
+    assert called.exit_code == 0, (called.output, called.exception)
+    again = Measurements.model_validate_json((tmp_path / "new" / "measurements.json").read_bytes())
+    assert again.previous.same_exam
+    assert rows(again.previous)["lv.edv_ml"].change > 0
+    assert {row.verdict for row in again.previous.changes} == {None}
+    text = Page((tmp_path / "new" / "report.html").read_text()).text
+    assert "Before correction and after correction" in text and "The same exam" in text
+    assert "Earlier exam" not in text
+    assert not read_previous(root / "old", study).same_exam
+    assert rows(compare_again(again, again.previous))["lv.edv_ml"].verdict is None
+
+
+def test_python_takes_the_earlier_exam_too(ann, monkeypatch):
+    root, study = ann
+    _, labels = make_study(frames=2)
+    monkeypatch.setattr(analysis, "_analyzed", lambda study, *_: judge(study, labels, {}))
+    found = analysis.analyze(root / "ann", previous=root / "old", hematocrit=0.42)
+    assert found.measurements.previous.study_id == "ann" and not found.measurements.previous.same_exam
+    assert found.measurements.patient.hematocrit == 0.42
+    for wrong, why in (({"hematocrit": 42}, "hematocrit"), ({"previous": root}, r"no measurements\.json")):
+        with pytest.raises(InputError, match=why):
+            analysis.analyze(root / "ann", **wrong)
+    with pytest.raises(InputError, match="a study already"):
+        analysis.analyze(study, role="cine")
+    again = myoscope.measure(study, labels, previous=root / "old")
+    assert again.measurements.previous.study_id == "ann"
 
 
 def test_the_picture_and_the_per_cent_agree_in_sign():

@@ -314,7 +314,7 @@ def test_flags_come_with_words_and_icons_most_serious_first(page):
     assert classes == ["flag error", "flag warning", "flag info"]
     icons = [a["href"] for a in page.all("use")]
     assert icons[:3] == ["#icon-error", "#icon-warning", "#icon-info"]
-    assert "Error Study Something is wrong." in page.text
+    assert "Error 1 Study Something is wrong." in page.text
 
 
 def test_diagnosis_shows_probabilities_and_evidence(page):
@@ -451,11 +451,12 @@ def test_a_warning_stands_at_the_number_that_it_is_about():
     lv, rv = LeftVentricle(edv_ml=900, ejection_fraction_percent=50), Ventricle(ejection_fraction_percent=40)
     html = render(study, labels, make_measurements(lv=lv, rv=rv, quality=Quality(flags=flags)))
     cards = html.split('<dl class="keys')[1].split("</dl>")[0].split("<dt>")[1:]
-    said = {card.split("</dt>")[0]: re.findall(r"<span>([^<]*\.)</span>", card) for card in cards}
+    said = {card.split("</dt>")[0]: re.findall(r'href="#flag-\d" title="([^"]*)"', card) for card in cards}
     assert said["LV end-diastolic volume"] == ["EDV is odd."]
     assert said["LV ejection fraction"] == []
     assert said["RV ejection fraction"] == ["Unsure of RV."]
     assert said["Infarct"] == ["Few slices."]
+    assert "EDV is odd." not in re.sub("<[^>]*>", "", "".join(cards))  # the list of flags says it in full
     rows = dict(re.findall(r'<th scope="row">([^<]*)</th>\n?<td[^>]*>(.*?)</td>', html, re.DOTALL))
     doubted = {title: re.findall(r'href="#flag-\d" title="([^"]*)"', cell) for title, cell in rows.items()}
     assert doubted["End-diastolic volume"] == ["EDV is odd."]

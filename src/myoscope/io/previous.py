@@ -1,17 +1,26 @@
-"""The result of an earlier exam, read for a comparison, and whether it is of the same patient."""
+"""An earlier result, read for a comparison: whether it is of the same patient, and whether of the very same exam."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
 from myoscope.errors import InputError
 from myoscope.io.nifti import shown
+from myoscope.io.record import read_record, record_of
 from myoscope.measure.results import Measurements
 from myoscope.study import Study
 
 
-def read_previous(out: Path, study: Study, same_patient: bool = False) -> Measurements:
-    """The measurements of an earlier exam of a study's patient.
+class Earlier(NamedTuple):
+    """What was measured then, and whether in images of this exam: then contours or program differ, not the heart."""
+
+    measurements: Measurements
+    same_exam: bool
+
+
+def read_previous(out: Path, study: Study, same_patient: bool = False) -> Earlier:
+    """The measurements of an earlier exam of a study's patient, or earlier ones of this exam.
 
     The patient is known by PatientID where both exams came from DICOM, else by the study's id: a folder's or file's
     name. No message holds a PatientID.
@@ -36,12 +45,22 @@ def read_previous(out: Path, study: Study, same_patient: bool = False) -> Measur
         raise InputError(
             f"{shown(path)}: expected measurements that this version can read, found others; analyze that exam again"
         ) from None
-    if not same_patient and (other := _another_patient(out, before, study)):
+    same_exam = _same_exam(out, before, study)
+    if not (same_patient or same_exam) and (other := _another_patient(out, before, study)):
         raise InputError(
             f"{shown(out)}: expected an earlier exam of the same patient, found {other}; if they are one patient, add "
             "--same-patient"
         )
-    return before
+    return Earlier(before, same_exam)
+
+
+def _same_exam(out: Path, before: Measurements, study: Study) -> bool:
+    """Whether a result was made from this exam: the same DICOM study, or an image with the same bytes."""
+    if any(series.source for series in study.series) and before.patient.study_id == study.id:
+        return True
+    record = read_record(out)
+    then = {image.sha256 for image in record.images} if record else set()
+    return bool(then) and any(image.sha256 in then for image in record_of(study, []).images)
 
 
 def _another_patient(out: Path, before: Measurements, study: Study) -> str | None:

@@ -65,9 +65,19 @@ def _check_size(series: Series) -> None:
         )
 
 
-def as_study(study: Study | Path | str) -> Study:
-    """A study, or what `read_study` reads at a path."""
-    return study if isinstance(study, Study) else read_study(study)
+def as_study(
+    study: Study | Path | str, role: Role | str | None = None, series: Mapping[Role, Sequence[int]] | None = None
+) -> Study:
+    """A study, or what `read_study` reads at a path with these arguments.
+
+    Raises:
+        InputError: see `read_study`; or a study that is read already was given with `role` or `series`.
+    """
+    if not isinstance(study, Study):
+        return read_study(study, role, series)
+    if role is not None or series:
+        raise InputError(f"{study.id}: role and series say how a path is read, this is a study already; leave them out")
+    return study
 
 
 def _read(path: Path, role: Role | None, series: Mapping[Role, Sequence[int]] | None) -> Study:

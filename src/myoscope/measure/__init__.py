@@ -253,11 +253,11 @@ def _facts(study: Study) -> PatientFacts:
 class _Callable(ModuleType):
     """`myoscope.measure` is this package, and can be called (as `myoscope.cohort`)."""
 
-    def __call__(self, study: Any, labels: Any, before: Any = None, codes: str | None = None) -> Any:
+    def __call__(self, study: Any, labels: Any, before: Any = None, codes: str | None = None, **options: Any) -> Any:
         """See `myoscope.correction.measure`."""
         from myoscope.correction import measure
 
-        return measure(study, labels, before, codes)
+        return measure(study, labels, before, codes, **options)
 
 
 sys.modules[__name__].__class__ = _Callable

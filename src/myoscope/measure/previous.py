@@ -49,8 +49,11 @@ class Change(Part):
 
 
 class Previous(Part):
-    """An earlier exam of the patient, and what has changed since."""
+    """An earlier exam of the patient, or an earlier measurement of this one, and what has changed since."""
 
+    same_exam: bool = Field(
+        False, description="Whether it is of this exam's images: contours or program have changed, not the heart"
+    )
     study_id: str = Field(description="The earlier study's id")
     created_utc: str = Field(description="When the earlier exam was measured, ISO 8601, UTC; not when it was taken")
     myoscope_version: str = Field(description="Version of the program that measured it")
@@ -67,13 +70,14 @@ class Valued(NamedTuple):
     interval: tuple[float, float] | None
 
 
-def compare(now: "Measurements", before: "Measurements") -> Previous:
-    """Compare two exams of one patient."""
+def compare(now: "Measurements", before: "Measurements", same_exam: bool = False) -> Previous:
+    """Compare two exams of one patient, or two measurements of one exam: then no change is judged."""
     return Previous(
+        same_exam=same_exam,
         study_id=before.patient.study_id,
         created_utc=before.provenance.created_utc,
         myoscope_version=before.provenance.myoscope_version,
-        changes=list(_changes(values_of(before), values_of(now))),
+        changes=list(_changes(values_of(before), values_of(now), not same_exam)),
         segments=before.segments,
         missing={name: why for name, why in before.quality.missing.items() if name.startswith("segments")},
         notes=list(_unlike(before, now)),
@@ -83,7 +87,7 @@ def compare(now: "Measurements", before: "Measurements") -> Previous:
 def compare_again(now: "Measurements", previous: Previous) -> Previous:
     """The same comparison after this exam was measured anew; the earlier values are those that were kept."""
     before = {row.measurement: Valued(row.before, row.before_interval) for row in previous.changes}
-    return previous.model_copy(update={"changes": list(_changes(before, values_of(now)))})
+    return previous.model_copy(update={"changes": list(_changes(before, values_of(now), not previous.same_exam))})
 
 
 def values_of(measurements: "Measurements") -> dict[str, Valued]:
@@ -99,7 +103,7 @@ def values_of(measurements: "Measurements") -> dict[str, Valued]:
     return found
 
 
-def _changes(before: Mapping[str, Valued], now: Mapping[str, Valued]) -> Iterator[Change]:
+def _changes(before: Mapping[str, Valued], now: Mapping[str, Valued], judge: bool) -> Iterator[Change]:
     nothing = Valued(None, None)
     for name in {**now, **before}:
         (was, was_in), (is_, is_in) = before.get(name, nothing), now.get(name, nothing)
@@ -114,7 +118,7 @@ def _changes(before: Mapping[str, Valued], now: Mapping[str, Valued]) -> Iterato
             change_percent=100 * change / was if change is not None and was else None,
             before_interval=was_in,
             now_interval=is_in,
-            verdict=None if change is None else judged(was_in, is_in),
+            verdict=judged(was_in, is_in) if judge and change is not None else None,
         )
 
 

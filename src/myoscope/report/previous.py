@@ -1,4 +1,4 @@
-"""The report's section on an earlier exam: every measurement then and now, and the segments side by side."""
+"""The report's section on an earlier exam, or on this one before: every measurement then and now, segments too."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -31,6 +31,8 @@ def previous_section(measurements: Measurements, plots_of: Callable[[Measurement
     now = {plot.title: plot for plot in plots_of(measurements)}
     pairs = [(plot, now[plot.title]) for plot in plots_of(then) if plot.title in now]
     return {
+        "same_exam": previous.same_exam,
+        "when": _words(measurements),
         "study_id": previous.study_id,
         "date": previous.created_utc[:10],
         "notes": previous.notes,
@@ -39,6 +41,16 @@ def previous_section(measurements: Measurements, plots_of: Callable[[Measurement
         "scale": f"{SCALE_PERCENT:g}",
         "plots": [pair for pair in pairs if pair[0].svg or pair[1].svg],
     }
+
+
+def _words(measurements: Measurements) -> tuple[str, str]:
+    """Heads of the two columns: exams, or measurements of one exam, whose labels a person may have drawn."""
+    if measurements.previous is None or not measurements.previous.same_exam:
+        return "Before", "Now"
+    labelled = [series for series in measurements.provenance.series if series.labels_from != "not segmented"]
+    if any(series.changed_voxels or not series.weights_sha256 for series in labelled):
+        return "Before correction", "After correction"
+    return "Earlier measurement", "This measurement"
 
 
 def _row(change: Change) -> dict[str, Any]:
