@@ -21,6 +21,10 @@ def cohort(
         Path | None,
         typer.Option(help="CSV with columns study, sex, height, weight, age, heart_rate, hematocrit, class."),
     ] = None,
+    bids: Annotated[
+        Path | None,
+        typer.Option(help="Folder for label maps and measurements as a BIDS data set of derivatives: docs/bids.md."),
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes on this machine; default: its cores.")] = None,
     scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler that runs already.")] = None,
     slurm: Annotated[Path | None, typer.Option(help="SETTINGS.toml: run on SLURM. See docs/cohort.md.")] = None,
@@ -35,7 +39,7 @@ def cohort(
     with needed("cohort"):
         from myoscope.cohort.run import Options, describe, plan, run
 
-        options = Options(workers, scheduler, slurm, minutes, memory_gb, ids == "hash", retry_failed, patients)
+        options = Options(workers, scheduler, slurm, minutes, memory_gb, ids == "hash", retry_failed, patients, bids)
         if dry_run:
             typer.echo(describe(plan(paths, out, options)))
             return

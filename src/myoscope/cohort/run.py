@@ -24,6 +24,7 @@ class Options:
 
     `workers` on this machine, or `scheduler` (an address), or `slurm` (settings). A study may take `limit_minutes` and
     `memory_gb`. `hashed`: ids are hashes. `retry_failed`: only those that failed. `patients`: a table of facts.
+    `bids`: a folder for what is done as a BIDS data set of derivatives.
     """
 
     workers: int | None = None
@@ -34,6 +35,7 @@ class Options:
     hashed: bool = False
     retry_failed: bool = False
     patients: Path | None = None
+    bids: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -90,9 +92,12 @@ def run(
     """
     options = options or Options()
     from myoscope.cohort.cluster import client_of
+    from myoscope.cohort.derivatives import check_target, write_derivatives
     from myoscope.cohort.table import write_tables
 
     state = Out(out)
+    if options.bids:
+        check_target(options.bids, state)
     state.prepare()
     with state.locked():
         todo = plan(paths, out, options, say)
@@ -110,8 +115,9 @@ def run(
                 f"{shown(out)}: cannot write there ({error.strerror}); free space and repeat the command, "
                 "what is done stays done"
             ) from None
+        notes = (*todo.notes, *(write_derivatives(state, options.bids) if options.bids else ()))
     counts = [statuses.count("done"), statuses.count("failed")]
-    return Outcome(counts[0], counts[1], len(todo.todo), todo.notes, out / "index.html")
+    return Outcome(counts[0], counts[1], len(todo.todo), notes, out / "index.html")
 
 
 def _why(state: Out, study: str, made: Made) -> str:

@@ -57,6 +57,11 @@ def columns() -> dict[str, str | None]:
     return {name: one["unit"] for name, one, _ in _walk({})}
 
 
+def described() -> dict[str, tuple[str | None, str, bool]]:
+    """The columns of a study's row: unit, what it is in words, and whether it is a single number."""
+    return {name: (one["unit"], one.get("description", ""), _is_number(one)) for name, one, _ in _walk({})}
+
+
 def row_of(measurements: Mapping[str, Any]) -> dict[str, Any]:
     """A study's row, from what `measurements.json` holds; None where something is missing."""
     return {name: value for name, _, value in _walk(measurements)}
