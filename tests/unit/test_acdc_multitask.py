@@ -354,6 +354,9 @@ def test_evaluation_end_to_end(cases: list[Case], tmp_path: Path, monkeypatch: p
     assert own.evaluate(system, roots, tmp_path, None, 2, None, "cpu") == page
     with pytest.raises(InputError, match="expected trained folds"):  # nothing of the half size is the thesis' own
         own.evaluate(system, roots, tmp_path, None, 2, None, "cpu", published=True)
+    printed = own.evaluate(system, roots, tmp_path / "printed", Budget(steps=1), 1, None, "cpu", published=True)
+    assert "`myoscope evaluate acdc-multitask --variant published --data drawn -o RUNS`" in printed
+    assert "\n| double task | 1 of 4 | " in printed and "| double task, half resolution |" not in printed
     (path,) = own.train_folds(next(iter(small)), roots, [None], Budget(steps=2), tmp_path, None, "cpu")
     card = json.loads(path.with_suffix(".json").read_text())
     assert card["diagnosis"]["accuracy"] == double["accuracy"]

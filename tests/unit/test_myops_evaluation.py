@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from myoscope.errors import InputError
+from myoscope.lab.loop import Budget
 from myoscope.labels import Structure
 from myoscope.prediction import Prediction
 from myoscope.study import Case, Patient, Role, Series, Study
@@ -176,11 +177,18 @@ def test_best_and_worst_are_drawn_with_all_five_structures(
     assert all(f"<!-- {title} -->" in drawn for title in evaluation.figures.COLUMNS)
 
 
-def test_the_published_rows_are_the_papers_three() -> None:
+def test_the_published_rows_are_the_papers_three(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from myoscope.systems.compact.myops.page import ROWS
     from myoscope.systems.myops_ensemble import RECIPES
 
     names = [f"myops-ensemble.{variant}" for variant in evaluation.PUBLISHED]
     assert [ROWS[name] for name in names] == list(PAPER["rows"]) and set(names) <= set(RECIPES)
+    trained: list[tuple[str, Budget]] = []
+    monkeypatch.setattr(evaluation, "train_folds", lambda name, _, __, budget, *___: trained.append((name, budget)))
+    monkeypatch.setattr(evaluation, "read_cases", lambda _: [])
+    budget = Budget(epochs=500)
+    with pytest.raises(InputError, match="expected cases with labelled bSSFP, LGE and T2"):
+        evaluation.evaluate("myops-ensemble", [], tmp_path, budget, 5, None, "cpu", published=True)
+    assert trained == [(name, budget) for name in names]
     with pytest.raises(InputError, match="no paper's"):
         evaluation.evaluate("compact-myops", [], Path(), None, 5, None, "cpu", published=True)
