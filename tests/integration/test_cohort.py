@@ -52,6 +52,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, pd.DataF
     studies = write_studies(root / "in", 2)
     write_study(small_study(9, Role.CINE), studies / "Muster_Erika")
     (studies / "Muster_Erika" / "patient.json").write_text('{"sex": "F"}')
+    shutil.copy(studies / "Muster_Erika" / "cine.nii.gz", studies / "Muster_Erika" / "Erika_4ch.nii.gz")  # left out
     (root / "patients.csv").write_text("study;sex;height;weight;class\nMuster_Erika;M;170;70;HCM\nnobody;F;;;\n")
     frame = myoscope.cohort(studies, root / "out", workers=1, hashed=True, patients=root / "patients.csv")
     return studies, root / "out", frame

@@ -85,7 +85,7 @@ def test_the_tree_is_named_as_bids_has_it(made: World) -> None:
     root = ["README", "dataset_description.json", "dseg.tsv", "participants.json", "participants.tsv", MANIFEST]
     found = {path.relative_to(made.target).as_posix() for path in made.target.rglob("*") if path.is_file()}
     assert found == {*(f"{name}{end}" for name in names for end in (".nii.gz", ".json")), *tables, *root}
-    assert made.notes[-1] == "3 studies of 2 subjects written as BIDS derivatives."
+    assert made.notes[-1] == "Written as BIDS derivatives: studies 3, subjects 2."
     assert not list(made.target.parent.glob(".*"))
 
 
@@ -163,7 +163,7 @@ def test_nobodys_name_gets_in(made: World) -> None:
 def test_it_can_be_repeated_and_is_no_study_itself(made: World) -> None:
     before = {path: path.read_bytes() for path in made.target.rglob("*") if path.is_file()}
     ids = [item.id for item in find_studies([made.raw])[0]]
-    assert write_derivatives(made.out, made.target)[-1].startswith("3 studies")
+    assert write_derivatives(made.out, made.target)[-1] == made.notes[-1]
     assert {path: path.read_bytes() for path in made.target.rglob("*") if path.is_file()} == before
     assert [item.id for item in find_studies([made.raw])[0]] == ids
     with pytest.raises(InputError, match="derivatives"):
@@ -220,11 +220,17 @@ def test_maps_that_a_person_changed(again: tuple[Out, Path]) -> None:
     changed.write_bytes(gzip.compress(gzip.decompress(changed.read_bytes()), 9))
     notes = write_derivatives(out, target)
     assert "sub-01_ses-2" in notes[0] and "changed after they were measured" in notes[0]
-    assert notes[-1].startswith("2 studies")
+    assert "studies 2, subjects 2" in notes[-1]
     assert not (target / "sub-01" / "ses-2").exists()
     assert json.loads(next((target / "sub-01").rglob("*_dseg.json")).read_text())["Manual"] is True
     made_by = json.loads((target / "dataset_description.json").read_text())["GeneratedBy"]
     assert [one["Name"] for one in made_by].count("Manual") == 1
+
+
+def test_hashed_ids_name_no_image(made: World) -> None:
+    target = made.raw / "derivatives" / "hashed"
+    write_derivatives(made.out, target, hashed=True)
+    assert not any("Sources" in path.read_text() for path in target.rglob("*.json"))
 
 
 def test_without_a_study_nothing_is_written(again: tuple[Out, Path]) -> None:

@@ -73,6 +73,8 @@ def _analyse(item: Item, out: Out, task: dict[str, Any], part: Path) -> None:
     study = replace(read_study(alone(item, out.inputs / item.id)), id=item.id)
     if task["hashed"]:
         study = _nameless_files(study, out.inputs / item.id)
+        notes = [replace(note, message=without_names(note.message, item, True)) for note in study.notes]
+        study = replace(study, notes=tuple(notes))
     if task["patient"]:
         study = with_facts(study, task["patient"])
     result = analyze(study)

@@ -87,10 +87,10 @@ def check_target(target: Path, state: Out) -> None:
             raise InputError(f"{where} found {shown(name)}, {what}; move it away, or choose another")
 
 
-def write_derivatives(state: Out, target: Path) -> list[str]:
+def write_derivatives(state: Out, target: Path, hashed: bool = False) -> list[str]:
     """Write what is done of a cohort into a folder, whole or not at all; what was written there before goes.
 
-    OUT/bids.csv gets the label that each study has there.
+    OUT/bids.csv gets the label that each study has there. With `hashed` no image is named as a source.
 
     Returns:
         What was written, and what was left out and why, in whole sentences.
@@ -106,7 +106,7 @@ def write_derivatives(state: Out, target: Path) -> list[str]:
     try:
         shutil.rmtree(part, ignore_errors=True)
         (part / "new").mkdir(parents=True)
-        _write_all(state, studies, part / "new", target)
+        _write_all(state, studies, part / "new", None if hashed else _around(studies, target), target)
         if target.exists():
             target.rename(part / "old")
         (part / "new").rename(target)
@@ -117,7 +117,7 @@ def write_derivatives(state: Out, target: Path) -> list[str]:
     finally:
         shutil.rmtree(part, ignore_errors=True)
     subjects = len({one.subject for one in studies})
-    return [*notes, f"{len(studies)} studies of {subjects} subjects written as BIDS derivatives."]
+    return [*notes, f"Written as BIDS derivatives: studies {len(studies)}, subjects {subjects}."]
 
 
 def labels_of(study: str) -> tuple[str, str | None]:
@@ -147,9 +147,14 @@ def _studies(state: Out) -> tuple[list[Derived], list[str]]:
     return sorted(found, key=lambda one: one.place.id), notes
 
 
-def _write_all(state: Out, studies: list[Derived], root: Path, target: Path) -> None:
-    from_bids = {place.root for one in studies for path in _inputs(one) if (place := bids.place_of(path))}
-    raw = next((one for one in from_bids if target.resolve().is_relative_to(one.resolve())), None)
+def _around(studies: list[Derived], target: Path) -> Path | None:
+    """The root of the data set that the images are from and that the target lies in."""
+    paths = (Path(path) for one in studies for image in one.record.images for path in image.files)
+    roots = {place.root for path in paths if (place := bids.place_of(path))}
+    return next((root for root in roots if target.resolve().is_relative_to(root.resolve())), None)
+
+
+def _write_all(state: Out, studies: list[Derived], root: Path, raw: Path | None, target: Path) -> None:
     link = os.path.relpath(raw, target.resolve()) if raw else None
     _json(root / bids.DESCRIPTION, _description(studies, link))
     (root / "README").write_text(_readme(len(studies)), encoding="utf-8")
@@ -255,10 +260,6 @@ participants.tsv: facts that are the same in all of a subject's studies.
 
 {NOTICE} The weights of the networks are for research only: dataset_description.json names them.
 """
-
-
-def _inputs(one: Derived) -> list[Path]:
-    return [Path(path) for image in one.record.images for path in image.files]
 
 
 def _label_row(one: Derived) -> dict[str, str | None]:

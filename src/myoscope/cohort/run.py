@@ -115,7 +115,7 @@ def run(
                 f"{shown(out)}: cannot write there ({error.strerror}); free space and repeat the command, "
                 "what is done stays done"
             ) from None
-        notes = (*todo.notes, *(write_derivatives(state, options.bids) if options.bids else ()))
+        notes = (*todo.notes, *(write_derivatives(state, options.bids, options.hashed) if options.bids else ()))
     counts = [statuses.count("done"), statuses.count("failed")]
     return Outcome(counts[0], counts[1], len(todo.todo), notes, out / "index.html")
 
