@@ -116,10 +116,20 @@ def test_nothing_is_wider_than_a_phone(index: Path) -> None:
     found = driven(
         index,
         "const e=d.documentElement;return {width: e.scrollWidth, window: e.clientWidth, "
-        "sort: w.getComputedStyle(d.querySelector('.narrow')).display}",
+        "sort: w.getComputedStyle(d.querySelector('.narrow')).display, "
+        "order: d.getElementById('order').selectedOptions[0].textContent}",
         width=400,
     )
-    assert found["width"] <= found["window"] <= 400 and found["sort"] != "none"
+    assert found["width"] <= found["window"] <= 400 and found["sort"] != "none" and found["order"] == "To look at"
+
+
+def test_the_head_of_the_table_stays_in_sight(index: Path) -> None:
+    found = driven(
+        index,
+        "const box=d.querySelector('.box');box.scrollTop=3000;const top=box.getBoundingClientRect().top;"
+        "return {scrolled: box.scrollTop, head: d.querySelector('thead th').getBoundingClientRect().top - top}",
+    )
+    assert found["scrolled"] == 3000 and abs(found["head"]) < 2
 
 
 def test_two_thousand_rows_open(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ _COLOURS = {"F": "#CC79A7", "M": "#0072B2"}
 def histogram(name: str, title: str, unit: str, rows: Sequence[Mapping[str, Any]]) -> Markup:
     """Counts in bins of equal width; beneath it a line for each sex's range, where the measurement has one."""
     values = np.array([row[name] for row in rows if row.get(name) is not None], float)
-    ranges = {sex: found for sex, found in REFERENCES.get(name, {}).items() if found.text is None}
+    ranges = ranges_of(name)
     limits = [side for found in ranges.values() for side in (found.low, found.high) if side is not None]
     low, high = min([*values, *limits]), max([*values, *limits])
     high = high if high > low else low + 1
@@ -36,11 +36,16 @@ def histogram(name: str, title: str, unit: str, rows: Sequence[Mapping[str, Any]
         for sex, found in sorted(ranges.items())
     )
     return Markup(
-        f"<figure><figcaption><b>{escape(title)}</b> {escape(unit)}</figcaption>"
+        f"<figure><figcaption><b>{escape(title)}</b> {escape(unit)}, n = {len(values)}</figcaption>"
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT + FOOT}" role="img" aria-label="{escape(words)}">{bars}{lines}</svg>'
         f'<p><span class="ends">{low:.0f}</span> <span class="middle">median {np.median(values):.1f}</span> '
         f'<span class="ends">{high:.0f}</span></p><p class="ranges">{notes}</p></figure>'
     )
+
+
+def ranges_of(name: str) -> dict[str, Range]:
+    """A measurement's reference ranges, by sex; empty where there is none."""
+    return {sex: found for sex, found in REFERENCES.get(name, {}).items() if found.text is None}
 
 
 def _line(sex: str, found: Range, low: float, high: float, scale: float, row: int) -> str:

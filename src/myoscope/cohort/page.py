@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from myoscope import __version__
-from myoscope.cohort.histograms import histogram
+from myoscope.cohort.histograms import histogram, ranges_of
 from myoscope.cohort.state import Out
 from myoscope.cohort.thumbnails import NAME
 from myoscope.diagnose.words import class_words, percent_words
@@ -59,6 +59,7 @@ def render(state: Out, rows: Sequence[Mapping[str, Any]]) -> str:
         names=[NUMBERS[name] for name in names],
         classes=sorted({one["group"] for one in studies if one["group"]}),
         histograms=[histogram(name, *NUMBERS[name], rows) for name in names],
+        ranges=any(ranges_of(name) for name in names),
         data=Markup(data.replace("<", "\\u003c")),
         script=Markup(script),
         digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),

@@ -162,14 +162,12 @@ def _analyse(
     ]
     futures = client.map(run_one, tasks, key=[f"study-{item.id}" for item in todo.todo], pure=False, retries=RETRIES)
     names = {future.key: item.id for future, item in zip(futures, todo.todo, strict=True)}
-    for future in as_completed(futures):
+    for future, answer in as_completed(futures, with_results=True, raise_errors=False):
         study = names[future.key]
-        if future.status == "finished":
-            answer = future.result()
-        else:
+        if future.status != "finished":
             reason = f"its worker was lost {RETRIES + 1} times or more ({type(future.exception()).__name__})"
             answer = {"status": "failed"} | state.fail(study, todo.made[study], reason, 0.0, "")
-        future.release()
+        future.release()  # what a lost worker still held, Dask would have done again
         if answer["status"] == "full":
             client.cancel(futures)
             raise OSError(0, answer["reason"])

@@ -3,15 +3,15 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const at = (id) => document.getElementById(id);
 const STEP = 100, FLAGS = 4;
 const columns = [
-  { title: "Doubt", of: (one) => one.doubt, down: true },
   { title: "Study", of: (one) => one.study },
   { title: "Class", of: (one) => one.group },
   { title: "Sex", of: (one) => one.sex },
   ...data.names.map(([title, unit], i) => ({ title, unit, number: true, of: (one) => one.values[i] })),
   { title: "Proposed", of: (one) => one.diagnosis },
+  { title: "To look at", of: (one) => one.doubt, down: true },
 ].filter((column) => !["Class", "Sex", "Proposed"].includes(column.title) || data.studies.some(column.of));
 for (const one of data.studies) one.words = [one.study, one.reason, one.group, one.diagnosis, ...one.flags].join(" ").toLowerCase();
-let sorted = columns[0], up = false, found = [], drawn = 0;
+let sorted, up, found = [], drawn = 0;
 
 function element(name, text, kind) {
   const made = document.createElement(name);
@@ -32,13 +32,13 @@ function compare(a, b) {
 
 function line(one) {
   const row = element("tr");
-  const doubt = row.appendChild(element("td"));
+  const first = row.appendChild(element("td"));
   if (one.picture) {
-    const picture = doubt.appendChild(element("img"));
+    const picture = first.appendChild(element("img"));
     picture.src = "data:image/webp;base64," + one.picture;
     picture.alt = "slices with contours: ED, ES, LGE as far as they are there";
   }
-  for (const column of columns.slice(1)) {
+  for (const column of columns.slice(0, -1)) {
     const value = column.of(one);
     const kind = column.number ? "number" : column.title === "Study" ? "study" : "";
     const cell = row.appendChild(element("td", value === null || column.title === "Study" ? "" : column.number ? value.toFixed(1) : value, kind));
@@ -50,7 +50,7 @@ function line(one) {
   }
   const says = row.appendChild(element("td", undefined, "says"));
   if (one.reason) says.appendChild(element("p", one.status === "done" ? one.reason : `${one.status}: ${one.reason}`, "bad"));
-  for (const flag of one.flags.slice(0, FLAGS)) says.appendChild(element("p", flag, flag.startsWith("error") ? "bad" : ""));
+  for (const flag of one.flags.slice(0, FLAGS)) says.appendChild(element("p", flag.replace(/^warning: /, ""), flag.startsWith("error") ? "bad" : ""));
   if (one.flags.length > FLAGS) says.appendChild(element("p", `and ${one.flags.length - FLAGS} more in its report`));
   return row;
 }
@@ -74,10 +74,10 @@ function draw() {
   more();
 }
 
-function sortBy(column) {
-  up = column === sorted ? !up : !column.down;
+function sortBy(column, upward) {
+  up = upward;
   sorted = column;
-  for (const [i, cell] of [...at("head").children].entries()) {
+  for (const [i, cell] of [...at("head").querySelectorAll("th")].entries()) {
     if (columns[i] === column) cell.setAttribute("aria-sort", up ? "ascending" : "descending");
     else cell.removeAttribute("aria-sort");
   }
@@ -86,17 +86,20 @@ function sortBy(column) {
 }
 
 data.studies.forEach((one, place) => { one.place = place; });
+at("head").appendChild(element("td")); // above the pictures
 for (const [i, column] of columns.entries()) {
   const button = at("head").appendChild(element("th")).appendChild(element("button", column.title));
   button.type = "button";
   if (column.unit) button.appendChild(element("small", ` ${column.unit}`));
-  button.addEventListener("click", () => sortBy(column));
+  button.addEventListener("click", () => sortBy(column, column === sorted ? !up : !column.down));
   const option = at("order").appendChild(element("option", column.title));
   option.value = String(i);
 }
-at("head").appendChild(element("th", "To look at"));
-at("order").addEventListener("change", () => sortBy(columns[Number(at("order").value)]));
+at("order").addEventListener("change", () => {
+  const column = columns[Number(at("order").value)];
+  sortBy(column, !column.down);
+});
 for (const id of ["find", "show", "group"]) at(id)?.addEventListener("input", draw);
 document.querySelector("form").addEventListener("submit", (event) => event.preventDefault());
 at("more").addEventListener("click", more);
-draw();
+sortBy(columns[columns.length - 1], false); // the doubtful first
