@@ -17,6 +17,7 @@ from myoscope.datasets.phantom import KEPT_ASIDE, draw, sample
 from myoscope.io.dicom.write import dicom_results
 from myoscope.io.read import read_study
 from myoscope.labels import Structure
+from myoscope.measure.mapped import EcvFromT1, EcvFromT1Segment, EcvMap, Maps, TimeMap, TimeSegment
 from myoscope.measure.results import Measurements
 from myoscope.study import Case, Role, Study
 from myoscope.volume import Volume
@@ -76,6 +77,16 @@ def sent(shape: str, automatic: bool = True) -> Sent:
     result = measured(read_study(folder / "source"), case, automatic)
     write_dicom(folder / "dicom", result.study, result.labels, result.measurements)
     return Sent(case.study, dict(case.labels), result, folder / "source", folder / "dicom")
+
+
+def with_maps(result: Result) -> Result:
+    """The result with something in every map."""
+    segment = TimeSegment(segment=3, name="basal inferoseptal", median_ms=991.0, voxels=9)
+    time = TimeMap(wall_from="lge", voxels=9, median_ms=1004.2, iqr_ms=30.0, segments=[segment])
+    share = EcvFromT1Segment(segment=15, name="apical inferior", ecv_percent=61.0)
+    computed = EcvFromT1(ecv_percent=27.31, segments=[share])
+    maps = Maps(t1=time, t1_native=time, t1_post=time, t2=time, ecv=EcvMap(median_percent=26.0), ecv_from_t1=computed)
+    return replace(result, measurements=result.measurements.model_copy(update={"maps": maps}))
 
 
 def measured(study: Study, case: Case, automatic: bool = True) -> Result:

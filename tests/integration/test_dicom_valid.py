@@ -2,10 +2,11 @@
 
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
-from dicom_results import sent
+from dicom_results import sent, with_maps, write_dicom
 
 if shutil.which("dciodvfy") is None:
     pytest.skip("dciodvfy is not installed (apt-get install dicom3tools)", allow_module_level=True)
@@ -14,10 +15,14 @@ KNOWN = ("Unrecognized defined term = <99MYOSCOPE>",)
 """Warnings that are right as they are: nobody but us knows our scheme; it is declared in each object."""
 
 
-@pytest.mark.parametrize("shape", ["classic", "enhanced", "separate"])
-def test_dciodvfy_finds_no_error(shape: str) -> None:
+@pytest.mark.parametrize("shape", ["classic", "enhanced", "separate", "maps"])
+def test_dciodvfy_finds_no_error(shape: str, tmp_path: Path) -> None:
     names = []
-    for path in sorted(sent(shape).out.iterdir()):
+    folder = tmp_path / "dicom"
+    if shape == "maps":
+        result = with_maps(sent("classic").result)
+        write_dicom(folder, result.study, result.labels, result.measurements)
+    for path in sorted((folder if shape == "maps" else sent(shape).out).iterdir()):
         found = subprocess.run(["dciodvfy", "-new", str(path)], capture_output=True, text=True, check=False)
         names.append(path.name)
         kind, *remarks = (found.stdout + found.stderr).splitlines()

@@ -11,7 +11,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from dicom_results import SHA256, Sent, sent, write_dicom
+from dicom_results import SHA256, Sent, sent, with_maps, write_dicom
 from myoscope.analysis import judge
 from myoscope.io.dicom.sr import sensible
 from myoscope.measure.results import NOTICE
@@ -176,6 +176,32 @@ def test_what_is_null_is_left_out(tmp_path: Path) -> None:
     measured = again.measurements.model_dump()
     assert measured["lv"]["edv_index_ml_m2"] is None and measured["lge"]["infarct_ml"] is None
     assert Counter(value for _, value, _ in _numbers(report)) == Counter(_expected(measured))
+
+
+def test_maps_stand_in_the_wall_and_in_their_segments(tmp_path: Path) -> None:
+    result = with_maps(sent("classic").result)
+    write_dicom(tmp_path / "dicom", result.study, result.labels, result.measurements)
+    report = hd.sr.srread(tmp_path / "dicom" / "report_sr.dcm")
+    groups = {group.tracking_identifier: group for group in report.content.get_image_measurement_groups()}
+    own = [("99MYOSCOPE", name) for name in ("T1_UNTOLD", "T1_NATIVE", "T1_POST", "T2_TIME", "ECV_MAP", "ECV")]
+    found = {}
+    for title in (
+        "T1, T2 and ECV maps, whole wall",
+        "AHA segment 3, basal inferoseptal",
+        "AHA segment 15, apical inferior",
+    ):
+        (site,) = groups[title].finding_sites
+        found[site.value.value] = [one for one in _numbers(groups[title][0]) if one[0] in own]
+    assert found["49848007"] == [
+        *((name, 1004.0, "ms") for name in own[:4]),
+        (own[4], 26.0, "%"),
+        (own[5], 27.31, "%"),
+    ]
+    assert found["396646008"] == [(name, 991.0, "ms") for name in own[:4]]
+    assert found["264849008"] == [(own[5], 61.0, "%")]
+    plain = Counter(_numbers(_report(sent("classic"))))
+    assert Counter(_numbers(report)) - plain == Counter(one for some in found.values() for one in some)
+    assert not plain - Counter(_numbers(report))
 
 
 def test_the_proposed_class_is_in_a_scheme_of_our_own() -> None:

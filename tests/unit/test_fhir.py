@@ -11,11 +11,10 @@ from fhirclient.models.bundle import Bundle
 from fhirclient.models.fhirabstractbase import FHIRValidationError
 from jsonschema import Draft6Validator
 
-from dicom_results import sent
+from dicom_results import sent, with_maps
 from dicom_writer import BIRTH_DATE
 from myoscope.analysis import Result
 from myoscope.io.fhir import OWN_SYSTEM, fhir_bundle
-from myoscope.measure.mapped import EcvFromT1, EcvFromT1Segment, EcvMap, Maps, TimeMap, TimeSegment
 from myoscope.measure.results import NOTICE
 
 SCHEMA_VARIABLE = "MYOSCOPE_FHIR_SCHEMA"
@@ -72,13 +71,7 @@ def test_no_value_no_observation(result: Result) -> None:
 
 @pytest.fixture(scope="module")
 def mapped(result: Result) -> Result:
-    """The result with something in every map."""
-    segment = TimeSegment(segment=3, name="basal inferoseptal", median_ms=991.0, voxels=9)
-    time = TimeMap(wall_from="lge", voxels=9, median_ms=1004.2, iqr_ms=30.0, segments=[segment])
-    share = EcvFromT1Segment(segment=15, name="apical inferior", ecv_percent=61.0)
-    computed = EcvFromT1(ecv_percent=27.31, segments=[share])
-    maps = Maps(t1=time, t1_native=time, t1_post=time, t2=time, ecv=EcvMap(median_percent=26.0), ecv_from_t1=computed)
-    return replace(result, measurements=result.measurements.model_copy(update={"maps": maps}))
+    return with_maps(result)
 
 
 if SCHEMA:  # HL7's own file, which no Python package carries: docs/decisions.md, FHIR

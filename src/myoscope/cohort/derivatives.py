@@ -155,7 +155,7 @@ def _around(studies: list[Derived], target: Path) -> Path | None:
 
 
 def _write_all(state: Out, studies: list[Derived], root: Path, raw: Path | None, target: Path) -> None:
-    link = os.path.relpath(raw, target.resolve()) if raw else None
+    link = os.path.relpath(raw.resolve(), target.resolve()) if raw else None
     _json(root / bids.DESCRIPTION, _description(studies, link))
     (root / "README").write_text(_readme(len(studies)), encoding="utf-8")
     (root / "dseg.tsv").write_text(lookup(), encoding="utf-8")

@@ -12,8 +12,9 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from myoscope.diagnose.words import class_words
 from myoscope.io.dicom import codes
-from myoscope.io.dicom.codes import AHA_SITES, GROUPS, SEGMENT_NAMES, Group, own, unit_of
+from myoscope.io.dicom.codes import AHA_SITES, GROUPS, MAP_NAMES, SEGMENT_NAMES, Group, own, unit_of
 from myoscope.io.dicom.source import Planes, instances
+from myoscope.measure.mapped import Maps
 from myoscope.measure.results import Measurements, Segment, SeriesDiagnosis, SeriesProvenance
 from myoscope.study import Role
 
@@ -39,7 +40,8 @@ def structured_report(
     groups = [
         *(_group(group, measurements, planes, segmentations, origins) for group in GROUPS),
         _patient(measurements),
-        *(_segment(segment) for segment in measurements.segments),
+        _maps(measurements),
+        *(_segment(segment, measurements.maps) for segment in measurements.segments),
         *(_class(name, found) for name, found in measurements.diagnosis.by_series.items()),
     ]
     found = [group for group in groups if group is not None]
@@ -125,12 +127,29 @@ def _patient(measurements: Measurements) -> sr.MeasurementsAndQualitativeEvaluat
     return _container("Patient", measurements=items) if items else None
 
 
-def _segment(segment: Segment) -> sr.MeasurementsAndQualitativeEvaluations | None:
+def _maps(measurements: Measurements) -> sr.MeasurementsAndQualitativeEvaluations | None:
+    """What T1, T2 and ECV maps say of the whole wall; of its segments, `_segment` does."""
+    items = [
+        _measurement(name, value, unit_of(field))
+        for part, (field, name) in MAP_NAMES.items()
+        if (value := getattr(getattr(measurements.maps, part), field)) is not None
+    ]
+    site = sr.FindingSite(codes.LV_MYOCARDIUM)
+    return _container("T1, T2 and ECV maps, whole wall", measurements=items, finding_sites=[site]) if items else None
+
+
+def _segment(segment: Segment, maps: Maps) -> sr.MeasurementsAndQualitativeEvaluations | None:
     """One of the 17 segments of the AHA."""
     items = [
         _measurement(name, value, unit_of(field), method=method, phase=phase)
         for field, (name, method, phase) in SEGMENT_NAMES.items()
         if (value := getattr(segment, field)) is not None
+    ]
+    items += [
+        _measurement(name, value, unit_of(field))
+        for part, (field, name) in MAP_NAMES.items()
+        for row in getattr(maps, part).segments
+        if row.segment == segment.segment and (value := getattr(row, field)) is not None
     ]
     if not items:
         return None
