@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup, escape
 
-from myoscope.report.reference import REFERENCES, SEX_WORDS, Range
+from myoscope.report.reference import REFERENCES, SEX_WORDS, Range, Sex
 
 BINS = 24
 WIDTH, HEIGHT, FOOT = 240, 74, 16
@@ -43,12 +43,12 @@ def histogram(name: str, title: str, unit: str, rows: Sequence[Mapping[str, Any]
     )
 
 
-def ranges_of(name: str) -> dict[str, Range]:
+def ranges_of(name: str) -> dict[Sex, Range]:
     """A measurement's reference ranges, by sex; empty where there is none."""
     return {sex: found for sex, found in REFERENCES.get(name, {}).items() if found.text is None}
 
 
-def _line(sex: str, found: Range, low: float, high: float, scale: float, row: int) -> str:
+def _line(sex: Sex, found: Range, low: float, high: float, scale: float, row: int) -> str:
     start = ((low if found.low is None else found.low) - low) * scale
     end = ((high if found.high is None else found.high) - low) * scale
     y = HEIGHT + 5 + 6 * row
