@@ -1,3 +1,5 @@
+from itertools import permutations
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,6 +10,7 @@ from myoscope.measure.anatomy import (
     NAMES,
     TERRITORIES,
     UPRIGHT_INSERTION,
+    circular_weighted_median,
     contact_start,
     find_anatomy,
     not_short_axis,
@@ -191,6 +194,13 @@ def test_contact_bridges_gaps_and_wraps_round():
     assert length == 110
     assert contact_start(angles < 10) is None
     assert contact_start(angles >= 0) is None
+
+
+def test_the_median_of_insertions_does_not_depend_on_their_order():
+    """Of an even number of rings two angles may lie equally far from the others, and sums differ in their last bit."""
+    angles, weights = np.array([0.3, 0.4, 0.5, 0.6]), np.array([111.0, 113.0, 113.0, 111.0])
+    orders = [list(order) for order in permutations(range(4))]
+    assert {circular_weighted_median(angles[order], weights[order]) for order in orders} == {0.4}
 
 
 @settings(deadline=None, max_examples=20)

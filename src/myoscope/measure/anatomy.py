@@ -240,11 +240,14 @@ def contact_start(contact: np.ndarray) -> tuple[float, int] | None:
 def circular_weighted_median(angles: np.ndarray, weights: np.ndarray) -> float:
     """The one of some angles (radians) from which the others lie least far round the circle, by weight.
 
+    Of several such the smallest, so that it does not matter from which end a stack is counted.
+
     >>> circular_weighted_median(np.array([6.2, 0.1, 3.0]), np.array([1.0, 1.0, 0.5]))
     0.1
     """
     apart = np.abs((angles[:, None] - angles + np.pi) % (2 * np.pi) - np.pi)
-    return float(angles[(apart * weights).sum(axis=1).argmin()])
+    far = (apart * weights).sum(axis=1)
+    return float(angles[np.isclose(far, far.min(), rtol=1e-9)].min())
 
 
 def anterior_insertion(labels: np.ndarray, rings: Mapping[int, Ring], spacing_yx: tuple[float, float]) -> float | None:
