@@ -179,6 +179,8 @@ def test_a_line_that_is_missing_or_there_twice_or_a_broken_table_is_not_used(tmp
         assert patient == Patient() and "expected one" in problems[0]
     participants(tmp_path, "participant_id age\nsub-01 18", age="month")
     assert read_participant(place)[0].age_years == pytest.approx(1.5)
+    (tmp_path / "participants.json").write_text("[" * 100_000)
+    assert read_participant(place)[0].age_years == 18
     (tmp_path / "participants.tsv").write_bytes(b"participant_id\xff")
     assert "cannot be read" in read_participant(place)[1][0]
 

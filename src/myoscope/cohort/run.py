@@ -95,9 +95,9 @@ def run(
     from myoscope.cohort.derivatives import check_target, write_derivatives
     from myoscope.cohort.table import write_tables
 
-    state = Out(out)
-    if options.bids:
-        check_target(options.bids, state)
+    state, target = Out(out), Path(options.bids) if options.bids else None
+    if target:
+        check_target(target, state)
     state.prepare()
     with state.locked():
         todo = plan(paths, out, options, say)
@@ -115,7 +115,7 @@ def run(
                 f"{shown(out)}: cannot write there ({error.strerror}); free space and repeat the command, "
                 "what is done stays done"
             ) from None
-        notes = (*todo.notes, *(write_derivatives(state, options.bids, options.hashed) if options.bids else ()))
+        notes = (*todo.notes, *(write_derivatives(state, target, options.hashed) if target else ()))
     counts = [statuses.count("done"), statuses.count("failed")]
     return Outcome(counts[0], counts[1], len(todo.todo), notes, out / "index.html")
 

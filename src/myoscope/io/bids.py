@@ -81,6 +81,15 @@ def telling(name: str) -> str:
     return _HUMP.sub("_", _PERSON.sub("", name)) if of_bids else name
 
 
+def read_json(path: Path) -> dict[str, Any] | None:
+    """What a JSON file says by key; None where it is not there, or is nothing of the kind."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
 def place_of(path: Path) -> Place | None:
     """The subject and session that a file or folder lies in, by the folders' names; None where it lies in none."""
     path = Path(path).absolute()
@@ -94,7 +103,7 @@ def place_of(path: Path) -> Place | None:
 
 def description(root: Path) -> Mapping[str, Any] | None:
     """What `dataset_description.json` says, where it makes a folder a BIDS data set."""
-    found = _json(root / DESCRIPTION)
+    found = read_json(root / DESCRIPTION)
     return found if found and "BIDSVersion" in found else None
 
 
@@ -168,7 +177,7 @@ def sidecar(path: Path) -> dict[str, Any]:
         for file in sorted(folder.glob(f"*{suffix}.json"), key=lambda one: len(one.name)):
             theirs = re.fullmatch(rf"((?:[A-Za-z]+-{_LABEL}_)*){suffix}", file.name.removesuffix(".json"))
             if theirs and all(entities.get(k) == v for k, v in re.findall(rf"([A-Za-z]+)-({_LABEL})_", theirs[1])):
-                said |= _json(file) or {}
+                said |= read_json(file) or {}
     return said
 
 
@@ -193,11 +202,3 @@ def _named(folder: Path) -> Iterator[Path]:
 
 def _named_so(path: Path) -> bool:
     return parts_of(_ENDING.sub("", path.name)) is not None
-
-
-def _json(path: Path) -> dict[str, Any] | None:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None

@@ -5,14 +5,13 @@ and weight are in no specification: they are taken where `participants.json` giv
 """
 
 import csv
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from myoscope.errors import InputError
-from myoscope.io.bids import PARTICIPANTS, Place, place_of
+from myoscope.io.bids import PARTICIPANTS, Place, place_of, read_json
 from myoscope.io.nifti import shown
 from myoscope.io.patient import patient_from, with_table
 from myoscope.study import Note, Patient, Study
@@ -94,9 +93,5 @@ def _facts(cells: Mapping[str, str], units: Mapping[str, str]) -> tuple[dict[str
 
 
 def _units(path: Path) -> dict[str, str]:
-    try:
-        said = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError):
-        return {}
-    columns = said.items() if isinstance(said, dict) else ()
+    columns = (read_json(path) or {}).items()
     return {name: str(one["Units"]) for name, one in columns if isinstance(one, dict) and "Units" in one}
