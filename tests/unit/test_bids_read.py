@@ -75,11 +75,18 @@ def test_a_study_is_a_session_and_nothing_else_is_searched(tmp_path: Path) -> No
     touch(root, *(f"sub-{s}/ses-{v}/anat/sub-{s}_ses-{v}_LGE.nii.gz" for s in ("01", "02", "03") for v in ("a", "b")))
     touch(root, "sub-04/cmr/sub-04_cine.nii.gz", "sub-04/cmr/sub-04_LGE.nii.gz", "sub-05/anat/notes.txt")
     touch(root, *(f"{folder}/sub-01/anat/sub-01_cine.nii.gz" for folder in ("derivatives", "sourcedata", "code")))
-    touch(root, "Sub-01/anat/Sub-01_LGE.nii.gz", "sub-01/anat/sub-01_cine.nii.gz")
+    touch(root, "Sub-01/anat/Sub-01_LGE.nii.gz", "sub-01/anat/sub-01_cine.nii.gz", "sub-02/ses-c/scan.dcm")
+    (root / "sub-02" / "ses-d").mkdir()
     items, notes = find_studies([root])
     assert [item.id for item in items] == [*(f"sub-0{n}_ses-{v}" for n in (1, 2, 3) for v in "ab"), "sub-04"]
     assert {item.kind for item in items} == {"bids"}
-    assert [sum(word in note for note in notes) for word in ("Sub-01", "sub-05", "sub-01_cine", "code")] == [1, 1, 1, 0]
+    assert [
+        sum(word in note for note in notes) for word in ("Sub-01", "sub-05", "sub-01_cine", "ses-c", "ses-d", "code")
+    ] == [
+        *[1] * 4,
+        0,
+        0,
+    ]
     (root / "dataset_description.json").unlink()
     assert [item.id for item in find_studies([root])[0] if item.kind == "bids"] == [item.id for item in items]
     assert [item.id for item in found(root / "sub-02")] == ["sub-02_ses-a", "sub-02_ses-b"]

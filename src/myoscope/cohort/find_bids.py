@@ -25,7 +25,9 @@ def bids_studies(path: Path, left: Left) -> list[Path] | None:
     said = bids.description(path)
     if said is None:
         folders, outside = bids.study_folders(path)
-        left += [(image, "beside the sessions of its subject") for image in outside if folders]
+        left += [
+            (one, "an image beside sessions, or a session without an image named as BIDS has it") for one in outside
+        ]
         place = bids.place_of(path)
         session = place and place.session and path.absolute() == place.folder and bids.study_at(path)
         return folders or ([path] if session else None)

@@ -108,9 +108,10 @@ def description(root: Path) -> Mapping[str, Any] | None:
 
 
 def study_folders(subject: Path) -> tuple[list[Path], list[Path]]:
-    """Folders of a subject's studies, one a session (or its own), and images that lie in none; none if it is not BIDS.
+    """Folders of a subject's studies, one a session (or its own), and what lies in none; nothing if it is not BIDS.
 
-    It is BIDS where an image in it, or one folder below, is named as BIDS has it.
+    It is BIDS where an image below is named as BIDS has it. What lies in none: images beside the sessions, and sessions
+    with files but no such image.
     """
     if not _SUBJECT.fullmatch(subject.name) or not subject.is_dir():
         return [], []
@@ -118,7 +119,7 @@ def study_folders(subject: Path) -> tuple[list[Path], list[Path]]:
     holding = [one for one in sessions if any(_named(one))]
     outside = [path for path in _images(subject) if _named_so(path) and not place_of(path).session]  # type: ignore[union-attr]
     if holding:
-        return holding, outside
+        return holding, outside + [one for one in sessions if one not in holding and any(files_below(one))]
     return ([subject], []) if outside else ([], [])
 
 
@@ -138,8 +139,8 @@ def study_at(path: Path) -> Place | None:
         return None
     if path.absolute() == place.root / f"sub-{place.subject}":
         folders, outside = study_folders(path)
-        if len(folders) > 1 or (outside and folders):
-            found = ", ".join([one.name for one in folders] + ["images beside them"] * bool(outside))
+        if len(folders) + len(outside) > 1:
+            found = shown(", ".join(one.name for one in [*folders, *outside]))
             raise InputError(f"{shown(path)}: expected one session, found {found}; give one of these folders")
         return place_of(folders[0]) if folders else None
     return place if any(_named(place.folder)) else None
