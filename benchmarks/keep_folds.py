@@ -1,7 +1,8 @@
 """Keep fold models where they can be committed: python benchmarks/keep_folds.py SYSTEM RUNS folds/SYSTEM
 
-Of each fold what a later session needs to score it again and to go on: weights, card, curve, recipe, scores, and
-`held.safetensors`, the state before the learning rate falls, without the optimiser's moments and in float16.
+Of each fold what a later session needs to score it again and to go on: weights, card, curve, recipe, scores, cases, and
+where the rate is held at first `held.safetensors`, the state before it falls, without the optimiser's moments and in
+float16.
 """
 
 import shutil
@@ -15,7 +16,7 @@ from safetensors.torch import save_file
 from myoscope.lab.crossval import weights_path
 from myoscope.lab.folds import FOLDS
 
-AS_THEY_ARE = ("curve.csv", "recipe.json", "scores.json", "started_from.json")
+AS_THEY_ARE = ("cases.json", "curve.csv", "recipe.json", "scores.json", "started_from.json")
 
 
 def keep(system: str, runs: Path, out: Path) -> None:
@@ -29,11 +30,13 @@ def keep(system: str, runs: Path, out: Path) -> None:
         for name in (weights.name, weights.with_suffix(".json").name, *AS_THEY_ARE):
             if (weights.parent / name).exists():
                 shutil.copy(weights.parent / name, folder / name)
-        with safe_open(weights.with_name("held.safetensors"), "pt") as held:
+        print(folder)
+        if not (state := weights.with_name("held.safetensors")).exists():
+            continue
+        with safe_open(state, "pt") as held:
             names = [name for name in held.keys() if not name.startswith("optimiser.")]  # noqa: SIM118
             tensors = {name: _half(held.get_tensor(name)) for name in names}
             save_file(tensors, folder / "held.safetensors", held.metadata())
-        print(folder)
 
 
 def _half(tensor: torch.Tensor) -> torch.Tensor:

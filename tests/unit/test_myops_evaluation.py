@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from myoscope.errors import InputError
+from myoscope.lab import unseen
 from myoscope.lab.loop import Budget
 from myoscope.labels import Structure
 from myoscope.prediction import Prediction
@@ -46,11 +47,24 @@ class Half:
         codes[:, 2:4, 2:4] = Structure.MYOCARDIUM
         return {role: study.get(role).image.with_voxels(codes)}
 
-    def segment_joint(self, study: Study, lge: Path) -> tuple[Series, Prediction]:
+    def segment_joint(self, study: Study, lge: "Lge") -> tuple[Series, Prediction]:
         """All of the scar, by a model of LGE that must be new to the case."""
-        assert study.id in lge.with_name("scores.json").read_text()
+        assert study.id in lge.left_out
         image = study.get(Role.LGE).image
         return study.get(Role.LGE), Prediction(image.with_voxels(image.voxels.astype(np.uint8)), {}, np.zeros((1, 2)))
+
+
+class Lge:
+    """A fold model of LGE, and the cases that it has not seen."""
+
+    def __init__(self, path: Path) -> None:
+        self.left_out = path.with_name("scores.json").read_text()
+        self.card = json.loads(path.with_suffix(".json").read_text())
+        self.sha256 = path.read_text()
+
+    @classmethod
+    def load(cls, path: Path) -> "Lge":
+        return cls(path)
 
 
 @pytest.fixture
@@ -58,6 +72,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two folds of compact-myops that left out a and b, and one of `small` that left out a."""
     Half.asked = []
     monkeypatch.setattr(evaluation, "system_module", lambda _: type("M", (), {"Model": Half, "RECIPES": VARIANTS}))
+    monkeypatch.setattr(unseen, "system_module", lambda _: type("M", (), {"Model": Lge}))
     monkeypatch.setattr(evaluation.figures, "write_phantom", lambda *_: None)
     monkeypatch.setattr(evaluation, "read_cases", lambda _: [case(name) for name in "abc"])
     runs = tmp_path / "runs"
@@ -124,7 +139,6 @@ def test_compact_lge_says_what_is_scar_where_it_has_not_seen_the_case(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(evaluation, "read_cases", lambda _: [case(name) for name in "abcde"])
-    monkeypatch.setattr(evaluation.compact.Model, "load", lambda path, _: path)
     compact = runs / "compact-myops"
     for k, seen in enumerate(("bcde", "acde"), 1):
         (compact / f"fold-{k}" / "cases.json").write_text(json.dumps(list(seen)))
@@ -145,6 +159,32 @@ def test_compact_lge_says_what_is_scar_where_it_has_not_seen_the_case(
         )
     with pytest.raises(InputError, match="expected 5 fold models"):
         evaluation.evaluate("compact-myops", [Path("myops")], compact, None, 5, lge_runs(tmp_path / "y", ["a"]), "cpu")
+
+
+def test_without_runs_the_installed_members_are_tried_on_what_they_have_not_seen(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    some = [case(name) for name in "abcde"]
+    members = [Half() for _ in some]
+    monkeypatch.setattr(Half, "card", {"minutes": 16.0, "steps": 7, "device": "cpu", "trained_on": {}}, raising=False)
+    monkeypatch.setattr(evaluation, "read_cases", lambda _: some)
+    monkeypatch.setattr(evaluation, "installed_members", lambda *_: members)
+    asked: list[tuple[str, str]] = []
+
+    class Left:
+        card: ClassVar[dict] = {"minutes": 15.0}
+
+        def __init__(self, name: str) -> None:
+            self.left_out = name
+
+    monkeypatch.setattr(evaluation, "scar_models", lambda *_: {name: Left(name) for name in "abcde"})
+    for k, (member, own) in enumerate(zip(members, some, strict=True)):
+        name = own.study.id
+        member.predict = lambda study, k=k: asked.append((study.id, k)) or Half.predict(members[k], study)
+        assert evaluation.fold_of(some)[k] == "abcde".index(name)
+    page = evaluation.evaluate("compact-myops", [Path("myops")], runs / "none", None, 5, None, "cpu")
+    assert set(asked) == {(name, k) for k, name in enumerate("abcde")}
+    assert "| compact-myops and compact-lge | LGE | 5 | 100.0 ± 0.0 |" in page and "5 folds of 16 min" in page
 
 
 def test_nothing_trained_and_nothing_to_score_are_said(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

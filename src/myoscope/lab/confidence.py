@@ -13,14 +13,13 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from myoscope.analysis import JOINT_LGE_SYSTEM, JOINT_SYSTEM
 from myoscope.datasets.phantom import KEPT_ASIDE, draw, sample
 from myoscope.errors import InputError
 from myoscope.files import write_whole
 from myoscope.io.nifti import shown
-from myoscope.lab.crossval import fold_models, read_cases
+from myoscope.lab.crossval import read_cases
 from myoscope.lab.pages import TEMPLATES, render
-from myoscope.lab.unseen import by_fold, predictions
+from myoscope.lab.unseen import by_fold, predictions, scar_models
 from myoscope.labels import Structure
 from myoscope.segment.confidence import calibrate
 from myoscope.study import Case, Role, Series
@@ -37,16 +36,13 @@ def main(
     runs: Annotated[Path, typer.Option(help="Folder of `myoscope evaluate`, with fold models.")],
     page: Annotated[Path, typer.Option(help="Where to write the results page.")],
     segmentations: Annotated[
-        Path | None, typer.Option(help="For compact-myops: runs of `evaluate compact-lge`, which says what is scar.")
+        Path | None,
+        typer.Option(help="For compact-myops: runs of compact-lge, which says what is scar; default: as installed."),
     ] = None,
 ) -> None:
     """Write RUNS/confidence.json, which the card of the next refit takes up, and a page of how well it holds."""
     cases = read_cases(data)
-    if (system == JOINT_SYSTEM) != (segmentations is not None):
-        raise InputError(
-            f"expected --segmentations for {JOINT_SYSTEM} and for no other system; give it or leave it out"
-        )
-    late = fold_models(JOINT_LGE_SYSTEM, cases, segmentations) if segmentations else {}
+    late = scar_models(system, cases, segmentations)
     pairs, distances, strange = out_of_fold(system, cases, runs, late)
     if not distances:
         raise InputError(f"{shown(runs)}: expected runs of `evaluate {system}`, found none; give its -o folder")
@@ -62,7 +58,7 @@ Pairs = dict[Structure, np.ndarray]
 
 
 def out_of_fold(
-    system: str, cases: Sequence[Case], runs: Path, late: Mapping[str, Path]
+    system: str, cases: Sequence[Case], runs: Path, late: Mapping[str, Any]
 ) -> tuple[Pairs, list[np.ndarray], dict[str, list[np.ndarray]]]:
     """What the fold models say of series that they have not seen.
 

@@ -349,10 +349,7 @@ def evaluate(
     summary = summarise(rows)
     numbers = [k + 1 for k in used or range(min(folds, len(members)))]
     cards = [read_card(weights_path(system, k, runs)) for k in used]
-    cards += [
-        {**model.card, "minutes": model.card["minutes"][k], "steps": model.card["steps"][k]}
-        for k, model in enumerate(members)
-    ]
+    cards += [model.card for model in members]
     write_whole(runs / "results.json", json.dumps({"folds": numbers, "scores": summary}, indent=1))
     facts = {"system": system, "roots": [root.name for root in roots], "folds": numbers, "of_folds": FOLDS}
     return write_page(TEMPLATE, facts | {"trainings": trainings(cards), "scores": summary}, runs)

@@ -5,10 +5,22 @@ from collections.abc import Sequence
 from typing import Any
 
 from myoscope.errors import InputError
-from myoscope.lab.folds import FOLDS
+from myoscope.lab.folds import FOLDS, fold_of
 from myoscope.study import Case
 from myoscope.systems import system_module
 from myoscope.weights import network_of, read_card
+
+
+def member_for(system: str, cases: Sequence[Case]) -> dict[str, Any]:
+    """By case the installed member that has not seen it; cases of data sets that no member has seen are left out.
+
+    Raises:
+        InputError: see `installed_members`.
+    """
+    known = set(read_card(network_of(system))["trained_on"])
+    dealt = [case for case in cases if case.data_set in known]
+    members = installed_members(system, dealt)
+    return {case.id: members[k] for case, k in zip(dealt, fold_of(dealt), strict=True)}
 
 
 def installed_members(system: str, cases: Sequence[Case]) -> list[Any]:

@@ -20,13 +20,13 @@ import typer
 from scipy.optimize import nnls
 
 from myoscope import __version__
-from myoscope.analysis import JOINT_LGE_SYSTEM, JOINT_SYSTEM
+from myoscope.analysis import JOINT_SYSTEM
 from myoscope.errors import InputError
 from myoscope.files import write_whole
 from myoscope.io.nifti import shown
-from myoscope.lab.crossval import fold_models, read_cases
+from myoscope.lab.crossval import read_cases
 from myoscope.lab.pages import TEMPLATES, render
-from myoscope.lab.unseen import by_fold, predictions
+from myoscope.lab.unseen import by_fold, predictions, scar_models
 from myoscope.measure import measure
 from myoscope.measure.intervals import GRADES, LEVEL_PERCENT, STRUCTURES, Errors, doubt_of, interval
 from myoscope.measure.results import Measurements, Provenance
@@ -62,7 +62,8 @@ def main(
     runs: Annotated[Path, typer.Option(help="Folder of `myoscope evaluate`, with fold models.")],
     out: Annotated[Path, typer.Option(help="Folder for the tables of single measurements, and the page.")],
     segmentations: Annotated[
-        Path | None, typer.Option(help="For compact-myops: runs of `evaluate compact-lge`, which says what is scar.")
+        Path | None,
+        typer.Option(help="For compact-myops: runs of compact-lge, which says what is scar; default: as installed."),
     ] = None,
 ) -> None:
     """Write RUNS/intervals.json, which a system's card takes up, OUT/out-of-fold-SYSTEM.csv and OUT/intervals.md."""
@@ -77,7 +78,7 @@ def main(
 
 def out_of_fold(system: str, cases: Sequence[Case], runs: Path, late: Path | None) -> Iterator[Row]:
     """Every measurement that has an interval, of every patient whom a fold model has not seen."""
-    by_case = fold_models(JOINT_LGE_SYSTEM, cases, late) if late else {}
+    by_case = scar_models(system, cases, late)
     for fold, model, unseen in by_fold(system, cases, runs, by_case):
         for case in unseen:
             if found := {series.role: one for series, one in predictions(model, case, by_case)}:

@@ -87,8 +87,11 @@ class Network:
         return self.member(0)
 
     def member(self, k: int) -> "Network":
-        """One of the members alone, counted from 0."""
-        return replace(self, files=self.files[k : k + 1]) if len(self.files) > 1 else self
+        """One of the members alone, counted from 0, with what the card says of it."""
+        if len(self.files) == 1:
+            return self
+        own = {key: self.card[key][k] for key in ("minutes", "steps") if isinstance(self.card.get(key), list)}
+        return replace(self, files=self.files[k : k + 1], card={**self.card, **own})
 
     @cached_property
     def classes(self) -> tuple[Structure, ...]:

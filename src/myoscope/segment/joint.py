@@ -38,6 +38,10 @@ class JointModel:
         """See `Network.load`; it runs on the CPU whatever the device."""
         return cls(Network.load(path))
 
+    def member(self, k: int) -> "JointModel":
+        """One of its members alone, counted from 0."""
+        return JointModel(self.network.member(k))
+
     def predict(self, study: Study) -> dict[Role, Volume]:
         """The joint map of what the study has of LGE, T2 and bSSFP, under the role on whose grid it lies.
 

@@ -2,7 +2,8 @@
 
 Of `myops-ensemble` RUNS holds VARIANT/fold-K, of `compact-myops` fold-K; the ensemble's page has both, compact-myops's
 from RUNS/compact-myops or, where that is not there, from the folder of this name beside RUNS. With runs of compact-lge
-(`segmentations`) there are rows for both together too, as `analyze` uses them.
+(`segmentations`) there are rows for both together too, as `analyze` uses them. Where RUNS has no compact-myops, its own
+page is that of the installed members.
 """
 
 import json
@@ -18,15 +19,17 @@ from myoscope.analysis import JOINT_LGE_SYSTEM
 from myoscope.errors import InputError
 from myoscope.files import write_whole
 from myoscope.io.nifti import shown
-from myoscope.lab.crossval import fold_models, key_of, read_cases, train_folds, weights_path
-from myoscope.lab.folds import FOLDS
+from myoscope.lab.crossval import key_of, read_cases, train_folds, weights_path
+from myoscope.lab.folds import FOLDS, fold_of
+from myoscope.lab.installed import installed_members
 from myoscope.lab.loop import Budget
 from myoscope.lab.metrics import dice
 from myoscope.lab.pages import write_page, write_table
+from myoscope.lab.unseen import scar_models
 from myoscope.labels import SCAR, Structure
 from myoscope.measure.t2 import EDEMA
 from myoscope.study import Case, Role
-from myoscope.systems import compact, full_name, system_module
+from myoscope.systems import full_name, system_module
 from myoscope.systems.compact.myops import figures
 from myoscope.systems.compact.myops.page import TEMPLATE, page_facts, write_boxes
 from myoscope.volume import Volume
@@ -73,7 +76,7 @@ def evaluate(
     cases = [case for case in known if set(SEQUENCES) <= set(case.labels)]
     if not cases:
         raise InputError(f"expected cases with labelled bSSFP, LGE and T2 for {system}, found none; add MyoPS")
-    late = fold_models(JOINT_LGE_SYSTEM, known, segmentations) if segmentations else {}
+    late = scar_models(COMPACT, known, segmentations) if segmentations else {}
     if system == COMPACT:
         places = [(COMPACT, runs)]
     elif published:
@@ -83,9 +86,14 @@ def evaluate(
         recipes = sorted(system_module(system).RECIPES, key=lambda name: (*names, name).index(name))
         places = [(name, runs) for name in recipes] + [(COMPACT, beside)]
     scored = [score(name, cases, folder, folds, device, late, progress) for name, folder in places]
+    if system == COMPACT and not scored[0][1]:
+        members = installed_members(COMPACT, known)[:folds]
+        late = late or scar_models(COMPACT, known, None)
+        scored = [score_members(members, known, cases, late, progress)]
     rows = [row for found, _ in scored for row in found]
     if not rows:
         raise InputError(f"{shown(runs)}: expected trained folds, found none; add --minutes, --steps or --epochs")
+    runs.mkdir(parents=True, exist_ok=True)
     cards = {name: found for (name, _), (_, found) in zip(places, scored, strict=True) if found}
     write_table(runs / "scores.csv", rows)
     summary = summarise(rows)
@@ -117,9 +125,9 @@ def write_figures(
     figures.write_phantom(model, runs / f"{system}-contours.svg")
 
 
-def card_of(late: Mapping[str, Path]) -> Mapping[str, Any] | None:
+def card_of(late: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The card of one of these fold models, which stands for all; None where there are none."""
-    return json.loads(min(late.values()).with_suffix(".json").read_text()) if late else None
+    return late[min(late)].card if late else None
 
 
 def score(
@@ -128,7 +136,7 @@ def score(
     runs: Path,
     folds: int,
     device: str,
-    late: Mapping[str, Path],
+    late: Mapping[str, Any],
     progress: Callable[[str], None],
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Scores of the cases by models that have not seen them, and the cards of the folds that were there.
@@ -143,30 +151,52 @@ def score(
             continue
         seen = set(json.loads((weights.parent / "cases.json").read_text()))
         progress(f"{name}: scoring fold {fold + 1} of {FOLDS}")
-        for row in _score_fold(name, [case for case in cases if case.id not in seen], fold, weights, device, late):
+        unseen = [case for case in cases if case.id not in seen]
+        for row in _kept_scores(name, unseen, fold, weights, device, late if name == COMPACT else {}):
             rows.setdefault((row["system"], row["sequences"], row["case"]), row)
         cards.append(json.loads(weights.with_suffix(".json").read_text()))
     return list(rows.values()), cards
 
 
-def _score_fold(
-    name: str, cases: Sequence[Case], fold: int, weights: Path, device: str, late: Mapping[str, Path]
+def score_members(
+    members: Sequence[Any],
+    known: Sequence[Case],
+    cases: Sequence[Case],
+    late: Mapping[str, Any],
+    progress: Callable[[str], None],
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """As `score`, by the installed members of compact-myops; `known` are all cases that they were dealt from."""
+    fold = dict(zip((case.id for case in known), fold_of(known), strict=True))
+    rows = []
+    for k, model in enumerate(members):
+        progress(f"{COMPACT}: scoring member {k + 1} of {FOLDS}")
+        rows += _scores(COMPACT, [case for case in cases if fold[case.id] == k], k, model, late)
+    return rows, [dict(model.card) for model in members]
+
+
+def _kept_scores(
+    name: str, cases: Sequence[Case], fold: int, weights: Path, device: str, late: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """One row a case and subset of sequences, two where compact-lge says what is scar; kept for these models."""
-    late = {case.id: late[case.id] for case in cases if case.id in late and name == COMPACT}
-    path = weights.with_name(f"scores-{key_of((weights, *late.values()), (case.id for case in cases))}.json")
+    """See `_scores`; kept beside the weights, for these models and cases."""
+    words = [word for case in cases for word in (case.id, *([late[case.id].sha256] if case.id in late else []))]
+    path = weights.with_name(f"scores-{key_of((weights,), words)}.json")
     if path.exists():
         return json.loads(path.read_text())
-    model = system_module(name).Model.load(weights, device)
+    rows = _scores(name, cases, fold, system_module(name).Model.load(weights, device), late)
+    write_whole(path, json.dumps(rows, indent=1))
+    return rows
+
+
+def _scores(name: str, cases: Sequence[Case], fold: int, model: Any, late: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One row a case and subset of sequences, two where compact-lge says what is scar."""
     rows = []
     for case in cases:
         for roles in subsets() if name == COMPACT else [SEQUENCES]:
             study = replace(case.study, series=tuple(series for series in case.study.series if series.role in roles))
             rows.append(_score_case(name, case, roles, model.predict(study)) | {"fold": fold + 1})
             if case.id in late and Role.LGE in roles:
-                series, found = model.segment_joint(study, compact.Model.load(late[case.id], device))
+                series, found = model.segment_joint(study, late[case.id])
                 rows.append(_score_case(TOGETHER, case, roles, {series.role: found.labels}) | {"fold": fold + 1})
-    write_whole(path, json.dumps(rows, indent=1))
     return rows
 
 
