@@ -9,9 +9,6 @@ from torch.nn import functional as F
 
 from myoscope.lab.slices import CANVAS, SliceSet
 
-RIM = 15
-"""Muscle is drawn within about half as many pixels of the blood's border."""
-
 
 @dataclass(frozen=True)
 class Strength:
@@ -34,9 +31,6 @@ class Strength:
     """Largest amplitude of the stripes that a spike in k-space leaves; one slice in ten has them."""
     lone_slice: float = 0.1
     """Share of slices whose neighbours are hidden, as in a stack of one."""
-    trabeculae: float = 0.0
-    """Share of slices with muscle drawn into the blood along the wall, labels unchanged: papillary muscles and
-    trabeculae count as blood, and a strongly contracted heart is full of them. Only where LV is class 1, wall 2."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +47,6 @@ class Draw:
     blur: Tensor
     low_resolution: Tensor
     spike: Tensor
-    trabeculae: Tensor
-    """How deep muscle reaches into the blood, as control points (B, 1, 14, 14); -1 everywhere: not at all."""
 
 
 def draw(centres: Tensor, strength: Strength, crop: int, spacing_mm: float, rng: torch.Generator) -> Draw:
@@ -103,11 +95,6 @@ def draw(centres: Tensor, strength: Strength, crop: int, spacing_mm: float, rng:
         blur=uniform(0, 1, 1, 1, 1) * chance(0.25, 1, 1, 1),
         low_resolution=chance(0.15, 1, 1, 1),
         spike=torch.stack([uniform(0, 1) * strength.spike * chance(0.1), uniform(-0.4, 0.4), uniform(0, 0.4)], 1),
-        trabeculae=torch.where(
-            chance(strength.trabeculae, 1, 1, 1) > 0,
-            uniform(0.1, 0.6, 1, 1, 1) + 0.25 * torch.randn((n, 1, 14, 14), generator=rng),
-            -1.0,
-        ),
     )  # fmt: skip
 
 
@@ -127,23 +114,7 @@ def apply(draw: Draw, images: Tensor, labels: Tensor, crop: int, rng: torch.Gene
     grid = sampling_grid(draw, crop)
     pixels = F.grid_sample(images, grid, align_corners=False)
     codes = F.grid_sample(labels[:, None].float(), grid, mode="nearest", align_corners=False)[:, 0].long()
-    return recolour(draw, with_trabeculae(draw, pixels, codes), rng), codes
-
-
-def with_trabeculae(draw: Draw, pixels: Tensor, codes: Tensor) -> Tensor:
-    """Crops (B, C, crop, crop) with the wall's grey values where muscle reaches into the blood; `codes` as cropped."""
-    hit = (draw.trabeculae > -1).flatten(1).any(1) & (codes == 1).flatten(1).any(1) & (codes == 2).flatten(1).any(1)
-    if not hit.any():
-        return pixels
-    blood, wall = ((codes[hit] == code)[:, None].float() for code in (1, 2))
-    depth = 2 * F.avg_pool2d(blood, RIM, 1, RIM // 2) - 1  # about 0 at the border, 1 in the middle of the blood
-    reach = torch.sigmoid((smooth(draw.trabeculae[hit], codes.shape[-1]) - depth) * 12)
-    rim = F.max_pool2d(blood, 3, 1, 1) * (F.avg_pool2d(wall, RIM, 1, RIM // 2) > 0.1)  # with pixels of half blood
-    shown = pixels[hit]
-    grey = (shown[:, 1:2] * wall).sum((2, 3), keepdim=True) / wall.sum((2, 3), keepdim=True)
-    pixels = pixels.clone()
-    pixels[hit] = torch.lerp(shown, torch.minimum(shown, grey), rim * reach)
-    return pixels
+    return recolour(draw, pixels, rng), codes
 
 
 def sampling_grid(draw: Draw, crop: int) -> Tensor:
