@@ -115,9 +115,11 @@ def test_one_module_and_one_line(
     assert json.loads(weights.with_suffix(".json").read_text())["steps"] == 60
     assert run(*words, "--minutes", 1, monkeypatch=monkeypatch) == 2
     assert run(*words, "--variant", "published", monkeypatch=monkeypatch) == 2
+    assert run(*words, "--page", tmp_path / "gone" / "toy.md", monkeypatch=monkeypatch) == 2  # before it is written
     assert run("train", "toy", "--data", data, "-o", runs, "--epochs", 1, monkeypatch=monkeypatch) == 2
     said = capsys.readouterr().err
-    for reason in ("either minutes or steps or epochs", "which is no paper's", "does not say what an epoch is"):
+    why = ("either minutes or steps or epochs", "which is no paper's", "does not say what an epoch is", "for --page")
+    for reason in why:
         assert reason in said
     page = tmp_path / "toy.md"
     words = ("evaluate", "toy", "--data", data, "-o", runs, "--folds", 2, "--page", page)

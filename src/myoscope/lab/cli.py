@@ -158,6 +158,7 @@ def evaluate(
     what OUT lacks is run, without a budget or --folds.
     """
     check_extra("evaluate")
+    from myoscope.io.nifti import shown
     from myoscope.lab.checks import check_training
     from myoscope.systems import evaluation_of, full_name, system_module
 
@@ -166,6 +167,8 @@ def evaluate(
         raise InputError(
             f"expected --variant published or none, found {variant!r}; others are scored where OUT has them"
         )
+    if page and not page.parent.is_dir():
+        raise InputError(f"{shown(page)}: expected a folder for --page, found none; make it first")
     budget, where = _budget(minutes, steps, epochs), check_device(device)
     if budget:
         check_training(full_name(system, None), data)
