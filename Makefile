@@ -1,5 +1,5 @@
 # Every target works from a bare clone: what it needs is installed into .venv first.
-.PHONY: demo test test-unit test-whole nightly soak slurm check bench bench-cohort picture clean
+.PHONY: demo test test-integration test-rest nightly soak slurm check bench bench-cohort picture clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,15 +9,19 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.t
 demo: $(VENV)/runtime
 	$(BIN)/myoscope demo -o out/demo
 
-# Two halves side by side, one on each core; what a half says comes when it has ended.
+# In parts, two at a time, the long ones first: one on each core to the end. What a part says comes when it has ended.
+PARTS := integration unit-p-z unit-d-l unit-a-c unit-m-o rest
 test: $(VENV)/dev
-	$(MAKE) --jobs 2 --output-sync test-unit test-whole
+	$(MAKE) --jobs 2 --keep-going --output-sync $(PARTS:%=test-%)
 
-test-unit:
-	$(BIN)/python -m pytest tests/unit src
+test-integration:
+	$(BIN)/python -m pytest tests/integration
 
-test-whole:
-	$(BIN)/python -m pytest tests/integration tests/realdata docs/python.md --doctest-glob="*.md"
+test-unit-%:
+	$(BIN)/python -m pytest tests/unit/test_[$*]*.py
+
+test-rest:
+	$(BIN)/python -m pytest src tests/realdata docs/python.md --doctest-glob="*.md"
 
 # Thousands of damaged NIfTI files, new ones every time, and 20,000 combinations of faults; the tests have a sample.
 nightly: $(VENV)/dev

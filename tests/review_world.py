@@ -1,12 +1,16 @@
 """A phantom analysed (its generator's labels in the network's place), and `myoscope review` on it as a process."""
 
+import atexit
 import http.client
 import json
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +20,23 @@ import numpy as np
 from dicom_results import SHA256, measured, phantom
 from dicom_writer import write_dicom as send
 from myoscope.io.read import read_study
+from myoscope.io.record import NAME as STUDY
 from myoscope.io.save import write_study
 
 
 def analysed(folder: Path, dicom: bool = False) -> Path:
     """Write the phantom and what an analysis would leave; gives OUT. Three phases, seven slices; cine, LGE, T2."""
-    case = phantom()
+    kept = _once(dicom)
+    shutil.copytree(kept, folder, dirs_exist_ok=True)
+    record = folder / "out" / STUDY
+    record.write_text(record.read_text().replace(str(kept), str(folder)))  # where the images lie
+    return folder / "out"
+
+
+@cache
+def _once(dicom: bool) -> Path:
+    folder, case = Path(tempfile.mkdtemp()), phantom()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     if dicom:
         send(case.study, folder / "study", "classic")
     else:
@@ -29,7 +44,7 @@ def analysed(folder: Path, dicom: bool = False) -> Path:
     result = measured(read_study(folder / "study"), case)
     assert any(origin.weights_sha256 == SHA256 for origin in result.measurements.provenance.series)
     result.save(folder / "out")
-    return folder / "out"
+    return folder
 
 
 def labels_on_disk(out: Path, role: str = "cine") -> np.ndarray:

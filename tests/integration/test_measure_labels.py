@@ -48,18 +48,25 @@ def measure(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     return run
 
 
-@pytest.fixture
-def analysed(case: Case, tmp_path: Path) -> tuple[Path, Path]:
+@pytest.fixture(scope="module")
+def once(case: Case, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A study on disk, and what an analysis left: the generator's labels in the network's place."""
-    study = write_study(case.study, tmp_path / "study")
+    folder = tmp_path_factory.mktemp("once")
+    study = write_study(case.study, folder / "study")
     origins = {
         role: {"labels_from": f"compact-{role}", "weights_sha256": "0" * 64, "weights_licence": "none"}
         for role in case.labels
     }
     found = read_study(study)
     labels = {s.role: s.image.with_voxels(case.labels[s.role].voxels) for s in found.series}
-    judge(found, labels, origins).save(tmp_path / "before")
-    return study, tmp_path / "before"
+    judge(found, labels, origins).save(folder / "before")
+    return study, folder / "before"
+
+
+@pytest.fixture
+def analysed(once: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
+    """The study, and a copy of what the analysis left."""
+    return once[0], Path(shutil.copytree(once[1], tmp_path / "before"))
 
 
 def origin(measured: Any, role: str) -> Any:

@@ -20,7 +20,7 @@ def test_one_scan_is_never_on_two_sides() -> None:
     voxels = [next(case for case in acdc if case.id == name).study.series[0].image.voxels for name in TWINS]
     assert voxels[0].shape == voxels[1].shape
     assert (voxels[0] == voxels[1]).all()
-    others = [read_case(folder) for name in ("emidec", "myops") for folder in case_folders(DATA / name)]
+    others = [read_case(folder) for name in ("emidec", "myops") for folder in case_folders(DATA / name)[:7]]
     for cases in (acdc, acdc[::-1], acdc + others):
         folds = dict(zip([case.id for case in cases], fold_of(cases), strict=True))
         assert folds[TWINS[0]] == folds[TWINS[1]]

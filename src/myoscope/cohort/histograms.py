@@ -32,7 +32,7 @@ def histogram(name: str, title: str, unit: str, rows: Sequence[Mapping[str, Any]
     lines = "".join(_line(sex, found, low, high, scale, i) for i, (sex, found) in enumerate(sorted(ranges.items())))
     words = f"{title}, {unit}, of {len(values)} studies: {values.min():.1f} to {values.max():.1f}"
     notes = "".join(
-        f'<span style="color:{_COLOURS[sex]}">{SEX_WORDS[sex]} {escape(str(found))}</span> '
+        f'<span style="border-color:{_COLOURS[sex]}">{SEX_WORDS[sex]} {escape(str(found))}</span> '
         for sex, found in sorted(ranges.items())
     )
     return Markup(

@@ -90,7 +90,7 @@ at("head").appendChild(element("td")); // above the pictures
 for (const [i, column] of columns.entries()) {
   const button = at("head").appendChild(element("th")).appendChild(element("button", column.title));
   button.type = "button";
-  if (column.unit) button.appendChild(element("small", ` ${column.unit}`));
+  if (column.unit) button.appendChild(element("small", column.unit));
   button.addEventListener("click", () => sortBy(column, column === sorted ? !up : !column.down));
   const option = at("order").appendChild(element("option", column.title));
   option.value = String(i);
