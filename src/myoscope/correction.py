@@ -175,7 +175,7 @@ def remeasure(
 
 def measure(
     study: Study | Path | str,
-    labels: Mapping[Role, Volume | Path | str] | Path | str,
+    labels: Mapping[Role, Volume | Path | str | Sequence[Path | str]] | Path | str,
     before: Result | Path | str | None = None,
     codes: str | None = None,
     *,
@@ -188,8 +188,8 @@ def measure(
 
     Args:
         study: From `read_study`, or the path of one.
-        labels: A folder of label maps, named as `analyze` writes them, or one file; or for each role a file, or a
-            Volume of `Structure` codes on its series' grid.
+        labels: A folder of label maps, named as `analyze` writes them, or one file; or for each role a file (or
+            one a frame), or a Volume of `Structure` codes on its series' grid.
         before: The earlier analysis, or the folder that it was saved to: roles left out keep its labels, and what a
             person changed since is counted.
         codes: The convention that NIfTI files were drawn with: myoscope (None), acdc, emidec or myops.
@@ -206,7 +206,10 @@ def measure(
     kept = automatic.labels if automatic else {}
     given = {Role(name): one for name, one in labels.items()} if isinstance(labels, Mapping) else {}
     arrays = {name: one for name, one in given.items() if isinstance(one, Volume)}
-    texts = [f"{name}={one}" for name, one in given.items() if name not in arrays]
+    texts = []
+    for name, one in given.items():
+        if not isinstance(one, Volume):
+            texts += [f"{name}={file}" for file in ([one] if isinstance(one, Path | str) else one)]
     read, files = read_label_maps(study, [str(labels)] if not isinstance(labels, Mapping) else texts, codes, kept)
     earlier = read_previous(Path(previous), study, same_patient) if previous else None
     result = remeasure(study, {**kept, **read, **arrays}, automatic, {name: [] for name in arrays} | files)

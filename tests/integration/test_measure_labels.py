@@ -140,17 +140,55 @@ def test_a_role_is_named(analysed: tuple[Path, Path], measure: Measure, tmp_path
     assert measured["lge"]["infarct_ml"] > 0
     assert measured["lv"]["edv_ml"] is None
     assert "bssfp, which the study lacks" in measure(study, "--labels", f"bssfp={tmp_path / 'scar.nii.gz'}")
-    assert "expected labels of 3 frames for cine, found 1" in measure(
+    assert "expected labels of 3 frames for cine, found 1; give one map of all frames" in measure(
         study, "--labels", f"cine={one_frame(before, tmp_path)}"
     )
     twice = measure(study, "--labels", before / "segmentations", "--labels", f"lge={tmp_path / 'scar.nii.gz'}")
     assert "found another already; give one" in twice
 
 
-def one_frame(before: Path, folder: Path) -> Path:
+def one_frame(before: Path, folder: Path, frame: int = 0) -> Path:
     image = nib.load(before / "segmentations" / "cine_seg.nii.gz")
-    nib.save(nib.Nifti1Image(np.asarray(image.dataobj)[..., 0], image.affine, image.header), folder / "one.nii.gz")
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj)[..., frame], image.affine, image.header), folder / "one.nii.gz")
     return folder / "one.nii.gz"
+
+
+def test_labels_of_single_frames_are_told_by_their_names(
+    case: Case, analysed: tuple[Path, Path], measure: Measure, tmp_path: Path
+) -> None:
+    """Of a cine in one file: `frame02` is its second frame; nobody drew the others, or --from has them."""
+    study, before = analysed
+    drawn, lv_ml = tmp_path / "drawn", case.labels[Role.CINE].voxel_ml
+    drawn.mkdir()
+    counts = (case.labels[Role.CINE].frames == Structure.LV).sum((1, 2, 3))
+    given = []
+    for t in (1, 2):
+        file = one_frame(before, tmp_path, t).rename(drawn / f"p_frame0{t + 1}_gt.nii.gz")
+        given += ["--labels", f"cine={file}"]
+    measured = measure(study, *given)
+    assert measured["lv"]["volume_curve_ml"] == pytest.approx([0, *(counts[1:] * lv_ml)])
+    assert "frames_without_lv" in {flag["code"] for flag in measured["quality"]["flags"]}
+    again = measure(study, *given, "--from", before, out=tmp_path / "again")
+    assert again["lv"]["volume_curve_ml"] == pytest.approx(counts * lv_ml)
+    file = one_frame(before, tmp_path, 1).rename(drawn / "p_frame04_gt.nii.gz")
+    assert "expected labels of 3 frames" in measure(study, "--labels", f"cine={file}")
+
+
+def test_labels_of_an_ed_and_an_es_file(case: Case, measure: Measure, tmp_path: Path) -> None:
+    """Of a cine in two files, in any order and under other names; one phase alone is refused."""
+    image, labels = case.study.get(Role.CINE).image, case.labels[Role.CINE]
+    study, maps = tmp_path / "study", tmp_path / "maps"
+    study.mkdir(), maps.mkdir()
+    counts = (labels.frames == Structure.LV).sum((1, 2, 3))
+    for phase, t in (("ED", counts.argmax()), ("ES", counts.argmin())):
+        write_volume(Volume(image.frames[t], image.affine), study / f"heart_{phase}.nii.gz")
+        write_volume(Volume(labels.frames[t], labels.affine), maps / f"reader-2 {phase}.nii.gz")
+    es, ed = ("--labels", f"cine={maps / 'reader-2 ES.nii.gz'}"), ("--labels", f"cine={maps / 'reader-2 ED.nii.gz'}")
+    measured = measure(study, *es, *ed)
+    assert measured["lv"]["edv_ml"] == pytest.approx(counts.max() * labels.voxel_ml)
+    assert measured["lv"]["esv_ml"] == pytest.approx(counts.min() * labels.voxel_ml)
+    assert "heart_ES_seg.nii.gz: expected a label map of each cine frame" in measure(study, *ed)
+    assert "found another already" in measure(study, *ed, *ed)
 
 
 def test_the_codes_of_another_set(case: Case, analysed: tuple[Path, Path], measure: Measure, tmp_path: Path) -> None:

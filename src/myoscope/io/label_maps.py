@@ -7,6 +7,7 @@ import numpy as np
 
 from myoscope.errors import InputError
 from myoscope.io.codes import check_geometry, codes_of
+from myoscope.io.names import frame_of, stem_of
 from myoscope.io.nifti import is_nifti, read_labels, shown
 from myoscope.labels import OWN_CODES, Structure
 from myoscope.study import Role, Series, Study
@@ -16,7 +17,7 @@ ENDINGS = ("_seg", "_gt")
 """Behind an image's name in that of its label map: ours, and ACDC's."""
 
 Place = tuple[Role, int | None]
-"""A role, and which of its image files; None: all of them in one label map."""
+"""A role, and which of its frames; None: all of them in one label map."""
 
 
 def read_label_maps(
@@ -27,10 +28,11 @@ def read_label_maps(
     Args:
         study: The images.
         given: Folders with files named as `analyze` writes them (`STEM_seg.nii.gz`, or ACDC's `_gt`; DICOM
-            segmentations under any name, `.dcm`), files, or `ROLE=FILE`.
+            segmentations under any name, `.dcm`), files, or `ROLE=FILE`. A file of one frame of a cine says in its name
+            which: as the image's file does, by its number (`frame07`, from 1) or phase (ED, ES).
         codes: The convention that NIfTI maps were drawn with (a name in `io.codes.CONVENTIONS`). None: ours, and maps
             whose geometry contradicts that are refused; so it is after a translation.
-        kept: Maps for those frames of a role, lying in files of their own, that are not given.
+        kept: Maps for those frames of a role that are not given. Without them a frame of one file is empty.
 
     Returns:
         `Structure` codes by role, and the names of the files they came from.
@@ -83,7 +85,9 @@ def _files(given: Sequence[str], study: Study) -> list[tuple[Role | None, Path]]
         role = Role(name) if rest and name in list(Role) else None
         path = Path(rest if role else text)
         if path.is_dir() and role is None:
-            found = sorted(p for p in path.iterdir() if _may_be_labels(p) and p.resolve() not in images)
+            there = sorted(p for p in path.iterdir() if _may_be_labels(p) and p.resolve() not in images)
+            stems = {stem_of(p) for p in there}  # an image whose labels lie beside it is none of them
+            found = [p for p in there if not any(stem_of(p) + ending in stems for ending in ENDINGS)]
             if not found:
                 raise InputError(
                     f"{shown(path)}: expected label maps (.nii, .nii.gz, .dcm), found none; give OUT/segmentations"
@@ -112,42 +116,61 @@ def _series(study: Study, role: Role, path: Path | None = None) -> Series:
 
 def _read_nifti(study: Study, role: Role | None, path: Path, code_of: dict[int, Structure]) -> tuple[Place, Volume]:
     candidates = study.series if role is None else (_series(study, role, path),)
-    stem = path.name.removesuffix(".gz").removesuffix(".nii")
-    places: list[tuple[Series, int | None]] = [
-        (s, i)
+    places = [
+        (s, i if len(s.files) > 1 else None)
         for s in candidates
         for i, grid in enumerate(s.files)
-        if stem in (f"{grid.stem}{ending}" for ending in ENDINGS)
+        if stem_of(path) in (f"{grid.stem}{ending}" for ending in ENDINGS)
     ]
     if not places and len(candidates) == 1 and (role or len(candidates[0].files) == 1):
-        places = [(candidates[0], None)]
+        places = [(candidates[0], _frame(candidates[0], path))]
     if len(places) != 1:
         names = ", ".join(f"{grid.stem}_seg.nii.gz" for s in study.series for grid in s.files)
         raise InputError(
             f"{shown(path)}: expected the name of an image ({shown(names)}), found another; rename it or give ROLE=FILE"
         )
     series, index = places[0]
-    labels = read_labels(path, series.image, series.files[index or 0], code_of, True)
-    frames = 1 if index is not None and len(series.files) > 1 else len(series.image.frames)
-    if len(labels.frames) != frames:
+    grid = series.files[(index or 0) if len(series.files) > 1 else 0]
+    labels = read_labels(path, series.image, grid, code_of, True)
+    frames = len(series.image.frames)
+    if len(labels.frames) == frames:
+        return (series.role, None), labels
+    if len(labels.frames) != 1 or index is None:
         raise InputError(
-            f"{shown(path)}: expected labels of {frames} frames for {series.role}, found {len(labels.frames)}; "
-            "give a label map of the whole series"
+            f"{shown(path)}: expected labels of {frames} frames for {series.role}, found {len(labels.frames)}; give "
+            "one map of all frames (0 where nothing is drawn), or one file a frame that says which in its name: "
+            "NAME_frame01 and so on, or NAME_ED and NAME_ES where the images are named so"
         )
-    return (series.role, index if len(series.files) > 1 else None), labels
+    return (series.role, index), labels
+
+
+def _frame(series: Series, path: Path) -> int | None:
+    """The frame of a series that a label file's name says it was drawn on; None where it says none of them."""
+    said, frames = frame_of(path), len(series.image.frames)
+    if said is None or frames == 1:
+        return None
+    if found := [i for i, grid in enumerate(series.files) if len(series.files) > 1 and frame_of(grid.path) == said]:
+        return found[0] if len(found) == 1 else None
+    if isinstance(said, str):
+        return series.ed_frame if said == "ed" else series.es_frame
+    return said - 1 if len(series.files) == 1 and 1 <= said <= frames else None
 
 
 def _joined(series: Series, read: Mapping[Place, Volume], kept: Volume | None) -> Volume:
-    """The map of a whole series, from one file or one a frame."""
+    """The map of a whole series, from one file or one a frame; frames of one file that nobody drew are empty."""
     if whole := read.get((series.role, None)):
         return series.image.with_voxels(whole.voxels.reshape(series.image.voxels.shape))
     frames = []
-    for i, grid in enumerate(series.files):
-        frame = read.get((series.role, i))
-        if frame is None and kept is None:
+    for i, image in enumerate(series.image.frames):
+        if frame := read.get((series.role, i)):
+            frames.append(frame.frames[0])
+        elif kept is not None:
+            frames.append(kept.frames[i])
+        elif len(series.files) == 1:
+            frames.append(np.zeros(image.shape, np.uint8))
+        else:
             raise InputError(
-                f"{shown(grid.stem)}_seg.nii.gz: expected a label map of each {series.role} frame, one is missing; "
-                "add it, or give --from OUT"
+                f"{shown(series.files[i].stem)}_seg.nii.gz: expected a label map of each {series.role} frame, one is "
+                "missing; add it, or give --from OUT"
             )
-        frames.append(kept.frames[i] if frame is None and kept is not None else frame.frames[0])  # type: ignore[union-attr]
     return series.image.with_voxels(np.stack(frames))

@@ -43,7 +43,7 @@ _NO_MAP = r"sd|std|stdev|error|err|residuals?|r2|fit|confidence|quality|raw|star
 _NATIVE, _POST, _AGENT = r"native?|pre|precontrast", r"post\w*", r"gd|ce|gad\w*|enhanced|kontrast|km"
 """Words that say that a map was taken before contrast agent, after it, or that there is some."""
 
-_PHASES = {
+_PHASES: dict[Literal["ed", "es"], str] = {
     "ed": r"ed|enddiastole|enddiastolic|diastole|diastolic",
     "es": r"es|endsystole|endsystolic|systole|systolic",
 }
@@ -133,16 +133,34 @@ def read_names(path: Path) -> Named:
         other = next((what for what, words in _OTHERS.items() if _says(name, words)), None)
         if other or _role(name, path):
             break
-    words, said = _words(bids.spread(stem_of(path))), _words(names[0])
-    phase: Literal["ed", "es"] | None = None
-    if found := [(known, word) for known, pattern in _PHASES.items() for word in said if re.fullmatch(pattern, word)]:
-        phase = "ed" if found[0][0] == "ed" else "es"
-        del words[-1 - words[::-1].index(found[0][1])]
+    words = _words(bids.spread(stem_of(path)))
+    phase, word = _phase(names[0]) or (None, "")
+    if phase:
+        del words[-1 - words[::-1].index(word)]
     role = None if other else guess_role(path)
     view = next((view for name in names[:2] if (view := _view(name))), None)
     if not (role or view or other or phase) and (parts := bids.parts_of(stem_of(path))):
         other = f"of the BIDS suffix {parts[1]!r}, which is not measured"
     return Named(role, view, other, phase, "_".join(words))
+
+
+def frame_of(path: Path) -> int | Literal["ed", "es"] | None:
+    """Which frame of a cine a file's name says that it shows: its number, from 1, or its phase.
+
+    >>> [frame_of(Path(name)) for name in ("patient1_frame07_gt.nii.gz", "mask-ES.nii", "cine_seg.nii.gz")]
+    [7, 'es', None]
+    """
+    name = bids.telling(stem_of(path))
+    if number := re.search(r"(?<![a-z])frame[_-]?(\d+)(?!\d)", name, re.IGNORECASE):
+        return int(number[1])
+    found = _phase(name)
+    return found[0] if found else None
+
+
+def _phase(name: str) -> tuple[Literal["ed", "es"], str] | None:
+    """The phase that a name says, and the word that says it."""
+    said = ((known, word) for known in _PHASES for word in _words(name) if re.fullmatch(_PHASES[known], word))
+    return next(said, None)
 
 
 def _names(path: Path) -> list[str]:

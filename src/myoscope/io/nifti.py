@@ -109,12 +109,13 @@ def read_labels(
     shape = (*grid.shape, *image.voxels.shape[:-3])
     found = _shape(label_image)
     turned = found[:3] != grid.shape and same_place and sorted(found[:3]) == sorted(grid.shape)
-    if not (turned or found[:3] == grid.shape) or found[3:] not in ((), shape[3:]):
+    if not (turned or found[:3] == grid.shape) or found[3:] not in ((), (1,), shape[3:]):
         raise InputError(
             f"{shown(path)}: expected labels of shape {shape} like the image, found {found}; give the "
             "label map that was drawn on this image"
         )
     codes_found = _voxels(label_image, path, labels=True)[0]
+    codes_found = codes_found[..., 0] if found[3:] == (1,) else codes_found
     if same_place:
         lies, _ = affine_mm(label_image.header, raw["pixdim"][1:4], shown(path))
         codes_found = _turned(codes_found, lies, grid, path)
