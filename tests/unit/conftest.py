@@ -60,6 +60,10 @@ class RingHeart:
         return result
 
 
+BRIGHT_BLOOD = np.array([30.0, 220.0, 80.0, 80.0, 80.0, 80.0, 210.0])
+"""What a cine shows of each structure."""
+
+
 @pytest.fixture(scope="session")
 def ring_heart() -> type[RingHeart]:
     return RingHeart
@@ -77,7 +81,8 @@ def _measure_labels(
     affine = plain_affine(spacing_mm) if affine is None else affine
     volumes = {role: Volume(codes, affine, frame_time_ms) for role, codes in labels.items()}
     empty = Volume(np.zeros((3, 8, 8)), affine)
-    series = [Series(role, role.value, v, **(frames if role is Role.CINE else {})) for role, v in volumes.items()]
+    images = {r: v.with_voxels(BRIGHT_BLOOD[v.voxels]) if r is Role.CINE else v for r, v in volumes.items()}
+    series = [Series(role, role.value, v, **(frames if role is Role.CINE else {})) for role, v in images.items()]
     series += [Series(role, role.value, empty) for role in unlabelled]
     made_by = Provenance(myoscope_version="0", created_utc="", series=[], conventions=[], notice="")
     return measure(Study("s", patient or Patient(), tuple(series)), volumes, made_by)

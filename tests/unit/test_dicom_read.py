@@ -87,6 +87,17 @@ def test_a_zip_and_a_single_multi_frame_file(tmp_path: Path) -> None:
     assert [s.role for s in read_study(one).series] == [Role.CINE]
 
 
+def test_a_whole_cine_in_one_file_without_spacing_is_warned_of(tmp_path: Path) -> None:
+    """It is one file, but no single screenshot: its frames count."""
+    write_dicom(tiny_study(), tmp_path, "enhanced")
+    (file,) = files(tmp_path, 5)
+    dataset = dcmread(file)
+    del dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence
+    save(dataset, file)
+    (note,) = read_study(tmp_path).notes
+    assert (note.code, note.level) == ("series_without_place", "warning")
+
+
 def test_other_files_beside_do_not_matter(classic: Path) -> None:
     (classic / "DICOMDIR.txt").write_text("hello")
     (classic / "empty").touch()

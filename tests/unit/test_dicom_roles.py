@@ -218,6 +218,9 @@ def test_a_near_miss_is_told() -> None:
     (g,) = group(series(5, "cine dynamic sax", 8, 25))
     (verdict,) = judge([g])
     assert (verdict.role, near_miss(g, verdict)) == (None, Role.CINE)
+    (g,) = group(series(5, "cine_retro_sax", 8, 9, phase_ms=100_000.0))  # trigger times in microseconds
+    (verdict,) = judge([g])
+    assert (verdict.role, near_miss(g, verdict)) == (None, Role.CINE)
     (g,) = group(series(5, "perfusion sax", 3, 60))
     assert near_miss(g, judge([g])[0]) is None
 

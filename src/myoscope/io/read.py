@@ -12,6 +12,7 @@ from myoscope.io.folder import read_file, read_folder
 from myoscope.io.listing import files_below, looks_like_dicom
 from myoscope.io.names import guess_role, is_label_name
 from myoscope.io.nifti import is_nifti, shown
+from myoscope.io.order import plane_notes
 from myoscope.io.participants import with_participant
 from myoscope.io.patient import with_facts_beside
 from myoscope.study import Note, Opened, Patient, Role, Series, Study
@@ -45,6 +46,7 @@ def read_study(
     study = replace(_read(path, role, series), opened=Opened(path, role, series or {}))
     for one in study.series:
         _check_size(one)
+    study = replace(study, notes=(*study.notes, *(note for one in study.series for note in plane_notes(one))))
     return study if own.is_case(path) else with_participant(with_facts_beside(study, path), path)
 
 

@@ -17,6 +17,7 @@ from myoscope.labels import LV_WALL, Structure
 from myoscope.measure.anatomy import UPRIGHT_INSERTION, Anatomy, find_anatomy, not_short_axis
 from myoscope.measure.cine import CineAnatomy, CineValues, find_cine, measure_cine, without_cine
 from myoscope.measure.contrast import contrast_flags
+from myoscope.measure.fit import fit_flags
 from myoscope.measure.function import DENSITY_G_ML, find_phases, label_volume_ml
 from myoscope.measure.intervals import possible_grades, with_intervals
 from myoscope.measure.lge import measure_lge
@@ -98,7 +99,7 @@ def measure(
     flags = [
         *(Flag(code=n.code, level=n.level, series=n.role, message=n.message) for n in study.notes),
         *(flag for series in study.series for flag in voxel_flags(series)),
-        *_heart_flags(hearts),
+        *_heart_flags(study, hearts),
         *contrast_flags(hearts.stills.get(Role.LGE), enhanced.image.frames[0] if enhanced else None),
         *(flag for role, found in predictions.items() for flag in confidence_flags(role, found)),
         *base_flags(cine.counted.base),
@@ -217,18 +218,19 @@ def _t2(study: Study, hearts: _Hearts) -> T2Values:
     return measure_t2(hearts.still(study, role or Role.T2), with_lge=role is Role.LGE)
 
 
-def _heart_flags(hearts: _Hearts) -> list[Flag]:
+def _heart_flags(study: Study, hearts: _Hearts) -> list[Flag]:
     """Flags on what was found in the labels of each series."""
     flags = []
-    if cine := hearts.cine:
+    if (cine := hearts.cine) and (series := study.get(Role.CINE)):
         flags += [
             *label_flags(Role.CINE, cine.shown, cine.shown_phases),
             *phase_flags(Role.CINE, cine.lv_ml, cine.phases),
+            *fit_flags(Role.CINE, cine.shown, series.image, cine.shown_frames),
         ]
         flags += [] if isinstance(cine.ed, str) else segment_flags(Role.CINE, cine.ed)
     for role in (Role.BSSFP, Role.LGE, Role.T2):
-        if heart := hearts.stills.get(role):
-            flags += label_flags(role, [heart])
+        if (heart := hearts.stills.get(role)) and (series := study.get(role)):
+            flags += [*label_flags(role, [heart]), *fit_flags(role, [heart], series.image, [0])]
             if role is Role.LGE and np.isin(heart.labels, LV_WALL).any():
                 flags += segment_flags(role, heart)
     return flags + [short_axis_flag(role, why) for role, why in hearts.refused.items()]

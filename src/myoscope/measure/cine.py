@@ -45,6 +45,11 @@ class CineAnatomy:
         return known or tuple(find_anatomy(f, self.labels.spacing_mm) for f in self.labels.frames[:2])
 
     @property
+    def shown_frames(self) -> tuple[int, ...]:
+        """Which frames these are."""
+        return self.phases.frames or tuple(range(len(self.shown)))
+
+    @property
     def shown_phases(self) -> tuple[str, ...]:
         """What each of these shows: "ed", "es", or "" where nobody knows."""
         known = tuple(name for name, heart in (("ed", self.ed), ("es", self.es)) if not isinstance(heart, str))

@@ -41,6 +41,7 @@ OF_CODE = {
     "segments_by_convention": ("segments.",),
     "base_unclear": ("segments.",),
     "open_ring": ("segments.",),
+    "heart_turned": ("segments.",),
     "implausible_wall": ("lv.wall", "segments."),
     "implausible_lge_myocardium_g": ("lge.",),
     "implausible_patient_bsa_m2": ("patient.bsa_m2", *INDICES),

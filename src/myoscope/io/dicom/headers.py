@@ -143,7 +143,9 @@ def _sorted_out(images: Sequence[tuple[Path, Dataset]]) -> Scan:
         try:
             frames += frames_of(file, h, facts)
         except NoPlaceError as error:
-            unusable[facts.series_number, facts.description, str(error)] += 1
+            unusable[facts.series_number, facts.description, str(error)] += len(
+                h.get("PerFrameFunctionalGroupsSequence") or [h]
+            )
     patient = {
         key: next((str(v) for _, h in images if (v := h.get(key)) not in (None, "")), "") for key in PATIENT_FACTS
     }

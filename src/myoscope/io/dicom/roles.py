@@ -133,8 +133,9 @@ def near_miss(g: Group, verdict: Verdict) -> Role | None:
     if facts.inversion and not facts.spin_echo and g.phases < INVERSION_TIMES and not _word("other", g):
         return Role.LGE
     span = _trigger_span_ms(g)
-    cyclic = g.phases >= NEAR_PHASES and span is not None and PHASE_MS * g.phases <= span <= CYCLE_MS
-    return Role.CINE if cyclic and g.first.component == "magnitude" and not facts.inversion else None
+    cyclic = span is not None and PHASE_MS * g.phases <= span <= CYCLE_MS
+    likely = g.phases >= NEAR_PHASES and (cyclic or "cine" in facts.words)  # by name, where times are of another unit
+    return Role.CINE if likely and g.first.component == "magnitude" and not facts.inversion else None
 
 
 def _beside_velocity(g: Group, velocities: Sequence[Group]) -> Verdict | None:
