@@ -58,7 +58,7 @@ class Compared:
 
 def numbers(measurements: Mapping[str, Any]) -> dict[str, float]:
     """The numbers of measurements.json that a reader may have too, by dotted name."""
-    skipped = ("frame", "curve", "time")
+    skipped = ("frame", "curve", "time", "slices")
     return {
         name: float(value)
         for name, value in row_of(measurements).items()
