@@ -76,7 +76,7 @@ def others() -> list[dict[str, Any]]:
     lines = []
     for system, region, words, aim in (
         ("compact-myops", "scar from bSSFP + LGE + T2 and compact-lge", "MyoPS, scar", 0.64),
-        ("compact-myops", "scar + edema from bSSFP + LGE + T2", "MyoPS, scar and edema", 0.69),
+        ("compact-myops", "scar + edema from bSSFP + LGE + T2 and compact-lge", "MyoPS, scar and edema", 0.69),
         ("jdl.unet-joint", "scar", "jdl, scar", 0.62),
     ):
         found = (json.loads((FOLDER / f"{system}.json").read_text()).get("cross_validation") or {}).get("scores", [])

@@ -7,7 +7,7 @@ import pytest
 
 from myoscope.analysis import judge
 from myoscope.datasets.phantom import KEPT_ASIDE, phantom_case
-from myoscope.io.tables import columns, row_of, tables_of
+from myoscope.io.tables import columns, row_of, segment_rows, tables_of
 from myoscope.measure.results import Flag, Measurements, Quality
 from myoscope.study import Role
 
@@ -65,6 +65,12 @@ def test_the_columns_are_the_same_for_every_study(written: Any) -> None:
     assert lge["segments.7.scar_percent"] == whole["segments.7.scar_percent"] != ""
     assert "lge.scar_sheet.sd_2_5.core_g" in whole and "maps.t1.segments.3.median_ms" in whole
     assert whole["diagnosis.probabilities.MINF"] and "diagnosis.probabilities.pathological" in whole
+
+
+def test_a_list_of_a_segment_takes_one_cell() -> None:
+    segment = {"segment": 3, "transmurality_grade_interval": ["0", "1-25"]}
+    rows = segment_rows({"patient": {"study_id": "x"}, "segments": [segment]})
+    assert rows[2]["transmurality_grade_interval"] == "0;1-25" and rows[3]["transmurality_grade_interval"] is None
 
 
 def test_flags_and_reasons_have_a_column_each(written: Any) -> None:

@@ -8,17 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from myoscope.analysis import judge
+from myoscope.analysis import JOINT_LGE_SYSTEM, JOINT_SYSTEM, judge
 from myoscope.correction import Before, remeasure
 from myoscope.datasets.phantom import TRAINING, draw, sample
 from myoscope.errors import InputError
-from myoscope.lab.intervals import Row, cross_fit, fit, fit_all, fit_grades, read_rows, write_rows
+from myoscope.lab.intervals import Row, cross_fit, fit, fit_all, fit_grades, measured, read_rows, write_rows
 from myoscope.labels import Structure
 from myoscope.measure.calibration import Calibration, calibrated, read_calibration
 from myoscope.measure.intervals import GRADES, INDICES, NO_ERRORS, STRUCTURES, Errors, interval
 from myoscope.measure.results import Measurements, SeriesProvenance
 from myoscope.prediction import Prediction
+from myoscope.segment.cine import SliceModel
+from myoscope.segment.joint import JointModel
 from myoscope.study import Case, Role
+from myoscope.weights import network_of
 
 ERRORS = {"scale": (2.0, 0.1, 0.0), "low": -1.0, "high": 0.5, "n": 75}
 KEPT = {
@@ -65,6 +68,30 @@ def test_ends_are_possible_and_hold_the_measurement(value: float, doubt: float, 
     low, high = interval(name, value, doubt, Errors((1.0, 0.3, 1.0), -2.0, 2.0, 75))
     assert 0 <= low <= value <= high
     assert high <= 100 or not name.endswith("_percent")
+
+
+def test_what_is_impossible_stays_in_its_interval() -> None:
+    errors = Errors((1.0, 0.3, 1.0), -2.0, 2.0, 75)
+    low, high = interval("rv.ejection_fraction_percent", -71.9, 0.1, errors)
+    assert low == -71.9 < high
+
+
+def test_what_the_expert_does_not_draw_counts_for_no_error() -> None:
+    case = draw(sample(1, TRAINING, "MINF"), [Role.LGE])
+    found = {Role.LGE: Prediction(case.labels[Role.LGE], {}, np.zeros((1, 1)))}
+    no_reflow = {"lge.no_reflow_ml", "lge.no_reflow_percent"}
+    assert no_reflow < {row.measurement for row in measured(case, 1, found, joint=False)}
+    undrawn = replace(case, drawn_as={Structure.NO_REFLOW: Structure.INFARCT})
+    rows = {row.measurement for row in measured(undrawn, 1, found, joint=False)}
+    assert "lge.infarct_ml" in rows and not rows & no_reflow
+
+
+def test_a_joint_map_has_intervals_where_there_is_lge() -> None:
+    study = draw(sample(1, TRAINING, "MINF"), [Role.LGE, Role.T2]).study
+    model, lge = JointModel.load(network_of(JOINT_SYSTEM)), SliceModel.load(network_of(JOINT_LGE_SYSTEM))
+    assert {"lge.infarct_ml", "t2.edema_ml"} < set(model.segment_joint(study, lge)[1].intervals["errors"])
+    alone = replace(study, series=tuple(s for s in study.series if s.role is Role.T2))
+    assert not model.segment_joint(alone, lge)[1].intervals
 
 
 def test_possible_grades_are_the_fewest_that_hold() -> None:

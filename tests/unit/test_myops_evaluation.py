@@ -188,7 +188,7 @@ def test_without_runs_the_installed_members_are_tried_on_what_they_have_not_seen
 
 
 def test_nothing_trained_and_nothing_to_score_are_said(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match="add --minutes"):
+    with pytest.raises(InputError, match=r"installed compact-myops was dealt from.* found 3 cases of myops.*--minutes"):
         evaluation.evaluate("compact-myops", [Path("myops")], runs / "small", None, 5, None, "cpu")
     monkeypatch.setattr(evaluation, "read_cases", lambda _: [])
     with pytest.raises(InputError, match="add MyoPS"):

@@ -76,7 +76,8 @@ def segment_rows(measurements: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows = []
     for number in range(1, len(NAMES) + 1):
         row: dict[str, Any] = {"study_id": measurements["patient"]["study_id"]}
-        row |= {name: own.get(number, {}).get(name) for name in _fields("Segment")} | {"segment": number}
+        found = own.get(number, {})
+        row |= {name: _in_one(name, found.get(name)) for name in _fields("Segment")} | {"segment": number}
         for part, one in _fields("Maps").items():
             kind = _kind(_fields(_kind(one) or "")["segments"]["items"]) or ""
             names = [name for name in _fields(kind) if name not in row]

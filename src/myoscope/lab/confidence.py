@@ -33,7 +33,7 @@ STRANGERS = 6
 def main(
     system: Annotated[str, typer.Argument(help="compact-cine, compact-lge or compact-myops.")],
     data: Annotated[list[Path], typer.Option(help="Roots of what the runs were trained on.")],
-    runs: Annotated[Path, typer.Option(help="Folder of `myoscope evaluate`, with fold models.")],
+    runs: Annotated[Path, typer.Option(help="Folder of `myoscope evaluate`; without fold models: those installed.")],
     page: Annotated[Path, typer.Option(help="Where to write the results page.")],
     segmentations: Annotated[
         Path | None,

@@ -11,16 +11,16 @@ from myoscope.systems import system_module
 from myoscope.weights import network_of, read_card
 
 
-def member_for(system: str, cases: Sequence[Case]) -> dict[str, Any]:
-    """By case the installed member that has not seen it; cases of data sets that no member has seen are left out.
+def by_member(system: str, cases: Sequence[Case]) -> list[tuple[Any, list[Case]]]:
+    """Each installed member and the cases that it has not seen; data sets that none has seen are left out.
 
     Raises:
         InputError: see `installed_members`.
     """
     known = set(read_card(network_of(system))["trained_on"])
     dealt = [case for case in cases if case.data_set in known]
-    members = installed_members(system, dealt)
-    return {case.id: members[k] for case, k in zip(dealt, fold_of(dealt), strict=True)}
+    members, folds = installed_members(system, dealt), fold_of(dealt)
+    return [(model, [c for c, k in zip(dealt, folds, strict=True) if k == own]) for own, model in enumerate(members)]
 
 
 def installed_members(system: str, cases: Sequence[Case]) -> list[Any]:
@@ -37,6 +37,9 @@ def installed_members(system: str, cases: Sequence[Case]) -> list[Any]:
     given = Counter(case.data_set for case in cases)
     if given != dealt:
         words = [" and ".join(f"{n} cases of {name}" for name, n in some.items()) for some in (dealt, given)]
-        raise InputError(f"expected what the installed {system} was dealt from, {words[0]}, found {words[1]}")
+        raise InputError(
+            f"expected what the installed {system} was dealt from, {words[0]}, found {words[1]}; give that, or add "
+            "--minutes, --steps or --epochs to train"
+        )
     model = system_module(system).Model.load(path)
     return [model.member(k) for k in range(count)]

@@ -59,7 +59,7 @@ class Row:
 def main(
     system: Annotated[str, typer.Argument(help="compact-cine, compact-lge or compact-myops.")],
     data: Annotated[list[Path], typer.Option(help="Roots of what the runs were trained on.")],
-    runs: Annotated[Path, typer.Option(help="Folder of `myoscope evaluate`, with fold models.")],
+    runs: Annotated[Path, typer.Option(help="Folder of `myoscope evaluate`; without fold models: those installed.")],
     out: Annotated[Path, typer.Option(help="Folder for the tables of single measurements, and the page.")],
     segmentations: Annotated[
         Path | None,
@@ -86,13 +86,13 @@ def out_of_fold(system: str, cases: Sequence[Case], runs: Path, late: Path | Non
 
 
 def measured(case: Case, fold: int, drawn: Mapping[Role, Prediction], joint: bool) -> Iterator[Row]:
-    """The rows of one patient."""
+    """The rows of one patient; none of what rests on a structure that the expert does not draw."""
     origin = Provenance(myoscope_version=__version__, created_utc="", series=[], conventions=[])
     role = next(iter(drawn)) if joint else None
     truth = measure(case.study, {r: case.labels[r] for r in drawn}, origin, joint=role)
     found = measure(case.study, {r: p.labels for r, p in drawn.items()}, origin, joint=role)
     expected, values = numbers(truth), numbers(found)
-    for name in expected.keys() & values.keys():
+    for name in (n for n in expected.keys() & values.keys() if not {*STRUCTURES.get(n, ())} & {*case.drawn_as}):
         if how := next((p for r, p in drawn.items() if name.startswith(_parts(r, joint))), None):
             facts = (case.data_set, case.id, f"{case.group or '-'}", fold)
             yield Row(*facts, name, expected[name], values[name], doubt_of(name, how))

@@ -8,7 +8,7 @@ from typing import Any
 from myoscope.analysis import JOINT_LGE_SYSTEM, JOINT_SYSTEM
 from myoscope.lab.crossval import fold_models, refuse_segmentations, weights_path
 from myoscope.lab.folds import FOLDS, fold_of
-from myoscope.lab.installed import member_for
+from myoscope.lab.installed import by_member
 from myoscope.prediction import Prediction
 from myoscope.study import Case, Role, Series
 from myoscope.systems import system_module
@@ -29,7 +29,7 @@ def scar_models(system: str, cases: Sequence[Case], segmentations: Path | None) 
         refuse_segmentations(system, segmentations)
         return {}
     if segmentations is None:
-        return member_for(JOINT_LGE_SYSTEM, cases)
+        return {case.id: model for model, unseen in by_member(JOINT_LGE_SYSTEM, cases) for case in unseen}
     paths = fold_models(JOINT_LGE_SYSTEM, cases, segmentations)
     models = {path: system_module(JOINT_LGE_SYSTEM).Model.load(path) for path in set(paths.values())}
     return {case: models[path] for case, path in paths.items()}
@@ -40,24 +40,34 @@ def by_fold(
 ) -> Iterator[tuple[int, Any, list[Case]]]:
     """Each fold that RUNS holds, its model, and the cases that it, and what it started from, has not seen.
 
+    Where RUNS holds none, the installed members are the fold models.
+
     Args:
         system: Name of the system.
         cases: What its runs were trained on.
         runs: Its runs.
         late: For a joint map: see `scar_models`. Only cases with T2 are given then.
     """
-    for fold in range(FOLDS):
-        path = weights_path(system, fold, runs)
-        if not path.exists():
-            continue
-        model = system_module(system).Model.load(path)
-        if late:
-            seen = json.loads(path.with_name("cases.json").read_text())
-            yield fold, model, [c for c in cases if Role.T2 in c.labels and c.id not in seen]
-            continue
-        seen = set((model.card.get("started_from") or {}).get("trained_on", {}))
-        dealt = zip(cases, fold_of(cases), strict=True)
-        yield fold, model, [c for c, k in dealt if k == fold and c.data_set not in seen]
+    for fold, (model, unseen) in _models(system, cases, runs, late).items():
+        before = set((model.card.get("started_from") or {}).get("trained_on", {}))
+        wanted = (c for c in unseen if c.data_set not in before)
+        yield fold, model, [c for c in wanted if not late or Role.T2 in c.labels]
+
+
+def _models(
+    system: str, cases: Sequence[Case], runs: Path, late: Mapping[str, Any]
+) -> dict[int, tuple[Any, list[Case]]]:
+    """By fold its model and its own cases. A joint map's runs say themselves what they have seen."""
+    paths = {k: weights_path(system, k, runs) for k in range(FOLDS)}
+    there = {k: path for k, path in paths.items() if path.exists()}
+    if not there:
+        return dict(enumerate(by_member(system, cases)))
+    found = {}
+    for fold, path in there.items():
+        seen = json.loads(path.with_name("cases.json").read_text()) if late else ()
+        own = [c for c, k in zip(cases, fold_of(cases), strict=True) if late or k == fold]
+        found[fold] = system_module(system).Model.load(path), [c for c in own if c.id not in seen]
+    return found
 
 
 def predictions(model: Any, case: Case, late: Mapping[str, Any]) -> list[tuple[Series, Prediction]]:

@@ -79,14 +79,14 @@ def doubt_of(name: str, prediction: Prediction) -> float:
 
 
 def interval(name: str, value: float, doubt: float, errors: Errors) -> tuple[float, float]:
-    """The interval of a measurement by its dotted name, within what is possible.
+    """The interval of a measurement by its dotted name, within what is possible, and round the measurement.
 
     >>> interval("lv.edv_ml", 100.0, 0.1, Errors((1.0, 0.02, 0.2), -2.0, 1.0, 75))
     (90.0, 105.0)
     """
     unit = float(np.dot(errors.scale, (1.0, abs(value), abs(value) * doubt)))
     top = 100.0 if name.endswith("_percent") else np.inf
-    return max(value + errors.low * unit, 0.0), min(value + errors.high * unit, top)
+    return max(value + errors.low * unit, min(value, 0.0)), min(value + errors.high * unit, max(value, top))
 
 
 def errors_of(prediction: Prediction | None) -> Mapping[str, Any] | str:

@@ -81,15 +81,19 @@ class JointModel:
         found = drop_traces(keep_heart(found), self.smallest_ml, image.voxel_ml)
         masks = {s: found == s for s in of if s}
         raw = {s: float(of[s][mask].mean(dtype=float)) for s, mask in masks.items() if mask.any()}
-        right = calibrate_all(raw, self.card) if with_lge else {}
+        right, errors = (calibrate_all(raw, self.card), self.card.get("intervals")) if with_lge else ({}, None)
         labels = image.with_voxels(found if image.voxels.ndim == 3 else found[None])
-        return series, Prediction(labels, raw, distances[None], right, unusual)
+        return series, Prediction(labels, raw, distances[None], right, unusual, errors or {})
 
     def alignment(self, study: Study) -> list[Note]:
-        """Whether the sequences that `segment_joint` puts together are aligned, and which of them were left out."""
+        """Whether the sequences that `segment_joint` puts together are aligned, and which of them were left out.
+
+        One member tells where the heart is.
+        """
         first, channels = joint_channels(study)
+        one = self.member(0)
         alone = {
-            role: keep_heart(codes_of(by_class(self.classes, self._shares({role: image}, first.image)[0])))
+            role: keep_heart(codes_of(by_class(one.classes, one._shares({role: image}, first.image)[0])))
             for role, image in channels.items()
         }
         left_out = [role for role in ROLES if study.get(role) and role not in channels]

@@ -7,6 +7,7 @@ page is that of the installed members.
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
@@ -110,7 +111,8 @@ def evaluate(
         progress(f"{drawn}: drawing")
         write_figures(drawn, rows, {case.id: case for case in cases}, runs, device)
     facts = page_facts(system, [root.name for root in roots], summary, cards, absent, card_of(late))
-    return write_page(TEMPLATE, facts | {"drawn": drawn, "published": published}, runs)
+    facts |= {"drawn": drawn, "published": published, "from_runs": segmentations is not None}
+    return write_page(TEMPLATE, facts, runs)
 
 
 def write_figures(
@@ -167,11 +169,13 @@ def score_members(
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """As `score`, by the installed members of compact-myops; `known` are all cases that they were dealt from."""
     fold = dict(zip((case.id for case in known), fold_of(known), strict=True))
-    rows = []
+    rows, cards = [], []
     for k, model in enumerate(members):
         progress(f"{COMPACT}: scoring member {k + 1} of {FOLDS}")
         rows += _scores(COMPACT, [case for case in cases if fold[case.id] == k], k, model, late)
-    return rows, [dict(model.card) for model in members]
+        own = Counter(case.data_set for case in known if fold[case.id] != k)
+        cards.append({**model.card, "trained_on": {**model.card["trained_on"], **own}})
+    return rows, cards
 
 
 def _kept_scores(
