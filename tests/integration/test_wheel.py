@@ -45,7 +45,7 @@ def test_the_wheel_holds_what_it_needs(wheel: Path) -> None:
     outside = {name for name in names if not name.startswith(("myoscope/", f"{info}/"))}
     assert not outside
     assert not {name for name in names if "test" in name or name.endswith((".pyc", ".part", ".nii", ".nii.gz"))}
-    assert wheel.stat().st_size < 50e6  # half of what PyPI takes
+    assert wheel.stat().st_size < 80e6  # PyPI takes 100 MB
 
 
 def test_the_wheel_alone_runs_the_demo(wheel: Path, tmp_path: Path) -> None:
