@@ -28,8 +28,9 @@ def hausdorff_mm(predicted: np.ndarray, truth: np.ndarray, spacing_mm: Spacing) 
     """
     if not (predicted.any() and truth.any()):
         return float("nan")
-    far = [ndimage.distance_transform_edt(~b, spacing_mm)[a].max() for a, b in ((predicted, truth), (truth, predicted))]
-    return float(max(far))
+    box = ndimage.find_objects((predicted | truth).astype(np.uint8))[0]
+    one, other = predicted[box], truth[box]
+    return float(max(ndimage.distance_transform_edt(~b, spacing_mm)[a].max() for a, b in ((one, other), (other, one))))
 
 
 def border_hausdorff_mm(predicted: np.ndarray, truth: np.ndarray, spacing_mm: Spacing) -> float:

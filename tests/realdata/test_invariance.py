@@ -2,6 +2,7 @@
 
 import os
 import runpy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,9 @@ LIMITS = {
 
 @pytest.mark.parametrize("name", LIMITS)
 def test_measurements_hardly_change(name: str) -> None:
-    changes = runpy.run_path(str(BENCHMARK))["changes_percent"](read_study(DATA / name).series[0])
+    series = read_study(DATA / name).series[0]
+    one = series.image.with_voxels(series.image.frames[0])  # of a cine end-diastole: the other phase says the same
+    changes = runpy.run_path(str(BENCHMARK))["changes_percent"](replace(series, image=one))
     for region, limit in LIMITS[name].items():
         found = {transform: percent for (transform, r), percent in changes.items() if r == region}
         assert len(found) == 8

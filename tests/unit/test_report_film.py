@@ -41,7 +41,7 @@ def test_without_a_time_a_beat_takes_a_second_and_two_phases_are_no_film():
 
 
 def test_a_film_is_small_or_is_not_there():
-    noise = np.random.default_rng(0).integers(0, 255, (120, 3, 200, 200), np.uint8)
+    noise = np.random.default_rng(0).integers(0, 255, (50, 3, 200, 200), np.uint8)
     made = film(noise, [0, 1, 2], None, (10.0, 1.0, 1.0), 30.0)
     assert made is None or len(made.uri) < 2_000_000
     assert 4 / 3 * LARGEST_BYTES < 2_000_000
