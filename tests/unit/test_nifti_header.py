@@ -202,8 +202,9 @@ def test_frames_of_one_slice_stored_as_slices_are_refused(tmp_path: Path) -> Non
     chest = np.random.default_rng(0).uniform(100, 900, x.shape)
     frames = [np.where(np.hypot(x - 32, y - 30) < 6 - 2 * np.sin(np.pi * t / 20), 700, chest) for t in range(20)]
     path = saved(tmp_path / "cine_sax.nii", np.stack(frames, -1).astype(np.float32), oblique())
-    with pytest.raises(InputError, match="as alike as frames of one slice"):
-        read_study(path)
+    for role in (None, "cine", "bssfp", "lge"):  # whatever it is called: 20 frames are no stack
+        with pytest.raises(InputError, match="as alike as frames of one slice"):
+            read_study(path, role)
 
 
 # --- labels ---

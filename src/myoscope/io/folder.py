@@ -175,7 +175,7 @@ def _read(found: Found, role: Role | None, directions: np.ndarray | None = None)
     if is_label_map(series.image.voxels):
         raise LabelMapError(f"{shown(path)}: expected an image, found a label map by its values; give the image")
     frames = len(series.image.frames)
-    if role is Role.CINE and frames == 1 and looks_like_time(series.image.frames[0]):
+    if role not in MAPS and frames == 1 and looks_like_time(series.image.frames[0]):
         raise InputError(
             f"{shown(path)}: expected slices on the third axis, found planes as alike as frames of one slice; store a "
             "cine as (x, y, z, t), a single slice as (x, y, 1, t)"
