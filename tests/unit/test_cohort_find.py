@@ -31,6 +31,13 @@ def test_case_folders_one_study_each(tmp_path: Path) -> None:
     assert notes == []
 
 
+def test_a_study_is_found_once_whatever_links_lead_there(tmp_path: Path) -> None:
+    nifti(tmp_path / "here" / "a" / "cine.nii.gz", tmp_path / "here" / "b" / "cine.nii.gz")
+    (tmp_path / "there").symlink_to(tmp_path / "here")
+    items, _ = find_studies([tmp_path / "here", tmp_path / "there", tmp_path / "here" / "a"])
+    assert [item.path for item in items] == [str(tmp_path / "here" / name) for name in "ab"]
+
+
 def test_folders_of_one_patient_each_are_never_put_together(tmp_path: Path) -> None:
     """One has a cine only, the other LGE only: still two patients."""
     nifti(tmp_path / "anna" / "cine.nii.gz", tmp_path / "berta" / "lge.nii.gz")

@@ -127,11 +127,12 @@ def _case(path: Path, hashed: bool) -> Item:
 
 
 def _told_apart(items: list[Item]) -> Iterator[Item]:
-    """Once each; two of one id, as cases of one name in two data sets, get a hash of their path too.
+    """Once each, however many links lead there.
 
+    Two of one id, as cases of one name in two data sets, get a hash of their path too.
     So do ids that differ in capitals alone: there are disks on which they would be one folder.
     """
-    items = list(dict.fromkeys(items))
+    items = list({(Path(item.path).resolve(), item.files): item for item in reversed(items)}.values())[::-1]
     many = Counter(item.id.lower() for item in items)
     for item in items:
         yield item if many[item.id.lower()] == 1 else replace(item, id=f"{item.id}-{short_hash(item.path)}")
