@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from myoscope.lab.loop import Budget, Optimisation
 from myoscope.labels import Structure
 from myoscope.study import Role
-from myoscope.systems.doc_net import figures
+from myoscope.systems.doc_net import evaluation, figures
 from myoscope.systems.doc_net.segmentation import RECIPES, Model, ScarLoss, train
 
 
@@ -63,6 +63,13 @@ def test_scar_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     patients = [replace(_case(i), data_set="emidec") for i in (8, 11)]
     automatic = [replace(case, labels=dict(model.predict(case.study))) for case in patients]
     figures.write_patients(automatic, patients, tmp_path / "patients.svg")
+    monkeypatch.setattr(evaluation.Segmentation, "load", lambda *_: model)
+    (tmp_path / "runs").mkdir()
+    evaluation._draw(tmp_path / "runs", automatic, patients, "cpu")
+    assert [path.name for path in tmp_path.glob("runs/doc-net*.svg")] == [
+        "doc-net-samples.svg"
+    ]  # what --page publishes
+    assert (tmp_path / "runs" / "patients.svg").exists()
     for name in ("phantoms", "patients"):
         assert (tmp_path / f"{name}.svg").read_text().count("<image") == 3 * 4  # image, drawn, automatic: four slices
     for case in (_case(8), _case(11)):  # one without, one with scar

@@ -35,7 +35,7 @@ from myoscope.systems.doc_net.segmentation import Model as Segmentation
 from myoscope.systems.doc_net.training import fit, train
 
 TEST_SHARE = 0.2
-SEEDS = {"values": 20, "images": 5}
+SEEDS = {"values": 20, "images": 3}
 """Splits for variants that read values only, and for those with an image branch, as two cores afford."""
 
 GIVEAWAYS = ("slice distance", "pixel size", "number of slices")
@@ -172,10 +172,10 @@ def evaluate(
 
 
 def _draw(runs: Path, automatic: Sequence[Case], expert: Sequence[Case], device: str) -> None:
-    """The paper's Figure 2 on phantoms, by the first fold's model, and on patients."""
+    """The paper's Figure 2 on phantoms, by the first fold's model, and on patients (which `--page` leaves out)."""
     model = Segmentation.load(crossval.weights_path(OWN_SEGMENTATION, 0, runs / "segmentation"), device)
     write_phantoms(model, runs / "doc-net-samples.svg")
-    write_patients(automatic, expert, runs / "doc-net-patients.svg")
+    write_patients(automatic, expert, runs / "patients.svg")
 
 
 def relabelled(cases: Sequence[Case], runs: Path, segmentations: Path | None, device: str) -> list[Case]:
