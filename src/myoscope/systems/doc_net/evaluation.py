@@ -35,7 +35,7 @@ from myoscope.systems.doc_net.segmentation import Model as Segmentation
 from myoscope.systems.doc_net.training import fit, train
 
 TEST_SHARE = 0.2
-SEEDS = {"values": 20, "images": 3}
+SEEDS = {"values": 20, "images": 5}
 """Splits for variants that read values only, and for those with an image branch, as two cores afford."""
 
 GIVEAWAYS = ("slice distance", "pixel size", "number of slices")
