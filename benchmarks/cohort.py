@@ -64,7 +64,8 @@ def measure(name: str, paths: list[Path], out: Path, workers: int, mixed: bool =
     """Studies in the order of their ids; `mixed`: of hashes of their paths, so that data sets do not follow in turn."""
     start = time.time()
     outcome = run(paths, out, Options(workers=workers, hashed=mixed))
-    records = sorted((path.stat().st_mtime, json.loads(path.read_text())) for path in out.glob("studies/*/run.json"))
+    found = [(path.stat().st_mtime, json.loads(path.read_text())) for path in out.glob("studies/*/run.json")]
+    records = sorted(found, key=lambda one: one[0])
     memory: dict[int, list[float]] = {}
     seconds: list[float] = []
     for _, record in records:
