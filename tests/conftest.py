@@ -28,3 +28,21 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     report = yield
     _forbid_skip(report)
     return report
+
+
+@pytest.fixture(scope="session")
+def html():
+    """The report of a made-up study."""
+    from myoscope.report import render
+    from report_pages import make_measurements, make_study
+
+    study, labels = make_study()
+    return render(study, labels, make_measurements())
+
+
+@pytest.fixture(scope="session")
+def page(html):
+    """The same report, taken apart."""
+    from report_pages import Page
+
+    return Page(html)

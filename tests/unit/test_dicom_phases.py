@@ -7,22 +7,13 @@ import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
+from dicom_seen import cine, codes
 from dicom_writer import change, files, save, tiny_study, write_dicom
 from myoscope.io.read import read_study
-from myoscope.study import Role, Series
+from myoscope.study import Role
 
 PHASES = 3
 """Of the study that `classic` writes."""
-
-
-def cine(study: Path) -> Series:
-    series = read_study(study).get(Role.CINE)
-    assert series is not None
-    return series
-
-
-def codes(study: Path) -> dict[str, str]:
-    return {note.code: note.message for note in read_study(study).notes}
 
 
 def test_phases_without_trigger_times(classic: Path) -> None:

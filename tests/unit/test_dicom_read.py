@@ -10,12 +10,13 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import generate_uid
 
+from dicom_seen import cine, codes
 from dicom_writer import BIRTH_DATE, NAME, SHAPES, change, files, save, tiny_study, write_dicom
 from myoscope.analysis import judge
 from myoscope.io.dicom import on_source_frames
 from myoscope.io.read import read_study, sort_dicom
 from myoscope.io.save import write_study
-from myoscope.study import Role, Series, Study
+from myoscope.study import Role, Study
 
 SLICES, FRAMES = 6, 3
 
@@ -23,16 +24,6 @@ SLICES, FRAMES = 6, 3
 @pytest.fixture(scope="module")
 def as_nifti(tmp_path_factory: pytest.TempPathFactory) -> Study:
     return read_study(write_study(tiny_study(), tmp_path_factory.mktemp("nifti")))
-
-
-def cine(study: Path) -> Series:
-    series = read_study(study).get(Role.CINE)
-    assert series is not None
-    return series
-
-
-def codes(study: Path) -> dict[str, str]:
-    return {note.code: note.message for note in read_study(study).notes}
 
 
 # --- forms ---

@@ -37,17 +37,6 @@ from report_pages import (
 )
 
 
-@pytest.fixture(scope="module")
-def html():
-    study, labels = make_study()
-    return render(study, labels, make_measurements())
-
-
-@pytest.fixture(scope="module")
-def page(html):
-    return Page(html)
-
-
 def test_page_nests_and_ids_are_unique(page):
     assert page.all("html")[0]["lang"] == "en"
     assert len(page.ids) == len(set(page.ids))

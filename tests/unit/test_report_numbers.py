@@ -25,17 +25,6 @@ from report_pages import (
 )
 
 
-@pytest.fixture(scope="module")
-def html():
-    study, labels = make_study()
-    return render(study, labels, make_measurements())
-
-
-@pytest.fixture(scope="module")
-def page(html):
-    return Page(html)
-
-
 def cells_of(html, title, group=0):
     """Text of the cells of a row in the table of measurements."""
     rows = re.findall(rf'<tr><th scope="row">{title}</th>(.*?)</tr>', html, re.S)
