@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from myoscope.files import write_whole
+from myoscope.files import write_arrays, write_whole
 from myoscope.lab.crossval import key_of, read_cases, weights_path
 from myoscope.lab.export import OneStack, clinic_facts, write_network
 from myoscope.lab.folds import FOLDS, fold_of
@@ -133,9 +133,7 @@ def keep_priors(roots: Sequence[Path], firsts: Path, runs: Path) -> None:
         model = First.load(weights_path(SYSTEM, k, firsts))
         for case in (c for c, held in zip(cases, fold_of(cases), strict=True) if held == k):
             found[case.id] = prior_on_canvas(RECIPE, model, case.study.get(Role.LGE)).numpy()  # type: ignore[arg-type]
-    part = runs / "part-priors.npz"
-    np.savez_compressed(part, **found)  # type: ignore[arg-type]
-    part.replace(runs / "priors.npz")
+    write_arrays(runs / "priors.npz", found)
 
 
 def page(runs: Path) -> str:

@@ -19,7 +19,7 @@ from myoscope.analysis import SYSTEM_FOR
 from myoscope.datasets import acdc, emidec
 from myoscope.diagnose.features import FEATURES, LOGARITHMIC, believable
 from myoscope.errors import InputError
-from myoscope.files import write_whole
+from myoscope.files import write_arrays, write_whole
 from myoscope.io.nifti import shown
 from myoscope.lab.crossval import key_of, read_cases, weights_path
 from myoscope.lab.diagnosis_fit import (
@@ -113,9 +113,7 @@ def label_maps(cases: Sequence[Case], runs: Path, system: str, role: Role) -> di
     path = runs / f"labels-{system}-{key}.npz"
     if not path.exists():
         found = {case_id: labels[role].voxels for case_id, labels in out_of_fold(cases, runs, system).items()}
-        part = path.with_name(f"part-{path.name}")
-        np.savez_compressed(part, **found)  # type: ignore[arg-type]
-        part.replace(path)
+        write_arrays(path, found)
     images = {case.id: series.image for case in cases if (series := case.study.get(role))}
     with np.load(path) as kept:
         return {name: {role: images[name].with_voxels(kept[name])} for name in kept.files}

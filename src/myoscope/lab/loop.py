@@ -97,12 +97,12 @@ def learning_rate_factor(spent: float, hold: float = 0.0) -> float:
 
 
 def mixed(device: str) -> torch.autocast:
-    """bfloat16 where the machine calculates in it; a CPU that only emulates it (no AMX) is faster in float32.
+    """bfloat16 where the machine multiplies in it; a CPU that only emulates it is faster in float32.
 
     Args:
         device: Kind of device, "cpu" or "cuda".
     """
-    native = device != "cpu" or torch.cpu._is_amx_tile_supported()
+    native = device != "cpu" or torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
     return torch.autocast(device, torch.bfloat16, enabled=native)
 
 

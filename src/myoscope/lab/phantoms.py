@@ -6,7 +6,6 @@ version of the code draws anew. The folder may be deleted at any time.
 
 import inspect
 import os
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from hashlib import sha256
@@ -17,6 +16,7 @@ import numpy as np
 from myoscope import datasets
 from myoscope.console import each
 from myoscope.errors import InputError
+from myoscope.files import write_whole
 from myoscope.lab.cache import packed, read_cache
 from myoscope.study import Case
 from myoscope.volume import Volume
@@ -53,9 +53,7 @@ def _kept(path: Path, one: Callable[[int], Case], seed: int) -> Case:
     case = one(seed)
     with suppress(OSError):  # no room or no right to write: drawn again the next time
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:  # others write too
-            file.write(packed([case], _lossless))
-        Path(file.name).replace(path)
+        write_whole(path, packed([case], _lossless))
     return case
 
 

@@ -52,7 +52,7 @@ def train(recipe: Recipe, cases: Sequence[Case], budget: Budget, folder: Path, d
         network.features_mean.copy_(inputs.features.mean(0))
         network.features_scale.copy_(inputs.features.std(0, correction=0).clamp(min=1e-3))
         inputs = replace(inputs, features=(inputs.features - network.features_mean) / network.features_scale)
-    network = network.to(device)
+    network = network.to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     budget = budget.in_steps(len(inputs.stacks), recipe.batch)
     average = run(network, _loss(recipe, inputs, folder, device), budget, folder, recipe.optimisation, recipe.name)
     return Model(recipe, average)  # type: ignore[arg-type]
@@ -66,7 +66,7 @@ def _loss(recipe: Recipe, inputs: Inputs, folder: Path, device: str) -> Callable
             _keep(network, folder / "snapshots" / f"{step:06}.safetensors")
         seed = recipe.seed * 1_000_003 + step
         stacks, labels, chosen = batch(inputs, recipe.batch, recipe.crop, recipe.spacing_mm, recipe.augmentation, seed)
-        images = channels(stacks).to(device)
+        images = channels(stacks).to(device).contiguous(memory_format=torch.channels_last_3d)
         torch.manual_seed(seed)  # of the dropout: a resumed run goes on as if it had not been killed
         with mixed(images.device.type):
             found = {key: value.float() for key, value in network(images).items()}

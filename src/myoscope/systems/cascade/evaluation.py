@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from myoscope.errors import InputError
-from myoscope.files import write_whole
+from myoscope.files import write_arrays, write_whole
 from myoscope.io.nifti import shown
 from myoscope.lab import crossval
 from myoscope.lab.folds import FOLDS, fold_of
@@ -177,9 +177,7 @@ def predicted(weights: Path, cases: Sequence[Case], device: str) -> Labels:
     if not path.exists() or path.stat().st_mtime < weights.stat().st_mtime:
         model = CascadeModel.load(weights, device)
         found = {f"{row}/{case.id}": labels for case in cases for row, labels in _rows(model, case).items()}
-        part = path.with_name("part-labels.npz")
-        np.savez_compressed(part, **found)  # type: ignore[arg-type]
-        part.replace(path)
+        write_arrays(path, found)
     with np.load(path) as kept:
         return {(name.rsplit("/", 1)[0], name.rsplit("/", 1)[1]): kept[name] for name in kept.files}
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from myoscope.errors import InputError
-from myoscope.files import write_whole
+from myoscope.files import write_arrays, write_whole
 from myoscope.lab import crossval
 from myoscope.lab.folds import FOLDS, fold_of
 from myoscope.lab.loop import Budget
@@ -117,8 +117,6 @@ def out_of_fold(recipe: Recipe, cases: Sequence[Case], firsts: Path, runs: Path)
                     series = [s for s in case.study.series if s.role in recipe.roles and s.role in case.labels]
                     found[case.id] = torch.cat([prior_on_canvas(recipe, model, s) for s in series]).numpy()
         runs.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"part-{path.name}")
-        np.savez_compressed(part, **found)  # type: ignore[arg-type]
-        part.replace(path)
+        write_arrays(path, found)
     with np.load(path) as kept:
         return {name: torch.from_numpy(kept[name]) for name in kept.files}

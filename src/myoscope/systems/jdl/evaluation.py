@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from myoscope.errors import InputError
-from myoscope.files import write_whole
+from myoscope.files import write_arrays, write_whole
 from myoscope.io.nifti import shown
 from myoscope.lab import crossval
 from myoscope.lab.crossval import weights_path
@@ -175,9 +175,7 @@ def _unseen(cases: Sequence[Case], fold: int, weights: Path, device: str) -> lis
             wall, scar = masks_of(shares, series.image)
             printed = (shares > PRINTED_ABOVE).movedim(1, 0).numpy(force=True)
             found[case.id] = np.stack([*([] if wall is None else [wall]), scar, *printed])
-        part = path.with_name("part-labels.npz")
-        np.savez_compressed(part, **found, **{LIMITS_KEY: LIMITS})  # type: ignore[arg-type]
-        part.replace(path)
+        write_arrays(path, found | {LIMITS_KEY: np.array(LIMITS)})
     with np.load(path) as kept:
         masks = {name: kept[name] for name in kept.files if name != LIMITS_KEY}
     if missing := [case.id for case in chosen if case.id not in masks]:
