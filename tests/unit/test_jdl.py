@@ -340,7 +340,7 @@ def test_the_papers_experiment_by_one_command(
     assert "`myoscope evaluate jdl --variant published --data d -o RUNS`" in page
     assert "published-joint: 1 of 6 folds (1)" in page and "unet-" not in page
     steps = {json.loads(path.read_text())["steps"] for path in tmp_path.glob("published-*/fold-1/cost.json")}
-    assert len(steps) == 1
+    assert len(steps) == 1 and f"seed, augmentation and {min(steps)} steps;" in page
     card = json.loads((tmp_path / "published-joint" / "fold-1" / "jdl.published-joint.json").read_text())
     assert (card["epochs"], card["minutes"], card["split"]) == (1, None, "all but fold 1 of 6")
     assert card["steps"] == steps.pop()

@@ -45,6 +45,7 @@ def page_facts(
     """
     variants = list(dict.fromkeys(row["variant"] for row in rows))
     backbones = list(dict.fromkeys(name.partition("-")[0] for name in variants))
+    steps = {cost.get("steps") for folds in costs.values() for cost in folds}
     return {
         "roots": list(roots),
         "published": published,
@@ -72,6 +73,7 @@ def page_facts(
         "paper_slices_seen": PAPER["epochs"] * PAPER["training_slices"],
         "paper_epochs": PAPER["epochs"],
         "costs": [_cost(name, folds) for name, folds in costs.items()],
+        "equal_steps": next(iter(steps), None) if len(steps) == 1 else None,
     }
 
 
