@@ -33,6 +33,7 @@ def one(folder: Path, models: Path | None) -> dict[str, float | str]:
         found = _model(SYSTEM, models).segment(Series(Role.CINE, phase, image, (grid,))).labels
         drawn = truth.any((1, 2))
         blood = (found.frames[0] == Structure.LV)[drawn]
+        row |= between(image.frames[0][drawn], found.frames[0][drawn], truth[drawn], image.spacing_mm[1], phase)
         row |= {
             f"{phase} dice": dice(blood, truth[drawn]),
             f"{phase} ml": float(blood.sum() * image.voxel_ml),
@@ -42,6 +43,26 @@ def one(folder: Path, models: Path | None) -> dict[str, float | str]:
         ed, es = float(row[f"ED {kind}"]), float(row[f"ES {kind}"])
         row[f"EF {kind.removesuffix('ml')}"] = 100 * (ed - es) / ed
     return row
+
+
+def between(image: np.ndarray, found: np.ndarray, truth: np.ndarray, pixel_mm: float, phase: str) -> dict[str, float]:
+    """What lies between our border of the blood and the expert's, in slices (Z, Y, X) where both draw some.
+
+    Returns:
+        The expert's centre from ours, down and to the right, and his radius less ours (mm, means of slices); the median
+        grey value of what he counts as blood and we as wall, 0 being that of our wall that he leaves, 1 our blood's.
+    """
+    blood, wall = found == Structure.LV, found == Structure.MYOCARDIUM
+    both = [z for z in range(len(found)) if blood[z].any() and truth[z].any()]
+    centre = np.mean([np.argwhere(truth[z]).mean(0) - np.argwhere(blood[z]).mean(0) for z in both], 0)
+    radius = np.mean([np.sqrt(truth[z].sum() / np.pi) - np.sqrt(blood[z].sum() / np.pi) for z in both])
+    dark, bright, ring = (np.median(image[mask]) for mask in (wall & ~truth, blood, wall & truth))
+    return {
+        f"{phase} down": centre[0] * pixel_mm,
+        f"{phase} right": centre[1] * pixel_mm,
+        f"{phase} wider": float(radius) * pixel_mm,
+        f"{phase} grey": float((ring - dark) / (bright - dark)),
+    }
 
 
 def main() -> None:
