@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from myoscope import weights
 from myoscope.datasets.phantom import TRAINING, draw, sample
 from myoscope.errors import InputError
-from myoscope.lab import crossval
+from myoscope.lab import crossval, members
 from myoscope.lab.loop import Budget
 from myoscope.lab.slices import CANVAS
 from myoscope.lab.stacks import Spoil, batch, spoilt, with_background
@@ -237,7 +238,7 @@ def test_folds_train_and_are_evaluated(
     runs, budget = tmp_path / "runs", Budget(steps=1)
     with pytest.raises(InputError, match="--segmentations"):
         evaluation.train_folds("cascade.small", [], [0], budget, runs, None, "cpu")
-    with pytest.raises(InputError, match="expected trained folds"):
+    with pytest.raises(InputError, match="add --minutes"):
         evaluation.evaluate("cascade", [], runs, None, 5, None, "cpu")
     evaluation.train_folds("cascade.small", [], [0, None], budget, runs, firsts, "cpu")
     assert len(list(runs.glob("priors-*.npz"))) == 1
@@ -251,6 +252,27 @@ def test_folds_train_and_are_evaluated(
     assert card["chosen"] == json.loads((runs / "small" / "chosen.json").read_text())
     assert card["cross_validation"]["folds"] == [1]
     assert card["trained_on"] == {cases[0].data_set: 5}
+
+
+def test_installed_members_are_tried_each_on_what_it_has_not_seen(
+    cases: list[Case], firsts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cases = [dataclasses.replace(case, data_set="emidec") for case in cases]
+    monkeypatch.setitem(RECIPES, "cascade.small", TINY)
+    monkeypatch.setattr(crossval, "read_cases", lambda _: cases)
+    monkeypatch.setattr(evaluation, "phantoms", lambda count, _: cases[: min(count, 2)])
+    runs, installed = tmp_path / "runs", tmp_path / "installed"
+    evaluation.train_folds("cascade.small", [], range(5), Budget(steps=1), runs, firsts, "cpu")
+    page = evaluation.evaluate("cascade", [Path("emidec")], runs, None, 5, None, "cpu")
+    members.main("cascade.small", runs, installed)
+    assert len(list(installed.glob("cascade.small.first.*.onnx"))) == 5
+    card = json.loads((installed / "cascade.small.json").read_text())
+    assert card["chosen"] == json.loads((runs / "small" / "chosen.json").read_text())
+    monkeypatch.setattr(weights, "FOLDER", installed)
+    assert evaluation.evaluate("cascade", [Path("emidec")], tmp_path / "new", None, 5, None, "cpu") == page
+    for k in range(1, 6):
+        one = json.loads((tmp_path / "new" / "small" / f"fold-{k}" / "cascade.small.json").read_text())
+        assert (one["steps"], one["split"]) == (1, f"all but fold {k} of 5")
 
 
 def test_a_larger_budget_goes_on(

@@ -62,7 +62,14 @@ def card_of(folds: list[Path]) -> dict[str, Any]:
             "steps": [card.get("steps") for card in cards],
         }
         | measured_in(folds[0].parent.parent)
+        | _chosen(folds[0].parent.parent)
     )
+
+
+def _chosen(runs: Path) -> dict[str, Any]:
+    """What a cascade's evaluation chose on all patients out of fold: it holds for the members as for a refit."""
+    path = runs / "chosen.json"
+    return {"chosen": json.loads(path.read_text())} if path.exists() else {}
 
 
 if __name__ == "__main__":

@@ -10,9 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from myoscope.errors import InputError
 from myoscope.files import write_arrays, write_whole
-from myoscope.io.nifti import shown
 from myoscope.lab import crossval
 from myoscope.lab.folds import FOLDS, fold_of
 from myoscope.lab.loop import Budget
@@ -25,7 +23,7 @@ from myoscope.measure.thresholds import Threshold, fwhm, n_sd, otsu, scar_above
 from myoscope.segment.clean import drop_traces
 from myoscope.segment.lge import MIRRORS, CascadeModel
 from myoscope.study import Case, Role
-from myoscope.systems.cascade.folds import train_folds, wanted
+from myoscope.systems.cascade.folds import train_folds, unpack_members, wanted
 from myoscope.systems.cascade.page import REGIONS, TEMPLATE, page_facts, write_boxes, write_worst
 from myoscope.systems.cascade.vote import votes_of
 
@@ -68,26 +66,22 @@ def evaluate(
     """Cross-validate the variants whose folds RUNS holds; arguments and files as for `crossval.evaluate`.
 
     Where a budget is given, missing folds of `cascade.small` (published: of both stages of
-    `cascade.published`, and nothing else is scored) are trained. Every variant has its `scores.csv`,
-    `results.json` and `chosen.json` in its own folder of RUNS, where a refit on all cases finds them for its card.
+    `cascade.published`, and nothing else is scored) are trained. Where RUNS holds none, the installed members are
+    put there, each as the fold that it is. Every variant has its `scores.csv`, `results.json` and `chosen.json` in
+    its own folder of RUNS, where a refit on all cases, and `lab.members`, find them for their card.
 
     Raises:
-        InputError: no fold is trained.
+        InputError: no fold is trained or installed.
     """
     cases = wanted(VARIANTS[0], crossval.read_cases(roots))
     names = VARIANTS[1:] if published else VARIANTS
     if budget:
         train_folds(names[0], roots, range(folds), budget, runs, segmentations, device)
-    parts = []
-    for name in names:
-        models = {k: crossval.weights_path(name, k, runs) for k in range(folds)}
-        models = {k: path for k, path in models.items() if path.exists()}
-        if models:
-            parts.append(_one_variant(name, cases, models, device, progress))
-    if not parts:
-        raise InputError(
-            f"{shown(runs)}: expected trained folds of {names[0]}, found none; add --minutes, --steps or --epochs"
-        )
+    paths = [{k: crossval.weights_path(name, k, runs).with_suffix(".onnx") for k in range(folds)} for name in names]
+    models = [{k: path for k, path in of.items() if path.exists()} for of in paths]
+    if not any(models):
+        models[0] = unpack_members(names[0], cases, paths[0])
+    parts = [_one_variant(name, cases, of, device, progress) for name, of in zip(names, models, strict=True) if of]
     write_boxes(parts[0], runs / "cascade-boxes.svg")
     facts = page_facts(parts, [root.name for root in roots])
     return write_page(TEMPLATE, facts | {"published": published}, runs)

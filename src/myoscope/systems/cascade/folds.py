@@ -12,12 +12,13 @@ from myoscope.errors import InputError
 from myoscope.files import write_arrays, write_whole
 from myoscope.lab import crossval
 from myoscope.lab.folds import FOLDS, fold_of
+from myoscope.lab.installed import installed_members
 from myoscope.lab.loop import Budget
 from myoscope.study import Case
 from myoscope.systems import system_module
 from myoscope.systems.cascade.recipe import RECIPES, Recipe
 from myoscope.systems.cascade.training import prior_on_canvas, train
-from myoscope.weights import read_card
+from myoscope.weights import members_of, network_of, read_card
 
 
 def train_folds(
@@ -88,6 +89,31 @@ def train_fold(
         card["chosen"] = json.loads(inside.read_text())
     model.save(path, card)
     return path
+
+
+def unpack_members(name: str, cases: Sequence[Case], paths: dict[int, Path]) -> dict[int, Path]:
+    """Put the installed members, with their first stages, where a training would have left each fold's network file.
+
+    Args:
+        name: A variant of the cascade.
+        cases: All cases, with labels.
+        paths: Where the network file of a fold, counted from 0, belongs.
+
+    Raises:
+        InputError: no members are installed, or they were dealt from other cases.
+    """
+    installed, members = network_of(name), installed_members(name, cases)
+    card = read_card(installed)
+    files = {part: members_of(installed, card, part) for part in ("", "first")}
+    own = {key: value for key, value in card.items() if key not in ("members", "chosen")}
+    for k, path in paths.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for part, of_part in files.items():
+            write_whole(path.with_suffix(f".{part}.onnx" if part else ".onnx"), of_part[k].read_bytes())
+        facts = {key: members[k].card[key] for key in ("minutes", "steps")}
+        text = json.dumps(own | facts | {"split": f"all but fold {k + 1} of {FOLDS}"}, indent=2, ensure_ascii=False)
+        write_whole(path.with_suffix(".json"), text + "\n")
+    return paths
 
 
 def check_firsts(recipe: Recipe, cases: Sequence[Case], firsts: Path | None) -> Path:
