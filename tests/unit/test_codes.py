@@ -1,7 +1,10 @@
 """Label maps drawn with other codes than ours are told by their geometry; the refusal names the likely convention."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from myoscope.datasets.phantom import KEPT_ASIDE, draw, sample
 from myoscope.errors import InputError
@@ -33,6 +36,8 @@ def test_our_own_codes_are_taken(maps: dict[Role, np.ndarray]) -> None:
     [
         ({6: 1, 2: 2, 1: 3}, "give --codes acdc"),
         ({1: 1, 2: 2, 6: 3}, "code 3 lies outside of the LV's wall; likely 1 LV, 2 myocardium, 3 RV"),
+        ({1: 1, 2: 2, 6: 4}, "code 4 lies outside of the LV's wall; likely 1 LV, 2 myocardium, 4 RV, as UK Biobank's"),
+        ({1: 1, 2: 2, 6: 5}, "code 5 lies outside of the LV's wall; likely 1 LV, 2 myocardium, 5 RV"),
         ({1: 1, 6: 2, 2: 3}, "code 2 lies outside of the LV's wall; likely 1 LV, 2 RV, 3 wall"),
         ({1: 2, 2: 1, 6: 6}, r"the LV's cavity \(1\) is a ring"),
         ({1: 6, 2: 2, 6: 1}, r"the RV \(6\) lies inside the LV's wall"),
@@ -42,6 +47,18 @@ def test_our_own_codes_are_taken(maps: dict[Role, np.ndarray]) -> None:
 def test_other_codes_are_refused(code_of: dict[int, int], said: str, maps: dict[Role, np.ndarray]) -> None:
     with pytest.raises(InputError, match=said):
         check_geometry(recoded(maps[Role.CINE], code_of), SPACING, "x.nii")
+
+
+@pytest.mark.parametrize("convention", ["myoscope", "acdc"])
+def test_interpolated_labels_are_refused(convention: str, maps: dict[Role, np.ndarray]) -> None:
+    """Sources: TorchIO 220, spinalcordtoolbox 3229, Slicer 195: label maps that were resampled like images."""
+    code_of = codes_of(convention)
+    theirs = recoded(maps[Role.CINE], {structure: code for code, structure in code_of.items()})
+    for shift, refused in ((0.0, False), (0.4, True)):
+        moved = np.rint(ndimage.shift(theirs.astype(float), (0, 0, shift, shift), order=1)).astype(np.uint8)
+        labels = to_structures(moved, code_of, "x.nii")
+        with pytest.raises(InputError, match="labels were interpolated") if refused else nullcontext():
+            check_geometry(labels, SPACING, "x.nii", code_of)
 
 
 def test_subendocardial_scar_all_round_is_believed() -> None:

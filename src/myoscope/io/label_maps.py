@@ -56,7 +56,7 @@ def read_label_maps(
             place = found, None
         series = _series(study, place[0], path)
         if codes != "myoscope":
-            check_geometry(labels.frames, series.image.spacing_mm, shown(path))
+            check_geometry(labels.frames, series.image.spacing_mm, shown(path), code_of)
         if any(other[0] is place[0] and (None in (other[1], place[1]) or other == place) for other in read):
             raise InputError(f"{shown(path)}: expected one label map of {place[0]}, found another already; give one")
         read[place] = labels
