@@ -51,6 +51,9 @@ def test_least_volumes_are_chosen_by_official_dice() -> None:
     assert found["best"] == "mean"
     assert found["mean"] == {"infarct": 1.0, "no_reflow": 0.0}  # no-reflow goes with its infarct
     assert evaluation.choose(plain, ["b"])["mean"]["infarct"] == 0.0
+    plain["first"]["b"] = s(2.0, 2.0, 0.95)
+    assert evaluation.choose(plain, ["a", "b"])["best"] == "first"
+    assert evaluation.choose(plain, ["a", "b"], evaluation.STAGES[1:])["best"] == "mean"
 
 
 def test_page_has_the_papers_numbers_beside_ours() -> None:

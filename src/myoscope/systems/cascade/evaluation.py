@@ -111,7 +111,7 @@ def _one_variant(
     scores += chosen
     folder = next(iter(models.values())).parent.parent
     write_table(folder / "scores.csv", scores)
-    final = choose(plain, list(held))
+    final = choose(plain, list(held), STAGES[1:])  # the first stage alone is a system of its own
     ships = {"shares": final["best"], "smallest_ml": final[final["best"]]}
     write_whole(folder / "chosen.json", json.dumps(ships, indent=1))
     summary = crossval.summarise([{"data": case_set(unseen), "phase": "", **s} for s in chosen])
@@ -219,13 +219,16 @@ def score(labels: np.ndarray, case: Case) -> dict[str, float]:
     return scores
 
 
-def choose(plain: Mapping[str, Mapping[str, Mapping[str, float]]], cases: Sequence[str]) -> dict[str, Any]:
+def choose(
+    plain: Mapping[str, Mapping[str, Mapping[str, float]]], cases: Sequence[str], stages: Sequence[str] = STAGES
+) -> dict[str, Any]:
     """For each row the least volumes with the best official Dice on some cases; `best`: the stage with
     the best sum, or a cheaper one that is hardly worse.
 
     Args:
         plain: Scores of each row and case before traces are dropped.
         cases: The cases to choose on.
+        stages: Whose probabilities may decide, the cheapest first.
     """
     found: dict[str, Any] = {}
     sums = {}
@@ -237,8 +240,8 @@ def choose(plain: Mapping[str, Mapping[str, Mapping[str, float]]], cases: Sequen
         found[row] = {"infarct": infarct, "no_reflow": reflow}
         sums[row] = _dice_above(some, "infarction", infarct) + _dice_above(some, "no-reflow", reflow)
         sums[row] += float(np.mean([s["myocardium dice"] for s in some]))
-    best = STAGES[0]
-    for row in STAGES[1:]:
+    best = stages[0]
+    for row in stages[1:]:
         best = row if sums[row] > sums[best] + WORTH else best
     return found | {"best": best}
 
