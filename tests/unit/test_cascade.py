@@ -1,5 +1,6 @@
 """The cascade: that it goes on from its first stage, trains, resumes and is evaluated; on phantoms and by hand."""
 
+import csv
 import dataclasses
 import hashlib
 import json
@@ -268,6 +269,10 @@ def test_installed_members_are_tried_each_on_what_it_has_not_seen(
     assert len(list(installed.glob("cascade.small.first.*.onnx"))) == 5
     card = json.loads((installed / "cascade.small.json").read_text())
     assert card["chosen"] == json.loads((runs / "small" / "chosen.json").read_text())
+    with (runs / "small" / "scores.csv").open() as file:
+        shipped = [row for row in csv.DictReader(file) if row["row"] == card["chosen"]["shares"]]
+    (wall,) = (of["dice"] for of in card["cross_validation"]["scores"] if of["region"] == "myocardium")
+    assert wall == pytest.approx(np.mean([float(row["myocardium dice"]) for row in shipped]), abs=1e-3)
     monkeypatch.setattr(weights, "FOLDER", installed)
     assert evaluation.evaluate("cascade", [Path("emidec")], tmp_path / "new", None, 5, None, "cpu") == page
     for k in range(1, 6):

@@ -114,7 +114,8 @@ def _one_variant(
     final = choose(plain, list(held), STAGES[1:])  # the first stage alone is a system of its own
     ships = {"shares": final["best"], "smallest_ml": final[final["best"]]}
     write_whole(folder / "chosen.json", json.dumps(ships, indent=1))
-    summary = crossval.summarise([{"data": case_set(unseen), "phase": "", **s} for s in chosen])
+    shipped = [s for s in scores if s["row"] == final["best"]]
+    summary = crossval.summarise([{"data": case_set(unseen), "phase": "", **s} for s in shipped])
     write_whole(folder / "results.json", json.dumps({"folds": [k + 1 for k in models], "scores": summary}, indent=1))
     _refresh_card(folder, name)
     shown_of = {}
