@@ -75,6 +75,15 @@ def test_phases_at_other_times_are_matched_in_time(tmp_path: Path) -> None:
     assert "nearest in time" in codes(tmp_path)["phases_at_other_times"]
 
 
+def test_a_slice_that_begins_at_another_time_is_told(tmp_path: Path) -> None:
+    """A trigger delay that was set for one breath-hold: its first image is not at end-diastole."""
+    write_dicom(tiny_study(frames=20), tmp_path)
+    assert "phases_at_other_times" not in codes(tmp_path)
+    for path in files(tmp_path, 5)[2 * 20 : 3 * 20]:
+        change(path, TriggerTime=float(dcmread(path).TriggerTime) + 300)
+    assert "slice 3 of 6 begin +300 ms" in codes(tmp_path)["phases_at_other_times"]
+
+
 def test_the_order_of_phases_is_what_any_header_tells(tmp_path: Path) -> None:
     write_dicom(tiny_study(), tmp_path)
     expected = cine(tmp_path).image.voxels

@@ -289,3 +289,55 @@ def test_nothing_in_a_study_names_the_patient(classic: Path) -> None:
     study = read_study(classic)
     text = repr([study.id, study.patient, study.notes, [(s.name, s.files[0].stem) for s in study.series]])
     assert not any(word in text for word in (*NAME.replace("<b>", "").split("^"), BIRTH_DATE, "PID-0815", "A-4711"))
+
+
+def test_the_heart_rate_is_the_cines(classic: Path) -> None:
+    """Late enhancement is taken minutes later, at another rate."""
+    for number in (5, 8, 11):
+        for path in files(classic, number):
+            change(path, HeartRate=60 if number == 5 else 90)
+    assert read_study(classic).patient.heart_rate_bpm == 60
+    assert "cycle_contradicted" not in codes(classic)
+    for path in files(classic, 5):
+        change(path, HeartRate=120)
+    assert (
+        "phases last 900 ms, a beat of the header's heart rate (120/min) 500 ms" in codes(classic)["cycle_contradicted"]
+    )
+
+
+def test_images_that_the_header_promises_are_missed(classic: Path) -> None:
+    for path in files(classic, 5):
+        change(path, ImagesInAcquisition=18)
+    assert "images_missing" not in codes(classic)
+    for path in files(classic, 5)[:FRAMES]:
+        path.unlink()
+    assert "there are 18 images of series 5, 15 were found" in codes(classic)["images_missing"]
+
+
+def test_a_cine_under_stress_gives_way_to_rest(classic: Path) -> None:
+    for path in files(classic, 5):
+        header = dcmread(path)
+        header.SeriesDescription, header.SeriesNumber, header.AcquisitionTime = "cine_sax_dobu_40", 50, "120000"
+        header.SeriesInstanceUID, header.SOPInstanceUID = "1.2.3.50", generate_uid()
+        save(header, classic / f"stress{header.InstanceNumber}.dcm")
+    assert cine(classic).source.series_number == 5  # type: ignore[union-attr]
+    assert codes(classic)["stress_left_out"].startswith("Series 50 ('dobu_40')")
+    for path in files(classic, 5):
+        path.unlink()
+    assert "of a heart under stress" in codes(classic)["under_stress"]
+
+
+def test_of_a_separation_of_fat_and_water_the_water_is_read(classic: Path) -> None:
+    """Source: dcm2niix 189 and Philips' mDIXON: all images of a place in one series, at one time."""
+    plain = read_study(classic).get(Role.LGE)
+    for path in files(classic, 8):
+        for kind in ("W", "F", "IP", "OP"):
+            header = dcmread(path)
+            header.ImageType, header.SOPInstanceUID = ["DERIVED", "PRIMARY", kind, kind], generate_uid()
+            header.InstanceNumber += 100 * ["W", "F", "IP", "OP"].index(kind)
+            if kind != "W":
+                header.PixelData = (1000 - header.pixel_array).astype(np.int16).tobytes()
+            save(header, path.with_name(f"{path.stem}{kind}.dcm"))
+        path.unlink()
+    water = read_study(classic).get(Role.LGE)
+    assert plain is not None and water is not None and np.array_equal(plain.image.voxels, water.image.voxels)

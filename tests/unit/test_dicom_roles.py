@@ -214,6 +214,17 @@ def test_two_stacks_across_each_other_without_names() -> None:
     assert judged(series(1, "cine", 8, 25), series(2, "cine 4ch", 6, 25, turned(85)))[1].role is Role.CINE
 
 
+def test_images_at_several_echo_times_are_no_cine() -> None:
+    echoes = [replace(f, trigger_ms=400.0, echo_ms=2.0 + f.instance % 8) for f in series(6, "gre_me_sax", phases=8)]
+    assert judged(SAX, echoes)[6] == Verdict("other", "several echo times at one place: T2*, or fat and water")
+    tuned = [replace(f, echo_ms=1.1 + 0.1 * (f.instance % 3)) for f in SAX]
+    assert judged(tuned)[1].role is Role.CINE
+
+
+def test_early_enhancement_is_not_late() -> None:
+    assert judged(SAX, series(4, "EGE_sax_TI440", **LATE))[4] == Verdict("other", "the word 'ege'")
+
+
 def test_a_near_miss_is_told() -> None:
     (g,) = group(series(5, "cine dynamic sax", 8, 25))
     (verdict,) = judge([g])

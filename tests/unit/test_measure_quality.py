@@ -12,6 +12,7 @@ from myoscope.measure import measure
 from myoscope.measure.anatomy import find_anatomy
 from myoscope.measure.function import Phases
 from myoscope.measure.quality import label_flags, phase_flags
+from myoscope.measure.results import Provenance
 from myoscope.report.concerns import warnings_about
 from myoscope.study import Patient, Role, Series, Study
 from myoscope.volume import Volume, plain_affine
@@ -167,14 +168,32 @@ def test_phases():
     assert codes([100, 100], 0, "same frame") == {"no_end_systole"}
     assert codes([100, 0, 50, 60], 0, 2) == {"frames_without_lv", "few_frames"}
     assert codes([100, 95, 90, 30, 80, 70, 80, 90, 95], 0, 5) == {"uneven_curve"}
+    assert codes([100, 98, 92, 84, 75, 66, 58, 52, 49], 0, 8) == {"open_cycle"}
+    assert codes([100, 90, 75, 60, 50, 55, 75, 85, 88], 0, 4) == set()  # the atrium's share of filling is not recorded
+    assert codes([50, 60, 80, 90, 95, 100, 85, 60], 5, 0) == set()  # begins at end-systole
 
 
 def test_values_beyond_belief(ring_heart, measure_labels):
     tiny = measure_labels({Role.CINE: np.stack([ring_heart().labels(), ring_heart(cavity_mm=4).labels()])}, (2.0, 1, 1))
     codes = {f.code for f in tiny.quality.flags}
     assert {"implausible_lv_edv_ml", "implausible_lv_ejection_fraction_percent", "stroke_volumes_differ"} <= codes
+    inches = measure_labels({}, patient=Patient(height_cm=68, weight_kg=154))
+    assert [(f.code, f.level) for f in inches.quality.flags] == [("implausible_patient_bsa_m2", "warning")]
     child = measure_labels({}, patient=Patient(height_cm=100, weight_kg=15, heart_rate_bpm=250))
     assert {f.code for f in child.quality.flags} == {"implausible_patient_bsa_m2", "implausible_patient_heart_rate_bpm"}
+
+
+def test_a_heart_rate_from_frames_is_doubted(ring_heart):
+    cycle = np.stack([ring_heart(cavity_mm=c).labels() for c in (20, 19, 17, 15, 14, 16, 18, 19)])
+    image = Volume(cycle * 100.0, plain_affine(SPACING), 100.0)
+    made_by = Provenance(myoscope_version="0", created_utc="2026-01-01T00:00:00+00:00", series=[], conventions=[])
+    codes = []
+    for patient in (Patient(), Patient(heart_rate_bpm=75)):
+        study = Study("x", patient, (Series(Role.CINE, "cine", image),))
+        found = measure(study, {Role.CINE: image.with_voxels(cycle)}, made_by)
+        assert found.lv.cardiac_output_l_min
+        codes.append({f.code for f in found.quality.flags})
+    assert codes[0] - codes[1] == {"heart_rate_from_frames"}
 
 
 def test_labels_must_belong_to_the_series(measure_labels):

@@ -27,6 +27,7 @@ from myoscope.measure.quality import (
     confidence_flags,
     label_flags,
     phase_flags,
+    rate_flags,
     segment_flags,
     short_axis_flag,
     value_flags,
@@ -225,6 +226,7 @@ def _heart_flags(study: Study, hearts: _Hearts) -> list[Flag]:
         flags += [
             *label_flags(Role.CINE, cine.shown, cine.shown_phases),
             *phase_flags(Role.CINE, cine.lv_ml, cine.phases),
+            *rate_flags(series, study.patient),
             *fit_flags(Role.CINE, cine.shown, series.image, cine.shown_frames),
         ]
         flags += [] if isinstance(cine.ed, str) else segment_flags(Role.CINE, cine.ed)

@@ -12,11 +12,11 @@ import numpy as np
 from myoscope.labels import LV_WALL, Structure
 from myoscope.measure.anatomy import Anatomy, base_slope
 from myoscope.measure.counted import MATTERS_PERCENT, BaseChoice
-from myoscope.measure.function import CYCLE_FRAMES, Phases, circular_median
+from myoscope.measure.function import CYCLE_FRAMES, Phases, circular_median, heart_rate_bpm
 from myoscope.measure.results import Flag, LeftVentricle, Lge, PatientFacts, Segment, Ventricle
 from myoscope.measure.torn import torn_flags
 from myoscope.prediction import Prediction
-from myoscope.study import Series
+from myoscope.study import Patient, Series
 
 MIN_LV_SLICES = 5
 """Fewer slices with LV than this do not cover a ventricle."""
@@ -36,6 +36,13 @@ SV_GAP_PERCENT, SV_WIDE_GAP_PERCENT = 20.0, 65.0
 They do in 39 of 75 patients' expert contours (ACDC), for the base of the RV is drawn as one sees it: information, and
 a warning only beyond the wide gap, which 3 of them have (docs/results/flags.md).
 """
+
+BMI_KG_M2 = (9.0, 50.0)
+"""Height and weight that give a body mass index outside are likely of another unit, or exchanged."""
+
+OPEN_CYCLE_SHARE, OPEN_CYCLE_STEPS = 0.5, 1.5
+"""From the last frame to the first the LV's volume changes by no more than this share of its range, or by no more than
+so many times the largest other step, where a cine shows the whole cycle."""
 
 UNEVEN_SHARE = 0.15
 """A frame's volume is out of line when it is this share of the largest away from the median with its neighbours."""
@@ -223,7 +230,32 @@ def phase_flags(series: str, lv_ml: np.ndarray, phases: Phases) -> list[Flag]:
         if uneven:
             message = f"The LV volume curve jumps in {_n(uneven, 'frame')}; the choice of phases is less certain."
             flags.append(_flag("uneven_curve", "warning", series, message))
+        flags += _open_cycle(series, lv_ml)
     return flags
+
+
+def _open_cycle(series: str, lv_ml: np.ndarray) -> list[Flag]:
+    jump, steps = abs(float(lv_ml[0] - lv_ml[-1])), np.abs(np.diff(lv_ml))
+    if jump <= max(OPEN_CYCLE_SHARE * np.ptp(lv_ml), OPEN_CYCLE_STEPS * steps.max()):
+        return []
+    message = (
+        f"The cine does not come back to where it began: from {lv_ml[0]:.0f} to {lv_ml[-1]:.0f} ml in the last frame. "
+        "Frames of the cycle are missing; end-systole may be among them, and a heart rate of its duration is too high."
+    )
+    return [_flag("open_cycle", "warning", series, message)]
+
+
+def rate_flags(cine: Series, patient: Patient) -> list[Flag]:
+    """A warning where cardiac output rests on the time between frames in a NIfTI header: converters differ on it."""
+    rate = heart_rate_bpm(None, len(cine.image.frames), cine.image.frame_time_ms)
+    if patient.heart_rate_bpm is not None or cine.source is not None or isinstance(rate, str):
+        return []
+    message = (
+        f"The heart rate ({rate:.0f}/min) was taken from the cine's duration, {len(cine.image.frames)} frames of "
+        f"{cine.image.frame_time_ms:.4g} ms by its header, where converters also write other times (repetition time). "
+        "Cardiac output depends on it; give heart_rate_bpm in patient.json."
+    )
+    return [_flag("heart_rate_from_frames", "warning", cine.role, message)]
 
 
 def short_axis_flag(series: str, reason: str) -> Flag:
@@ -283,6 +315,14 @@ def value_flags(
             )
             series = {"patient": None, "lge": "lge"}.get(part, "cine")
             flags.append(_flag(f"implausible_{part}_{field}", "warning", series, message))
+    if patient.height_cm and patient.weight_kg:
+        bmi = patient.weight_kg / (patient.height_cm / 100) ** 2
+        if not BMI_KG_M2[0] <= bmi <= BMI_KG_M2[1]:
+            message = (
+                f"{patient.height_cm:g} cm and {patient.weight_kg:g} kg give a body mass index of {bmi:.0f} kg/m2, "
+                "which hardly anybody has: check both, and their units; every index depends on them."
+            )
+            flags.append(_flag("implausible_patient_bsa_m2", "warning", None, message))
     low, high = BOUNDS["lv.wall_thickness_max_mm"][1:3]
     walls = [s.wall_thickness_ed_mm for s in segments if s.wall_thickness_ed_mm is not None]
     if odd := sum(not low <= w <= high for w in walls):

@@ -45,6 +45,7 @@ OF_CODE = {
     "implausible_wall": ("lv.wall", "segments."),
     "implausible_lge_myocardium_g": ("lge.",),
     "implausible_patient_bsa_m2": ("patient.bsa_m2", *INDICES),
+    "heart_rate_from_frames": ("lv.cardiac",),
     "implausible_patient_heart_rate_bpm": ("patient.heart_rate_bpm", "lv.cardiac"),
 }
 """Flags about some of a series' numbers alone."""

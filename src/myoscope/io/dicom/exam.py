@@ -73,7 +73,7 @@ def exam_facts(study: Study) -> list[tuple[str, str]]:
     header = _header(study)
     if not header:
         return []
-    from myoscope.io.dicom.frames import number
+    from myoscope.io.dicom.elements import number
 
     tesla = number(header, "MagneticFieldStrength")
     maker = " ".join(str(header.get(key) or "") for key in ("Manufacturer", "ManufacturerModelName")).strip()

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset
-from pydicom.multival import MultiValue
 from pydicom.tag import Tag
 
+from myoscope.io.dicom.elements import all_numbers, macro, number, numbers, texts, whole
 from myoscope.study import Role
 
 _SERIES = (
@@ -25,7 +25,7 @@ _TIME = "SeriesDate SeriesTime AcquisitionDate AcquisitionTime AcquisitionDateTi
 _CYCLE = "TriggerTime TemporalPositionIdentifier HeartRate NominalInterval"
 _PLACE = "ImagePositionPatient ImageOrientationPatient PixelSpacing SliceThickness FrameOfReferenceUID"
 _PIXELS = "Rows Columns SamplesPerPixel PhotometricInterpretation RescaleSlope RescaleIntercept PixelRepresentation"
-_OTHER = "SOPClassUID SOPInstanceUID StudyInstanceUID InstanceNumber"
+_OTHER = "SOPClassUID SOPInstanceUID StudyInstanceUID InstanceNumber ImagesInAcquisition"
 _GROUPS = "SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence DimensionIndexSequence"
 _NAMES = [_SERIES, _PATIENT, _CONTRAST, _ENHANCED, _AGENT, _KIND, _TIME, _CYCLE, _PLACE, _PIXELS, _OTHER, _GROUPS]
 _GE_COMPONENT = 0x0043102F  # private: 0 magnitude, 1 phase, 2 real, 3 imaginary
@@ -50,6 +50,9 @@ _COMPONENTS = {  # words of ImageType and ComplexImageComponent, vendors' own am
         *("VELOCITY", "VELOCITY MAP", "VELOCITY_MAP", "PHASE DIFFERENCE"),
     },
     "imaginary": {"I", "IMAGINARY", "I_IR", "I_FFE"},
+    "fat": {"F", "FAT"},  # of a separation from water, which counts as magnitude
+    "out of phase": {"OP", "OUT_PHASE", "OPP_PHASE", "OUTPHASE"},
+    "in phase": {"IP", "IN_PHASE", "INPHASE"},
 }
 _GE_COMPONENTS = {1: "phase", 2: "real", 3: "imaginary"}
 
@@ -94,6 +97,7 @@ class Facts:
     image_type: tuple[str, ...]
     declared: str = ""
     agent: bool = False
+    images: int | None = None
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,8 @@ class Frame:
 
     `orientation` is the direction along a row, then along a column; `spacing_mm` between rows, between columns;
     `taken` when, as text that sorts by time. A voxel's value is slope * pixel + intercept, pixels `inverted` before.
-    `component` is magnitude, real, phase, imaginary or map (a quantity). `acquired_s` and `content_s` are times of the
+    `component` is magnitude, real, phase, imaginary, map (a quantity), or what a separation of fat and water gives
+    beside the water. `acquired_s` and `content_s` are times of the
     day; `dimension` are the indices of a multi-frame image that tell no place; `instance` is 0 where none is given.
     `quantity` is the role of a map whose header says which, in ms or per cent; where a real-world mapping gives these,
     slope and intercept are its own, and pixels outside of `mapped` have no value.
@@ -132,19 +137,20 @@ class Frame:
     quantity: Role | None = None
     mapped: tuple[float, float] | None = None
     thickness_mm: float | None = None
+    echo_ms: float | None = None
 
 
 def facts_of(h: Dataset) -> Facts:
     """What the frames of a series share, from one of its instances."""
     echo, modifier, sync = (
-        _group(h, 0, name) for name in ("MREchoSequence", "MRModifierSequence", "CardiacSynchronizationSequence")
+        macro(h, 0, name) for name in ("MREchoSequence", "MRModifierSequence", "CardiacSynchronizationSequence")
     )
     names = (h.get(key) for key in ("SeriesDescription", "ProtocolName", "SequenceName", "PulseSequenceName"))
-    scanning, recovery = _texts(h, "ScanningSequence"), (h.get("InversionRecovery"), modifier.get("InversionRecovery"))
+    scanning, recovery = texts(h, "ScanningSequence"), (h.get("InversionRecovery"), modifier.get("InversionRecovery"))
     rr_ms = number(h, "NominalInterval") or number(sync, "RRIntervalTimeNominal")
     return Facts(
         series_uid=str(h.SeriesInstanceUID),
-        series_number=_whole(h, "SeriesNumber"),
+        series_number=whole(h, "SeriesNumber"),
         description=str(h.get("SeriesDescription") or ""),
         words=" ".join(str(name) for name in names if name).lower(),
         reference_uid=str(h.get("FrameOfReferenceUID") or ""),
@@ -152,9 +158,10 @@ def facts_of(h: Dataset) -> Facts:
         inversion="IR" in scanning or "YES" in recovery or bool(number(h, "InversionTime")),
         echo_ms=number(h, "EchoTime") or number(h, "EffectiveEchoTime") or number(echo, "EffectiveEchoTime"),
         heart_rate_bpm=number(h, "HeartRate") or (60000 / rr_ms if rr_ms else None),
-        image_type=_texts(h, "ImageType"),
+        image_type=texts(h, "ImageType"),
         declared=_declared(h),
         agent=_names_agent(h),
+        images=whole(h, "ImagesInAcquisition"),
     )
 
 
@@ -165,11 +172,11 @@ def _names_agent(h: Dataset) -> bool:
 
 
 def _declared(h: Dataset) -> str:
-    shared = _group(h, 0, "MRImageFrameType")
-    words = (*_texts(h, "ImageType")[2:], *_texts(shared, "FrameType")[2:], *_texts(h, "AcquisitionContrast"))
+    shared = macro(h, 0, "MRImageFrameType")
+    words = (*texts(h, "ImageType")[2:], *texts(shared, "FrameType")[2:], *texts(h, "AcquisitionContrast"))
     if found := next((word for word in words if word in _DECLARED), None):
         return f"{_DECLARED[found]}: the header says {found}"
-    if h.get("PhaseContrast") == "YES" or h.get("AngioFlag") == "Y" or _group(h, 0, "MRVelocityEncodingSequence"):
+    if h.get("PhaseContrast") == "YES" or h.get("AngioFlag") == "Y" or macro(h, 0, "MRVelocityEncodingSequence"):
         return "phase contrast or angiography: the header says so"
     if h.get("Tagging") not in (None, "", "NONE"):
         return "tagging: the header says so"
@@ -184,7 +191,7 @@ def frames_of(path: Path, h: Dataset, facts: Facts) -> list[Frame]:
     Raises:
         NoPlaceError: one of them does not say where it lies, or they are not grey-scale images.
     """
-    if _whole(h, "SamplesPerPixel") not in (1, None) or not str(h.get("PhotometricInterpretation")).startswith("MONO"):
+    if whole(h, "SamplesPerPixel") not in (1, None) or not str(h.get("PhotometricInterpretation")).startswith("MONO"):
         raise NoPlaceError(NOT_GREY)
     if not h.get("PerFrameFunctionalGroupsSequence"):
         return [_frame(path, h, facts, None)]
@@ -193,12 +200,12 @@ def frames_of(path: Path, h: Dataset, facts: Facts) -> list[Frame]:
 
 def _frame(path: Path, h: Dataset, facts: Facts, index: int | None) -> Frame:
     def group(name: str) -> Dataset:
-        return h if index is None else _group(h, index, name + "Sequence")
+        return h if index is None else macro(h, index, name + "Sequence")
 
-    position = _numbers(group("PlanePosition"), "ImagePositionPatient", 3)
-    orientation = _numbers(group("PlaneOrientation"), "ImageOrientationPatient", 6)
-    spacing = _numbers(group("PixelMeasures"), "PixelSpacing", 2)
-    shape = _whole(h, "Rows") or 0, _whole(h, "Columns") or 0
+    position = numbers(group("PlanePosition"), "ImagePositionPatient", 3)
+    orientation = numbers(group("PlaneOrientation"), "ImageOrientationPatient", 6)
+    spacing = numbers(group("PixelMeasures"), "PixelSpacing", 2)
+    shape = whole(h, "Rows") or 0, whole(h, "Columns") or 0
     _check_place(position, orientation, spacing, shape)
     content, cycle, pixels = (
         group(name) for name in ("FrameContent", "CardiacSynchronization", "PixelValueTransformation")
@@ -209,10 +216,10 @@ def _frame(path: Path, h: Dataset, facts: Facts, index: int | None) -> Frame:
     inversion_ms = number(h, "InversionTime")
     kind, unassigned = "TemporalPositionIdentifier", Dataset()
     if index is not None:
-        unassigned = _group(h, index, "UnassignedPerFrameConvertedAttributesSequence")  # legacy converted
+        unassigned = macro(h, index, "UnassignedPerFrameConvertedAttributesSequence")  # legacy converted
         trigger_ms = number(cycle, "NominalCardiacTriggerDelayTime")
         trigger_ms = number(unassigned, "TriggerTime") if trigger_ms is None else trigger_ms
-        inversion_ms = next(iter(_all_numbers(group("MRModifier"), "InversionTimes")), inversion_ms)
+        inversion_ms = next(iter(all_numbers(group("MRModifier"), "InversionTimes")), inversion_ms)
         kind = "TemporalPositionIndex"
     return Frame(
         path=path,
@@ -226,8 +233,8 @@ def _frame(path: Path, h: Dataset, facts: Facts, index: int | None) -> Frame:
         shape=shape,
         component=_component(h, frame_type, pixels, mappings),
         trigger_ms=trigger_ms,
-        temporal=_whole(content, kind),
-        instance=_whole(h if index is None else unassigned, "InstanceNumber") or 0,
+        temporal=whole(content, kind),
+        instance=whole(h if index is None else unassigned, "InstanceNumber") or 0,
         taken=_taken(h, content),
         slope=slope,
         intercept=intercept,
@@ -243,6 +250,7 @@ def _frame(path: Path, h: Dataset, facts: Facts, index: int | None) -> Frame:
         quantity=quantity,
         mapped=mapped,
         thickness_mm=number(group("PixelMeasures"), "SliceThickness"),
+        echo_ms=number(h, "EchoTime") or number(group("MREcho"), "EffectiveEchoTime"),
     )
 
 
@@ -255,7 +263,7 @@ def _seconds(text: Any, date_digits: int = 0) -> float | None:
 def _dimension(h: Dataset, content: Dataset) -> tuple[int, ...]:
     """The indices of a frame in those dimensions of its instance that do not tell a place."""
     pointers = [item.get("DimensionIndexPointer") for item in h.get("DimensionIndexSequence") or ()]
-    values = _all_numbers(content, "DimensionIndexValues")
+    values = all_numbers(content, "DimensionIndexValues")
     if len(pointers) != len(values):
         return ()
     return tuple(int(v) for p, v in zip(pointers, values, strict=True) if p not in _PLACE_POINTERS)
@@ -272,10 +280,12 @@ def _check_place(*found: tuple[float, ...]) -> None:
 
 
 def _component(h: Dataset, frame_type: Dataset, pixels: Dataset, mappings: Sequence[Dataset]) -> str:
-    words = {*_texts(h, "ImageType")[2:], *_texts(frame_type, "FrameType")[2:]}
+    words = {*texts(h, "ImageType")[2:], *texts(frame_type, "FrameType")[2:]}
     if any(_MAP_WORD.fullmatch(word) for word in words - _COMPONENTS["phase"]) or _has_unit(h, pixels, mappings):
         return "map"
     words |= {str(d.get("ComplexImageComponent")) for d in (h, frame_type)}
+    name, colon, _ = str(h.get("SeriesDescription") or "").upper().partition(":")
+    words |= {name} if colon else set()  # GE: "FAT: LGE_SAX"
     found = next((name for name, known in _COMPONENTS.items() if words & known), None)
     return found or _GE_COMPONENTS.get(_ge_component(h), "magnitude")
 
@@ -288,7 +298,7 @@ def _quantity(
     A real-world mapping goes before the rescaling, which then may be one for display.
     """
     rescaled = number(pixels, "RescaleSlope") or 1.0, number(pixels, "RescaleIntercept") or 0.0, None
-    words = {*_texts(h, "ImageType")[2:], *_texts(frame_type, "FrameType")[2:]}
+    words = {*texts(h, "ImageType")[2:], *texts(frame_type, "FrameType")[2:]}
     kinds = {m[1] for word in words if (m := re.fullmatch(r"(T1|T2|ECV)(?:[ _-]?MAP)?", word))}
     other = {word for word in words if _MAP_WORD.fullmatch(word) and word != "MAP"} - {
         f"{kind}{end}" for kind in kinds for end in ("", " MAP", "_MAP", "-MAP", "MAP")
@@ -354,46 +364,3 @@ def _taken(h: Dataset, content: Dataset) -> str:
         return str(whole)
     day = h.get("AcquisitionDate") or h.get("SeriesDate") or h.get("StudyDate") or ""
     return f"{day}{h.get('AcquisitionTime') or h.get('SeriesTime') or ''}"
-
-
-def _group(h: Dataset, index: int, name: str) -> Dataset:
-    """A functional group of a frame: its own, else the one that all share, else an empty one."""
-    for sequence, at in (("PerFrameFunctionalGroupsSequence", index), ("SharedFunctionalGroupsSequence", 0)):
-        groups = h.get(sequence)
-        if groups and groups[at].get(name):
-            return groups[at][name][0]
-    return Dataset()
-
-
-def _numbers(d: Dataset, keyword: str, count: int) -> tuple[float, ...]:
-    """Finite numbers of an element, or () where it is absent, has another length, or holds something else."""
-    try:
-        value = d.get(keyword)
-        values = tuple(float(v) for v in ([value] if count == 1 else value or ()))
-    except (TypeError, ValueError):
-        return ()
-    return values if len(values) == count and np.isfinite(values).all() else ()
-
-
-def number(d: Dataset, keyword: str) -> float | None:
-    """A finite number of an element, or None."""
-    return next(iter(_numbers(d, keyword, 1)), None)
-
-
-def _all_numbers(d: Dataset, keyword: str) -> tuple[float, ...]:
-    """The numbers of an element with any number of values."""
-    try:
-        value = d.get(keyword)
-        return tuple(float(v) for v in (value if isinstance(value, list | MultiValue) else [value]))
-    except (TypeError, ValueError):
-        return ()
-
-
-def _whole(d: Dataset, keyword: str) -> int | None:
-    value = number(d, keyword)
-    return None if value is None else int(value)
-
-
-def _texts(d: Dataset, keyword: str) -> tuple[str, ...]:
-    value = d.get(keyword) or ()
-    return (str(value).upper(),) if isinstance(value, str) else tuple(str(v).upper() for v in value)

@@ -22,6 +22,9 @@ LOST_PHASES_SHARE, LOST_IN_THE_MIDDLE_SHARE = 0.25, 0.5
 MIN_SLICES = 3
 """A stack of fewer complete slices is not worth measuring."""
 
+LATE_SHARE = 0.15
+"""A slice whose phases begin this share of the cycle away from the others' shows the heart at other moments."""
+
 WHOLE_CYCLE_SHARE = 0.85
 """Other phases that span this share of the cycle are its phases, at other times."""
 
@@ -110,7 +113,7 @@ def even(places: Sequence[Phases]) -> tuple[list[list[Frame]], Notes]:
             "nothing tells the order of its phases (trigger time, temporal position, instance number, time); "
             "export it with these"
         )
-    notes = _contradictions(places)
+    notes = _contradictions(places) + _begin_elsewhere(places)
     latest = [p.latest for p in places]
     count = most_common(map(len, latest))
     if all(len(frames) == count for frames in latest):
@@ -177,6 +180,24 @@ def _contradictions(places: Sequence[Phases]) -> Notes:
     if not against:
         return []
     return [("order_contradicted", f"In {against} slices, instance numbers and times order the phases differently.")]
+
+
+def _begin_elsewhere(places: Sequence[Phases]) -> Notes:
+    """A warning on slices whose first phase lies at another time of the cycle than that of most."""
+    clocks = [_clock(p.latest) if p.by == "trigger time" else None for p in places]
+    found = [clock for clock in clocks if clock is not None]
+    if len(found) < len(clocks) or not found:
+        return []
+    usual, cycle = (float(np.median(values)) for values in ([c[0] for c in found], [np.ptp(c) for c in found]))
+    late = [z for z, clock in enumerate(found) if abs(clock[0] - usual) > LATE_SHARE * cycle]
+    if not late:
+        return []
+    slices, apart = ", ".join(str(z + 1) for z in late), max((found[z][0] - usual for z in late), key=abs)
+    message = (
+        f"The phases of slice {slices} of {len(places)} begin {apart:+.0f} ms from those of the others, in a cycle of "
+        f"{cycle:.0f} ms: one frame shows several moments, and volumes and ejection fraction are of none."
+    )
+    return [("phases_at_other_times", message)]
 
 
 def _matched(frames: Sequence[Frame], latest: Sequence[Sequence[Frame]], count: int) -> dict[int, Frame] | None:

@@ -19,12 +19,15 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 from myoscope.errors import InputError
 from myoscope.io.dicom.frames import NOT_GREY, Frame
 from myoscope.io.dicom.headers import Scan, scan
-from myoscope.io.dicom.roles import TI_PHASES, Verdict, is_psir, judge, near_miss
+from myoscope.io.dicom.roles import TI_PHASES, Verdict, is_psir, judge, near_miss, under_stress
 from myoscope.io.dicom.stacks import WARNINGS, Group, Stack, assemble, group, one_slice
 from myoscope.io.nifti import shown, standard_view, to_view
 from myoscope.io.patient import PLAUSIBLE
 from myoscope.study import MAPS, DicomSource, FileGrid, Note, Patient, Role, Series, SourceImage, Study
 from myoscope.volume import Volume
+
+CYCLE_SHARE = (0.6, 1.25)
+"""A cine's phases last this share of a beat: less where late diastole is not recorded, more as the rate varies."""
 
 Chosen = Mapping[Role, Sequence[int]]
 """Numbers of the series that the user says show a role."""
@@ -70,6 +73,11 @@ def sort_study(path: Path, chosen: Chosen | None = None) -> Sorted:
                 uses |= {} if g in signed else {id(g): "no: PSIR is preferred"}
             notes.append(_psir_note(signed, candidates))
             candidates = signed
+        if role is Role.CINE and (stressed := [g for g in candidates if under_stress(g)]):
+            rest = [g for g in candidates if g not in stressed]
+            uses |= {id(g): "no: the cine at rest is used" for g in stressed} if rest else {}
+            notes.append(_stress_note(stressed, rest))
+            candidates = rest or candidates
         if role in MAPS and role not in (chosen or {}):  # of another frame of reference: nobody knows where it lies
             places = {g.first.facts.reference_uid for r, s in stacks.items() if r not in MAPS for g in s.groups}
             apart = [g for g in candidates if g.first.facts.reference_uid not in places]
@@ -90,6 +98,7 @@ def sort_study(path: Path, chosen: Chosen | None = None) -> Sorted:
         uses |= {id(g): f"yes, as {role}" if g in stack.groups else "no: another stack is better" for g in candidates}
         levels: dict[bool, Literal["info", "warning"]] = {True: "warning", False: "info"}
         notes += [Note(code, levels[code in WARNINGS], message, role) for code, message in stack.notes]
+    notes += [note for role, stack in stacks.items() for note in _missing_images(role, stack, found)]
     notes += _near_misses(groups, verdicts, stacks)
     rows = tuple(Row(g, v, uses.get(id(g), "no")) for g, v in zip(groups, verdicts, strict=True))
     return Sorted(found, rows, stacks, tuple(notes))
@@ -115,7 +124,23 @@ def read_dicom(path: Path, chosen: Chosen | None = None) -> Study:
         warnings.simplefilter("ignore")
         series = tuple(_series(role, stack, found.scan.study_uid) for role, stack in found.stacks.items())
     patient, notes = _patient(found)
+    notes += [note for one in series if one.role is Role.CINE for note in _cycle_notes(one.image, patient)]
     return Study(found.scan.study_uid, patient, series, (*found.notes, *notes))
+
+
+def _cycle_notes(image: Volume, patient: Patient) -> Iterator[Note]:
+    """A warning where the phases of a cine and a beat last differently."""
+    if patient.heart_rate_bpm is None or image.frame_time_ms is None:
+        return
+    beat_ms, phases_ms = 60000 / patient.heart_rate_bpm, len(image.frames) * image.frame_time_ms
+    low, high = CYCLE_SHARE
+    if not low <= phases_ms / beat_ms <= high:
+        message = (
+            f"The cine's {len(image.frames)} phases last {phases_ms:.0f} ms, a beat of the header's heart rate "
+            f"({patient.heart_rate_bpm:.0f}/min) {beat_ms:.0f} ms: phases are missing, or of several beats, or the "
+            "rate is wrong, and with it cardiac output."
+        )
+        yield Note("cycle_contradicted", "warning", message, Role.CINE)
 
 
 def _overruled(path: Path, groups: Sequence[Group], verdicts: Sequence[Verdict], chosen: Chosen) -> list[Verdict]:
@@ -153,6 +178,28 @@ def _psir_note(signed: Sequence[Group], candidates: Sequence[Group]) -> Note:
         "it depends less on the inversion time."
     )
     return Note("psir_preferred", "info", message, Role.LGE)
+
+
+def _stress_note(stressed: Sequence[Group], rest: Sequence[Group]) -> Note:
+    names = ", ".join(dict.fromkeys(f"{g.name} ({under_stress(g)!r})" for g in stressed))
+    if rest:
+        return Note(
+            "stress_left_out", "info", f"{names.capitalize()}, by name under stress, gave way to rest.", Role.CINE
+        )
+    message = f"{names.capitalize()} is by its name of a heart under stress: its volumes are not those at rest."
+    return Note("under_stress", "warning", message, Role.CINE)
+
+
+def _missing_images(role: Role, stack: Stack, found: Scan) -> Iterator[Note]:
+    """Warnings on series of a stack of which the header promises more images than there are."""
+    for facts in dict.fromkeys(g.first.facts for g in stack.groups):
+        there = sum(f.facts == facts for f in found.frames)
+        if facts.images and there < facts.images:
+            message = (
+                f"The header says that there are {facts.images} images of {stack.name}, {there} were found: slices or "
+                "phases may be missing, and volumes too small; send it again."
+            )
+            yield Note("images_missing", "warning", message, role)
 
 
 def _near_misses(groups: Sequence[Group], verdicts: Sequence[Verdict], stacks: Mapping[Role, Stack]) -> list[Note]:
@@ -297,8 +344,9 @@ def _reason(error: Exception) -> str:
 def _patient(found: Sorted) -> tuple[Patient, list[Note]]:
     """The patient's facts from the headers; values that no patient has are left out, with a note."""
     said, notes = found.scan.patient, []
-    frames = [f for stack in found.stacks.values() for f in stack.frames[0]]
-    rates = [f.facts.heart_rate_bpm for f in frames if f.facts.heart_rate_bpm]
+    said_by = {role: [f.facts.heart_rate_bpm for f in stack.frames[0]] for role, stack in found.stacks.items()}
+    by_cine = [rate for rate in said_by.pop(Role.CINE, []) if rate]
+    rates = by_cine or [rate for others in said_by.values() for rate in others if rate]
     height_m = _number(said["PatientSize"])
     facts = {
         "age_years": _age_years(said),

@@ -29,6 +29,9 @@ TI_PHASES = 5
 INVERSION_TIMES = 3
 """So many inversion times at one place are raw images of a T1 map, or a TI scout."""
 
+ECHO_MS = 0.5
+"""Images of one place whose echo times differ by more than this show T2*, or fat and water, and no cycle."""
+
 BEAT_S = 0.3
 """Images of one place that were taken this far apart, at no time of the cycle, show no cycle: perfusion, raw maps."""
 
@@ -48,7 +51,7 @@ SAME_AXIS_DEGREES, ACROSS_DEGREES = 20.0, 50.0
 """A normal this near to the short axis is short-axis; one this far from it is long-axis."""
 
 _WHOLE = {  # words that stand alone
-    "other": "ll|pc|tag|mra|cemra|maps?|ecv|4d.?flow",
+    "other": "ll|pc|tag|mra|cemra|maps?|ecv|4d.?flow|ege|early",
     "localiser": "loc",
     "t2": "t2w?",
     "lge": "de|mde|dhe|late|ir.?tfe|ir.?fgre|ce.?ir",
@@ -67,8 +70,10 @@ _PART = {  # words that may be a part of others
 }
 _WORDS = {kind: re.compile(f"(?<![a-z0-9])(?:{_WHOLE[kind]})(?![a-z])|{part}") for kind, part in _PART.items()}
 _STRESS = re.compile(r"(?<![a-z])(rest|stress|vasodil\w*|adeno\w*|regad\w*)(?![a-z])")
+_UNDER_STRESS = re.compile(r"(?<![a-z])(stress|dobu\w*|exercis\w*|ergomet\w*|vasodil\w*|adeno\w*|regad\w*)(?![a-z])")
 _PSIR = re.compile(r"psir|phase.?sens|(?<![a-z])ps(?![a-z])")
 _MAGNITUDE = re.compile(r"(?<![a-z])mag(?![a-z])|magnitude|(?<![a-z])m_ir(?![a-z])")
+_NO_WATER = ("fat", "out of phase")
 _TITLES = {Role.CINE: "short-axis cine", Role.LGE: "LGE", Role.T2: "T2"}
 
 _MAP_TITLES = {Role.MAP_T1: "T1 in ms", Role.MAP_T2: "T2 in ms", Role.MAP_ECV: "ECV in %"}
@@ -104,6 +109,12 @@ def is_psir(group: Group) -> bool:
     return bool(_PSIR.search(description)) and group.first.component in ("phase", "magnitude")
 
 
+def under_stress(group: Group) -> str | None:
+    """The word in a series' names that says that the heart was under stress."""
+    found = _UNDER_STRESS.search(group.first.facts.words)
+    return found.group() if found else None
+
+
 def judge(groups: Sequence[Group]) -> list[Verdict]:
     """What each group of a study shows."""
     velocities = [g for g in groups if g.first.component == "phase" and g.phases > 1]
@@ -126,7 +137,9 @@ def near_miss(g: Group, verdict: Verdict) -> Role | None:
     """What a group that is not used may show all the same; None where there is little doubt that it shows no role."""
     facts, slices = g.first.facts, len(g.places)
     sure = (
-        verdict.what in ("localiser", "long axis", "map") or facts.declared or g.first.component in ("map", "imaginary")
+        verdict.what in ("localiser", "long axis", "map")
+        or facts.declared
+        or g.first.component in ("map", "imaginary", *_NO_WATER)
     )
     if verdict.role or sure or slices < NEAR_SLICES or _word("localiser", g):
         return None
@@ -173,6 +186,11 @@ def _contrast(g: Group) -> Verdict:
         return Verdict("other", "computed from other images")
     if frame.component == "imaginary" or (frame.component == "phase" and not is_psir(g)):
         return Verdict("other", f"{frame.component} image")
+    if frame.component in _NO_WATER:
+        return Verdict("other", f"{frame.component} image of a separation of fat and water")
+    echoes = [[f.echo_ms for f in frames if f.echo_ms] for _, frames in g.places]
+    if sum(len(ms) > 1 and max(ms) - min(ms) > ECHO_MS for ms in echoes) > len(echoes) / 2:
+        return Verdict("other", "several echo times at one place: T2*, or fat and water")
     inversion_times = most_common(len({f.inversion_ms for f in frames if f.inversion_ms}) for _, frames in g.places)
     if inversion_times >= INVERSION_TIMES:
         return Verdict(

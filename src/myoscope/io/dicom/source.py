@@ -18,7 +18,7 @@ from pydicom.uid import UID, generate_uid
 from pydicom.valuerep import DA, TM
 
 from myoscope.errors import InputError
-from myoscope.io.dicom.frames import number
+from myoscope.io.dicom.elements import number
 from myoscope.io.nifti import shown
 from myoscope.study import Series, SourceImage
 

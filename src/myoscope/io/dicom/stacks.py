@@ -34,7 +34,7 @@ COVERED_SHARE = 0.6
 """A slice further than this share of the slice distance from all of a stack is one that the stack lacks."""
 
 WARNINGS = {
-    *("slices_lost", "slices_missing", "slices_tilted", "uneven_slices"),
+    *("slices_lost", "slices_missing", "slices_tilted", "slices_shifted", "uneven_slices"),
     *("phases_missing", "phases_at_other_times", "order_contradicted"),
 }
 """Codes of notes that say what may change a number; the others are for information."""
@@ -336,10 +336,15 @@ def _distance_mm(along_mm: Sequence[float], chosen: Sequence[Sequence[Frame]]) -
         message = f"Slices lie {gaps.min():.1f} to {gaps.max():.1f} mm apart; {distance_mm:.2f} mm was taken."
         notes.append(("uneven_slices", message))
     first = chosen[0][0]
-    corners = np.array([frames[0].position_mm for frames in chosen])
+    usual_shape = Counter(frames[0].shape for frames in chosen).most_common(1)[0][0]  # others are laid by their place
+    corners = np.array([frames[0].position_mm for frames in chosen if frames[0].shape == usual_shape])
     in_plane = (corners - corners[0]) @ np.reshape(first.orientation, (2, 3)).T
     if (shift := float(np.linalg.norm(in_plane, axis=1).max())) > SHIFT_MM:
         notes.append(
-            ("slices_shifted", f"Slices are shifted against each other in their plane by up to {shift:.0f} mm.")
+            (
+                "slices_shifted",
+                f"Slices are shifted against each other in their plane by up to {shift:.0f} mm, which was not undone: "
+                "volumes do not depend on it; what is carried over to or from other series does.",
+            )
         )
     return distance_mm, notes
