@@ -311,7 +311,17 @@ def test_images_that_the_header_promises_are_missed(classic: Path) -> None:
     assert "images_missing" not in codes(classic)
     for path in files(classic, 5)[:FRAMES]:
         path.unlink()
-    assert "there are 18 images of series 5, 15 were found" in codes(classic)["images_missing"]
+    assert "15 images were found, its header says that there are 18" in codes(classic)["images_missing"]
+
+
+def test_images_that_their_numbers_promise_are_missed(classic: Path) -> None:
+    """Numbered phase by phase, a slice that is not there leaves a gap in each phase."""
+    for i, path in enumerate(files(classic, 5)):  # from 101 on, as where a study is numbered throughout
+        change(path, InstanceNumber=101 + i % FRAMES * SLICES + i // FRAMES)
+    assert "images_missing" not in codes(classic)
+    for path in files(classic, 5)[:FRAMES]:
+        path.unlink()
+    assert "15 images were found, they are numbered 102 to 118, as if there were 17" in codes(classic)["images_missing"]
 
 
 def test_a_cine_under_stress_gives_way_to_rest(classic: Path) -> None:

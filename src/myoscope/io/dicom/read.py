@@ -191,13 +191,18 @@ def _stress_note(stressed: Sequence[Group], rest: Sequence[Group]) -> Note:
 
 
 def _missing_images(role: Role, stack: Stack, found: Scan) -> Iterator[Note]:
-    """Warnings on series of a stack of which the header promises more images than there are."""
+    """Warnings on series of a stack of which the header, or the numbers of its images, promise more than there are."""
     for facts in dict.fromkeys(g.first.facts for g in stack.groups):
-        there = sum(f.facts == facts for f in found.frames)
-        if facts.images and there < facts.images:
+        numbers = [f.instance for f in found.frames if f.facts == facts]
+        there, last, first = len(numbers), max(numbers), min(numbers)
+        promised, why = facts.images or 0, "its header says that there are"
+        gaps = last - first + 1 - there
+        if promised <= there and gaps >= max(1, len(stack.frames) - 1) and len(set(numbers)) == there:
+            promised, why = there + gaps, f"they are numbered {first} to {last}, as if there were"
+        if promised > there:
             message = (
-                f"The header says that there are {facts.images} images of {stack.name}, {there} were found: slices or "
-                "phases may be missing, and volumes too small; send it again."
+                f"Of {stack.name} {there} images were found, {why} {promised}: slices or phases may be missing, and "
+                "volumes too small; send it again."
             )
             yield Note("images_missing", "warning", message, role)
 
