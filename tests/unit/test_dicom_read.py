@@ -311,7 +311,7 @@ def test_images_that_the_header_promises_are_missed(classic: Path) -> None:
     assert "images_missing" not in codes(classic)
     for path in files(classic, 5)[:FRAMES]:
         path.unlink()
-    assert "15 images were found, its header says that there are 18" in codes(classic)["images_missing"]
+    assert "15 images were found, a header says that there are 18" in codes(classic)["images_missing"]
 
 
 def test_images_that_their_numbers_promise_are_missed(classic: Path) -> None:

@@ -191,20 +191,20 @@ def _stress_note(stressed: Sequence[Group], rest: Sequence[Group]) -> Note:
 
 
 def _missing_images(role: Role, stack: Stack, found: Scan) -> Iterator[Note]:
-    """Warnings on series of a stack of which the header, or the numbers of its images, promise more than there are."""
-    for facts in dict.fromkeys(g.first.facts for g in stack.groups):
-        numbers = [f.instance for f in found.frames if f.facts == facts]
-        there, last, first = len(numbers), max(numbers), min(numbers)
-        promised, why = facts.images or 0, "its header says that there are"
-        gaps = last - first + 1 - there
-        if promised <= there and gaps >= max(1, len(stack.frames) - 1) and len(set(numbers)) == there:
-            promised, why = there + gaps, f"they are numbered {first} to {last}, as if there were"
-        if promised > there:
-            message = (
-                f"Of {stack.name} {there} images were found, {why} {promised}: slices or phases may be missing, and "
-                "volumes too small; send it again."
-            )
-            yield Note("images_missing", "warning", message, role)
+    """A warning where a header, or the numbers of a series' images, promise more images than there are."""
+    series = {g.first.facts for g in stack.groups}
+    numbers = [f.instance for f in found.frames if f.facts in series]
+    there, last, first = len(numbers), max(numbers), min(numbers)
+    promised, why = max(facts.images or 0 for facts in series), "a header says that there are"
+    gaps = last - first + 1 - there if len(series) == 1 and len(set(numbers)) == there else 0
+    if promised <= there and gaps >= max(1, len(stack.frames) - 1):
+        promised, why = there + gaps, f"they are numbered {first} to {last}, as if there were"
+    if promised > there:
+        message = (
+            f"Of {stack.name} {there} images were found, {why} {promised}: slices or phases may be missing, and "
+            "volumes too small; send it again."
+        )
+        yield Note("images_missing", "warning", message, role)
 
 
 def _near_misses(groups: Sequence[Group], verdicts: Sequence[Verdict], stacks: Mapping[Role, Stack]) -> list[Note]:
