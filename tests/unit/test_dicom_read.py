@@ -136,6 +136,14 @@ def test_uneven_slices_are_noted(classic: Path) -> None:
     assert read_study(classic).get(Role.LGE).image.spacing_mm[0] == pytest.approx(9 - 0.6 / 5, abs=0.3)  # type: ignore[union-attr]
 
 
+def test_rounded_directions_change_no_distance(classic: Path) -> None:
+    """Directions of two digits are not quite of length 1: slices had come out tilted against themselves."""
+    for path in files(classic, 5):
+        change(path, ImageOrientationPatient=[round(float(v), 2) for v in dcmread(path).ImageOrientationPatient])
+    assert cine(classic).image.spacing_mm[0] == pytest.approx(9, rel=1e-3)
+    assert "slices_tilted" not in codes(classic)
+
+
 def test_slices_shifted_in_their_plane_are_noted(classic: Path) -> None:
     path = files(classic, 8)[2]
     header = dcmread(path)

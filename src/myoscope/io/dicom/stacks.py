@@ -53,9 +53,9 @@ class Group:
 
     @cached_property
     def normal(self) -> np.ndarray:
-        """Direction across slices (LPS): of a row, cross of a column."""
-        row, column = np.reshape(self.first.orientation, (2, 3))
-        return np.cross(row, column)
+        """Direction across slices (LPS; length 1, however the header was rounded): of a row, cross of a column."""
+        across = np.cross(*np.reshape(self.first.orientation, (2, 3)))
+        return np.asarray(across / np.linalg.norm(across))
 
     @cached_property
     def places(self) -> tuple[tuple[float, tuple[Frame, ...]], ...]:
