@@ -191,7 +191,11 @@ def _stress_note(stressed: Sequence[Group], rest: Sequence[Group]) -> Note:
 
 
 def _missing_images(role: Role, stack: Stack, found: Scan) -> Iterator[Note]:
-    """A warning where a header, or the numbers of a series' images, promise more images than there are."""
+    """A warning where a header, or the numbers of a series' images, promise more images than there are.
+
+    What a header alone promises behind the last number is information: it may not have been made, and a heart that is
+    cut off at the end of its stack has a warning of its own (`quality.label_flags`).
+    """
     series = {g.first.facts for g in stack.groups}
     numbers = [f.instance for f in found.frames if f.facts in series]
     there, last, first = len(numbers), max(numbers), min(numbers)
@@ -199,7 +203,10 @@ def _missing_images(role: Role, stack: Stack, found: Scan) -> Iterator[Note]:
     gaps = last - first + 1 - there if len(series) == 1 and len(set(numbers)) == there else 0
     if promised <= there and gaps >= max(1, len(stack.frames) - 1):
         promised, why = there + gaps, f"they are numbered {first} to {last}, as if there were"
-    if promised > there:
+    if promised > there and first == 1 and last == there:
+        message = f"Of {stack.name} {there} images were found, numbered without a gap; a header says {promised}."
+        yield Note("images_promised", "info", message, role)
+    elif promised > there:
         message = (
             f"Of {stack.name} {there} images were found, {why} {promised}: slices or phases may be missing, and "
             "volumes too small; send it again."
