@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from myoscope.lab.crossval import weights_path
 from myoscope.lab.folds import FOLDS
 
-AS_THEY_ARE = ("cases.json", "curve.csv", "recipe.json", "scores.json", "started_from.json")
+AS_THEY_ARE = ("cases.json", "cost.json", "curve.csv", "recipe.json", "scores.json", "started_from.json")
 
 
 def keep(system: str, runs: Path, out: Path) -> None:

@@ -1,6 +1,6 @@
 """Make the README's picture from the report of `make demo`, synthetic by nature: `make picture`.
 
-Needs chromium and pdftoppm. Never run it on a patient's report.
+Needs chromium and poppler's pdftotext and pdftoppm. Never run it on a patient's report.
 """
 
 import subprocess
@@ -14,17 +14,19 @@ FLAGS = (
     *("--headless", "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync", "--no-pdf-header-footer"),
 )
-PAGES = 4
+HEADINGS = ("Summary", "Ventricular volumes", "Segments of the left ventricle", "Short-axis slices")
 GAP = 12
 
 
 def picture(report: Path) -> Image.Image:
-    """The first pages of the printed report side by side."""
+    """The printed report's pages with these headings, side by side."""
     with tempfile.TemporaryDirectory() as folder:
         pdf = Path(folder) / "report.pdf"
         subprocess.run(["chromium", *FLAGS, f"--print-to-pdf={pdf}", report.resolve().as_uri()], check=True)
-        subprocess.run(["pdftoppm", "-r", "72", "-l", str(PAGES), "-png", pdf, Path(folder) / "page"], check=True)
-        pages = [Image.open(path).convert("RGB") for path in sorted(Path(folder).glob("page*.png"))]
+        texts = subprocess.run(["pdftotext", pdf, "-"], check=True, capture_output=True, text=True).stdout.split("\f")
+        subprocess.run(["pdftoppm", "-r", "72", "-png", pdf, Path(folder) / "page"], check=True)
+        every = [Image.open(path).convert("RGB") for path in sorted(Path(folder).glob("page*.png"))]
+        pages = [every[next(i for i, text in enumerate(texts) if heading in text)] for heading in HEADINGS]
     width, height = pages[0].size
     sheet = Image.new("RGB", (len(pages) * (width + GAP) + GAP, height + 2 * GAP), "#d0d4d8")
     for i, page in enumerate(pages):
