@@ -109,6 +109,17 @@ def test_ends_of_the_stack(ring_heart):
     assert _codes(whole[:6][::-1])["stack_ends_at_apex"] == "info"
 
 
+def test_an_apex_that_is_not_labelled(ring_heart):
+    whole = ring_heart().labels()
+    tips = np.flatnonzero(whole.any((1, 2)))
+    for labels in (whole, whole[::-1]):
+        assert "apex_not_labelled" not in _codes(labels)
+    short = whole.copy()
+    short[tips[6:]] = 0
+    for labels in (short, short[::-1]):
+        assert _codes(labels)["apex_not_labelled"] == "warning"
+
+
 def test_few_slices_and_gaps(ring_heart):
     labels = ring_heart(rings=4, tip=False).labels()
     assert "few_slices" in _codes(labels)

@@ -173,6 +173,13 @@ def _slices(series: str, heart: Anatomy) -> list[Flag]:
                     f"its last slice there shows {100 * share:.0f}% of the largest LV area."
                 )
                 flags.append(_flag(f"stack_ends_at_{name}", "info", series, message))
+        tip = int(seen[0] if slope > 0 else seen[-1])
+        if tip != ends["apex"] % len(labels) and (share := area[tip] / area.max()) >= STACK_END_SHARE["apex"]:
+            message = (
+                f"The left ventricle ends where it still has {100 * share:.0f}% of its largest area, though slices "
+                "follow towards the apex: some may not be labelled, and volumes and mass be too small."
+            )
+            flags.append(_flag("apex_not_labelled", "warning", series, message))
     return flags
 
 
