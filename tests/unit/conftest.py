@@ -12,7 +12,7 @@ from dicom_writer import tiny_study, write_dicom
 from myoscope.labels import Structure
 from myoscope.measure import measure
 from myoscope.measure.results import Measurements, Provenance
-from myoscope.study import Patient, Role, Series, Study
+from myoscope.study import Note, Patient, Role, Series, Study
 from myoscope.volume import Volume, plain_affine
 
 Scar = tuple[range, tuple[float, float], tuple[float, float]]
@@ -76,6 +76,7 @@ def _measure_labels(
     frame_time_ms: float | None = None,
     affine: np.ndarray | None = None,
     unlabelled: tuple[Role, ...] = (),
+    notes: tuple[Note, ...] = (),
     **frames: int,
 ) -> Measurements:
     affine = plain_affine(spacing_mm) if affine is None else affine
@@ -85,7 +86,7 @@ def _measure_labels(
     series = [Series(role, role.value, v, **(frames if role is Role.CINE else {})) for role, v in images.items()]
     series += [Series(role, role.value, empty) for role in unlabelled]
     made_by = Provenance(myoscope_version="0", created_utc="", series=[], conventions=[], notice="")
-    return measure(Study("s", patient or Patient(), tuple(series)), volumes, made_by)
+    return measure(Study("s", patient or Patient(), tuple(series), notes=notes), volumes, made_by)
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from myoscope.measure.function import Phases
 from myoscope.measure.quality import label_flags, phase_flags
 from myoscope.measure.results import Provenance
 from myoscope.report.concerns import warnings_about
-from myoscope.study import Patient, Role, Series, Study
+from myoscope.study import Note, Patient, Role, Series, Study
 from myoscope.volume import Volume, plain_affine
 
 SPACING = (8.0, 1.0, 1.0)
@@ -107,6 +107,17 @@ def test_ends_of_the_stack(ring_heart):
     assert _codes(whole[1:]) == {"stack_ends_at_base": "info"}
     assert _codes(whole[:6])["stack_ends_at_apex"] == "info"
     assert _codes(whole[:6][::-1])["stack_ends_at_apex"] == "info"
+
+
+def test_what_a_header_promises_matters_where_the_heart_reaches_the_end(ring_heart, measure_labels):
+    def codes(labels):
+        promised = Note("images_promised", "info", "a header says 20 more", Role.CINE)
+        flags = measure_labels({Role.CINE: np.stack([labels, labels])}, SPACING, notes=(promised,)).quality.flags
+        return [flag.message for flag in flags if flag.code == "images_missing"]
+
+    assert codes(ring_heart().labels()) == []
+    (message,) = codes(ring_heart().labels()[1:])
+    assert "the heart reaches the stack's base" in message
 
 
 def test_an_apex_that_is_not_labelled(ring_heart):

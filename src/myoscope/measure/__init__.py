@@ -27,6 +27,7 @@ from myoscope.measure.quality import (
     confidence_flags,
     label_flags,
     phase_flags,
+    promised_flags,
     rate_flags,
     segment_flags,
     short_axis_flag,
@@ -106,6 +107,7 @@ def measure(
         *base_flags(cine.counted.base),
         *value_flags(facts, cine.lv[0], cine.rv[0], late.lge[0], segments),
     ]
+    flags += promised_flags(flags)
     return Measurements(
         patient=facts,
         lv=lv[0],

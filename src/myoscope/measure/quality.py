@@ -183,6 +183,21 @@ def _slices(series: str, heart: Anatomy) -> list[Flag]:
     return flags
 
 
+def promised_flags(flags: Sequence[Flag]) -> list[Flag]:
+    """A warning where a header promises images behind a stack's last one, and the heart reaches the stack's end."""
+    found = []
+    for promise in (flag for flag in flags if flag.code == "images_promised"):
+        own = [flag.code for flag in flags if flag.series == promise.series]
+        for end in ("base", "apex"):
+            if f"stack_ends_at_{end}" in own:
+                message = (
+                    f"A header promises images behind the last one, and the heart reaches the stack's {end}: slices "
+                    "may be missing there, and volumes be too small; send it again."
+                )
+                found.append(_flag("images_missing", "warning", promise.series, message))
+    return found
+
+
 def _size(series: str, heart: Anatomy) -> list[Flag]:
     """A flag on a heart of a size that none has: what the header says of voxels is wrong, or the segmentation."""
     apart_mm, row_mm, column_mm = heart.spacing_mm

@@ -193,8 +193,8 @@ def _stress_note(stressed: Sequence[Group], rest: Sequence[Group]) -> Note:
 def _missing_images(role: Role, stack: Stack, found: Scan) -> Iterator[Note]:
     """A warning where a header, or the numbers of a series' images, promise more images than there are.
 
-    What a header alone promises behind the last number is information: it may not have been made, and a heart that is
-    cut off at the end of its stack has a warning of its own (`quality.label_flags`).
+    What a header alone promises behind the last number may not have been made: information, of which measuring makes a
+    warning where the heart reaches the stack's end (`quality.promised_flags`).
     """
     series = {g.first.facts for g in stack.groups}
     numbers = [f.instance for f in found.frames if f.facts in series]
