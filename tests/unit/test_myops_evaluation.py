@@ -185,6 +185,18 @@ def test_without_runs_the_installed_members_are_tried_on_what_they_have_not_seen
     page = evaluation.evaluate("compact-myops", [Path("myops")], runs / "none", None, 5, None, "cpu")
     assert set(asked) == {(name, k) for k, name in enumerate("abcde")}
     assert "| compact-myops and compact-lge | LGE | 5 | 100.0 ± 0.0 |" in page and "5 folds of 16 min" in page
+    (runs / "compact-myops").rename(runs / "elsewhere")
+    beside = evaluation.evaluate("myops-ensemble", [Path("myops")], runs, None, 5, None, "cpu")
+    ours = {line for line in page.splitlines() if line.startswith("| compact-myops")}
+    assert len(ours) == 2 * (7 + 4) and ours < set(beside.splitlines()) and "myops-ensemble.small (whole)" in beside
+
+
+def test_the_ensembles_page_says_where_compact_myops_could_not_stand_beside_it(runs: Path) -> None:
+    (runs / "compact-myops").rename(runs / "elsewhere")
+    said: list[str] = []
+    page = evaluation.evaluate("myops-ensemble", [Path("myops")], runs, None, 5, None, "cpu", said.append)
+    assert any("compact-myops: left out; expected what the installed" in line for line in said)
+    assert "| compact-myops |" not in page and "Not run: myops-ensemble.published, compact-myops." in page
 
 
 def test_nothing_trained_and_nothing_to_score_are_said(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,8 @@
 
 Of `myops-ensemble` RUNS holds VARIANT/fold-K, of `compact-myops` fold-K; the ensemble's page has both, compact-myops's
 from RUNS/compact-myops or, where that is not there, from the folder of this name beside RUNS. With runs of compact-lge
-(`segmentations`) there are rows for both together too, as `analyze` uses them. Where RUNS has no compact-myops, its own
-page is that of the installed members.
+(`segmentations`) there are rows for both together too, as `analyze` uses them. Where there are no runs of
+compact-myops, its rows are of the installed members, each on the cases that it has not seen.
 """
 
 import json
@@ -87,10 +87,9 @@ def evaluate(
         recipes = sorted(system_module(system).RECIPES, key=lambda name: (*names, name).index(name))
         places = [(name, runs) for name in recipes] + [(COMPACT, beside)]
     scored = [score(name, cases, folder, folds, device, late, progress) for name, folder in places]
-    if system == COMPACT and not scored[0][1]:
-        members = installed_members(COMPACT, known)[:folds]
+    if places[-1][0] == COMPACT and not scored[-1][1] and (members := members_of(system, known, progress)):
         late = late or scar_models(COMPACT, known, None)
-        scored = [score_members(members, known, cases, late, progress)]
+        scored[-1] = score_members(members[:folds], known, cases, late, progress)
     rows = [row for found, _ in scored for row in found]
     if not rows:
         raise InputError(f"{shown(runs)}: expected trained folds, found none; add --minutes, --steps or --epochs")
@@ -113,6 +112,21 @@ def evaluate(
     facts = page_facts(system, [root.name for root in roots], summary, cards, absent, card_of(late))
     facts |= {"drawn": drawn, "published": published, "from_runs": segmentations is not None}
     return write_page(TEMPLATE, facts, runs)
+
+
+def members_of(system: str, known: Sequence[Case], progress: Callable[[str], None]) -> list[Any]:
+    """The installed members of compact-myops; none, and why, where the ensemble is asked for without their data sets.
+
+    Raises:
+        InputError: see `installed_members`; of compact-myops itself.
+    """
+    try:
+        return installed_members(COMPACT, known)
+    except InputError as why:
+        if system == COMPACT:
+            raise
+        progress(f"{COMPACT}: left out; {why}")
+        return []
 
 
 def write_figures(
