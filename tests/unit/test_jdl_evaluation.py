@@ -33,7 +33,11 @@ def test_scores_by_hand() -> None:
     labels[0, 1, 1:] = Structure.INFARCT
     labels[1, 1, :1] = Structure.INFARCT
     case = Case(None, {Role.LGE: Volume(truth, plain_affine((10.0, 1.0, 1.0)))})  # type: ignore[arg-type]
-    first, second = evaluation.score_slices(np.isin(labels, SCAR), case)  # the third slice shows no heart
+    wall, scar = truth > 0, np.isin(labels, SCAR)
+    wall[1, 1, :2] = False
+    first, second = evaluation.score_slices((wall, scar), case)  # the third slice shows no heart
+    assert (first["wall dice"], second["wall dice"]) == (1.0, pytest.approx(4 / 6))
+    assert evaluation.score_slices((None, scar), case)[0]["wall dice"] is None
     assert (first["dice"], first["precision"], first["recall"]) == pytest.approx((0.4, 1 / 3, 0.5))
     assert (second["dice"], second["precision"], second["recall"]) == (0.0, 0.0, None)
     assert slice_values([first, second]) == {"dice": [0.4], "precision": [1 / 3], "recall": [0.5]}

@@ -21,9 +21,16 @@ class Strength:
     mirror: float = 0.3
     """Share of slices that are turned by a quarter or mirrored: nothing may depend on the display convention."""
     scale: tuple[float, float] = (0.75, 1.35)
+    shear: float = 0.0
+    """Largest tangent of its angle."""
     elastic_mm: float = 4.0
     gamma: float = 0.5
     contrast: float = 0.3
+    brightness: float = 0.1
+    blur: float = 0.25
+    """Share of slices that are blurred..."""
+    low_resolution: float = 0.15
+    """... and of those at half the resolution."""
     noise: float = 0.06
     shading: float = 0.6
     """Spread of the logarithm of a smooth field: coils make the near side several times as bright as the far one."""
@@ -83,17 +90,20 @@ def draw(centres: Tensor, strength: Strength, crop: int, spacing_mm: float, rng:
         torch.stack([mirrored * stretch * cos, -sin / stretch, shift[:, 1]], 1),
         torch.stack([mirrored * stretch * sin, cos / stretch, shift[:, 0]], 1),
     ]
+    affine = torch.stack(rows, 1)
+    if strength.shear:  # drawn where it is asked for only: the batches of others stay what they were
+        affine[:, :, 1] += affine[:, :, 0] * uniform(-1, 1, 1) * strength.shear
     bend = torch.randn((n, 2, 5, 5), generator=rng)
     return Draw(
-        affine=torch.stack(rows, 1),
+        affine=affine,
         elastic=bend * strength.elastic_mm / spacing_mm * 2 / CANVAS * chance(0.5, 1, 1, 1),
         gamma=torch.exp(uniform(-1, 1, 1, 1, 1) * strength.gamma),
         contrast=1 + uniform(-1, 1, 1, 1, 1) * strength.contrast,
-        brightness=uniform(-0.1, 0.1, 1, 1, 1),
+        brightness=uniform(-strength.brightness, strength.brightness, 1, 1, 1),
         noise=uniform(0, strength.noise, 1, 1, 1) * chance(0.5, 1, 1, 1),
         shading=torch.randn((n, 1, 3, 3), generator=rng) * strength.shading * chance(0.5, 1, 1, 1),
-        blur=uniform(0, 1, 1, 1, 1) * chance(0.25, 1, 1, 1),
-        low_resolution=chance(0.15, 1, 1, 1),
+        blur=uniform(0, 1, 1, 1, 1) * chance(strength.blur, 1, 1, 1),
+        low_resolution=chance(strength.low_resolution, 1, 1, 1),
         spike=torch.stack([uniform(0, 1) * strength.spike * chance(0.1), uniform(-0.4, 0.4), uniform(0, 0.4)], 1),
     )  # fmt: skip
 

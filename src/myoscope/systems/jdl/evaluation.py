@@ -135,8 +135,8 @@ def evaluate(
                 found[case.id] = pair
                 facts = {"variant": name.partition(".")[2], "case": case.id, "group": case.group, "fold": fold + 1}
                 rows.append(facts | {"data": case.data_set} | score(pair, printed, case))
-                for reading, mask in (("ours", np.isin(labels_of(*pair), SCAR)), ("paper's", printed[1])):
-                    slices += [facts | {"reading": reading} | row for row in score_slices(mask, case)]
+                for reading, masks_read in (("ours", _as_written(pair)), ("paper's", printed)):
+                    slices += [facts | {"reading": reading} | row for row in score_slices(masks_read, case)]
             costs.setdefault(name.partition(".")[2], []).append(_cost(weights))
         if found:
             masks[name.partition(".")[2]] = found
@@ -209,16 +209,25 @@ def score(pair: Pair, printed: Pair, case: Case) -> dict[str, Any]:
     return scores | of_paper
 
 
-def score_slices(scar: np.ndarray, case: Case) -> list[dict[str, Any]]:
-    """Dice, precision and recall of a mask of scar in every slice where the expert drew heart.
+def _as_written(pair: Pair) -> Pair:
+    """Wall (None where it is not looked for) and scar of the labels that `predict` writes."""
+    labels = labels_of(*pair)
+    return None if pair[0] is None else np.isin(labels, LV_WALL), np.isin(labels, SCAR)
 
-    Dice is None where neither has scar, precision where none was found, recall where none is.
+
+def score_slices(pair: Pair, case: Case) -> list[dict[str, Any]]:
+    """Dice, precision and recall of scar, and Dice of the wall, in every slice where the expert drew heart.
+
+    Dice of scar is None where neither has any, precision where none was found, recall where none is; Dice of the wall
+    where it is not looked for.
     """
     rows = []
-    for z, (found, truth) in enumerate(zip(scar, case.labels[Role.LGE].frames[0], strict=True)):
-        if not np.isin(truth, LV_WALL).any():
+    wall, scar = pair
+    for z, truth in enumerate(case.labels[Role.LGE].frames[0]):
+        drawn = np.isin(truth, LV_WALL)
+        if not drawn.any():
             continue
-        a, b = found, np.isin(truth, SCAR)
+        a, b = scar[z], np.isin(truth, SCAR)
         both = int((a & b).sum())
         rows.append(
             {
@@ -228,6 +237,7 @@ def score_slices(scar: np.ndarray, case: Case) -> list[dict[str, Any]]:
                 "dice": dice(a, b) if a.any() or b.any() else None,
                 "precision": both / int(a.sum()) if a.any() else None,
                 "recall": both / int(b.sum()) if b.any() else None,
+                "wall dice": None if wall is None else dice(wall[z], drawn),
             }
         )
     return rows

@@ -101,7 +101,6 @@ def _volumes(rows: Rows, name: str) -> dict[str, Any]:
         "printed_scar": summary(_of(rows, name, "printed scar", True)),
         "printed_wall": summary(_of(rows, name, "printed wall")),
         "wall": summary(_of(rows, name, WALL_DICE)),
-        "paper_wall": PAPER["myocardium_dice"].get(name.partition("-")[2]),
         "error_ml": summary(error)["mean"],
         "free_of_scar": sum(r["infarction ml"] == 0 for r in healthy),
         "healthy": len(healthy),
@@ -156,6 +155,8 @@ def _slices(slices: Rows, name: str, reading: str) -> dict[str, Any]:
     return values | {
         "variant": name,
         "reading": reading,
+        "wall": summary([s["wall dice"] for s in slices if s["wall dice"] is not None]),
+        "paper_wall": PAPER["myocardium_dice"].get(name.partition("-")[2]) if reading == "paper's" else None,
         "clean": len(clean),
         "wrong": sum(s["found pixels"] > 0 for s in clean),
     }

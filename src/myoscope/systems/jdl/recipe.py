@@ -72,8 +72,8 @@ class Recipe:
 
 
 _AFFINE = Strength(
-    shift_mm=20.0, rotation_degrees=30.0, mirror=0.0, elastic_mm=0.0, gamma=0.0, contrast=0.0, noise=0.0, shading=0.0,
-    spike=0.0, lone_slice=1.0,
+    shift_mm=20.0, rotation_degrees=30.0, mirror=0.0, shear=0.2, elastic_mm=0.0, gamma=0.0, contrast=0.0,
+    brightness=0.0, blur=0.0, low_resolution=0.0, noise=0.0, shading=0.0, spike=0.0, lone_slice=1.0,
 )  # fmt: skip
 _PUBLISHED = Recipe(
     "jdl.published",
