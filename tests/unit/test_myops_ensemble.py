@@ -90,6 +90,16 @@ def test_warped_labels_keep_their_codes_and_follow_the_image() -> None:
     assert torch.equal(whole[1], codes)
 
 
+@pytest.mark.parametrize(("variant", "after"), [("published", True), ("small", False)])
+def test_published_normalises_after_it_has_warped(variant: str, after: bool) -> None:
+    recipe = dataclasses.replace(RECIPES[f"myops-ensemble.{variant}"], warp_pixels=12.0, rotated=0.0)
+    y, x = torch.meshgrid(torch.linspace(0, 1, 64), torch.linspace(0, 1, 64), indexing="ij")
+    images = percentile_normalise(torch.stack([y * x, y + x]))[None]
+    pixels, _ = augmented(images, torch.zeros(1, 64, 64, dtype=torch.uint8), recipe, torch.Generator().manual_seed(1))
+    found = torch.quantile(pixels.flatten(2), torch.tensor([0.05, 0.95]), dim=2)
+    assert torch.allclose(found, torch.tensor([0.0, 1.0])[:, None, None], atol=1e-5) == after
+
+
 @pytest.mark.parametrize("size", [(300, 200), (101, 256), (128, 128), (33, 401)])
 def test_the_centre_crop_is_undone(size: tuple[int, int]) -> None:
     slices = torch.rand((2, *size))

@@ -172,8 +172,9 @@ def test_epochs_are_steps_once_the_data_are_known() -> None:
         Budget(epochs=1).spent(1, 1.0)
 
 
-def test_plain_is_adam_to_the_letter(tmp_path: Path) -> None:
-    """Against a loop of five lines: L2 decay, a constant rate, steep gradients unclipped, the last weights."""
+@pytest.mark.parametrize("fall", [0.0, 0.9])
+def test_plain_is_adam_to_the_letter(fall: float, tmp_path: Path) -> None:
+    """Against a loop of six lines: L2 decay, the rate, steep gradients unclipped, the last weights."""
     data = torch.arange(6.0).reshape(3, 2) * 100
 
     def loss_of(network: torch.nn.Module, step: int) -> torch.Tensor:
@@ -184,9 +185,11 @@ def test_plain_is_adam_to_the_letter(tmp_path: Path) -> None:
     ours = deepcopy(by_hand)
     optimiser = torch.optim.Adam(by_hand.parameters(), 0.1, weight_decay=0.5)
     for step in range(7):
+        optimiser.param_groups[0]["lr"] = 0.1 * (1 - step / 7) ** fall
         optimiser.zero_grad()
         loss_of(by_hand, step).backward()
         optimiser.step()
-    found = train(ours, loss_of, Budget(steps=7), tmp_path, Optimisation(0.1, weight_decay=0.5, plain=True), "plain")
+    settings = Optimisation(0.1, weight_decay=0.5, plain=True, fall=fall)
+    found = train(ours, loss_of, Budget(steps=7), tmp_path, settings, "plain")
     assert torch.allclose(found.weight, by_hand.weight, atol=1e-6)
     assert torch.allclose(found.bias, by_hand.bias, atol=1e-6)

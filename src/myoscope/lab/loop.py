@@ -70,8 +70,8 @@ class Optimisation:
     A rate that is held for a share of the budget before the cosine begins lets a longer budget go on from there, as if
     it had been meant from the start: `held.safetensors` keeps the state.
 
-    `plain` is what papers mean by Adam: L2 decay (not AdamW's), the rate as it is from first to last, no clipping, and
-    the last weights.
+    `plain` is what papers mean by Adam: L2 decay (not AdamW's), the rate as it is from first to last (or `fall`), no
+    clipping, and the last weights.
     """
 
     learning_rate: float = 2e-3
@@ -81,6 +81,8 @@ class Optimisation:
     clip_norm: float = 3.0
     checkpoint_seconds: float = 60.0
     plain: bool = False
+    fall: float = 0.0
+    """A plain rate falls as nnU-Net's, with (1 - share of the budget) to this power; 0: it stays."""
 
 
 def learning_rate_factor(spent: float, hold: float = 0.0) -> float:
@@ -146,7 +148,8 @@ def train(
     with Progress(*columns, TimeRemainingColumn()) as progress:
         task = progress.add_task(title, total=1.0, loss=float("nan"))
         while (spent := budget.spent(step, seconds)) < 1:
-            rate = optimisation.learning_rate * (1 if plain else learning_rate_factor(spent, optimisation.hold))
+            factor = (1 - spent) ** optimisation.fall if plain else learning_rate_factor(spent, optimisation.hold)
+            rate = optimisation.learning_rate * factor
             clip_norm = math.inf if plain else optimisation.clip_norm
             losses.append(_step(network, average, optimiser, loss_of, step, rate, clip_norm))
             if not math.isfinite(losses[-1]):

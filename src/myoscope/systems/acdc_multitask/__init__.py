@@ -7,7 +7,8 @@ half the resolution and half the growth (`half-...`: 72x72 at 2 mm). What the th
   features, `double` gives the diagnosis their share, 0.7; `double-literal` leaves their term out, so it has 0.28.
 - The published size is dealt into four folds (of the thesis' 100 cases, 75 to train on), the half into five.
 - The difference is that of the normalised slices; ED and ES are normalised each by itself.
-- Transposed convolutions have the kernel of their stride, 1x2x2; dropout follows every dense layer.
+- Transposed convolutions have the kernel of their stride, 1x2x2; dropout follows every dense layer, of its values,
+  where the thesis drops "parameters".
 - The features are learned in standard deviations from their training mean: in ml they would drown the rest.
 - The last weights are kept, not those that the held-out cases like best.
 - The half variants: AdamW with warm-up, a cosine schedule, clipped gradients and averaged weights instead of plain

@@ -13,7 +13,8 @@ of label maps). What the paper leaves open is decided here:
 Deviations, declared: stacks at 2 mm in plane, cropped to 64x64, so that a run takes minutes on two cores and neither
 pixel size nor the border of the image, which give the class away in EMIDEC, can be seen; `published` and `published+`
 are DOC-NET and DOC-NET+ on the paper's 10 slices of 128x128 pixels as acquired. No instance norm where one voxel is
-left, as it cannot run: two of seven at 64x64, one at 128x128. The slice distance and names are never an input.
+left, as it cannot run: two of seven at 64x64, one at 128x128. The automatic maps are not all the paper's either, see
+the head of `segmentation`. The slice distance and names are never an input.
 
 `linear+` is ours: the inputs of Clinic-NET+ and no hidden layer, which is a logistic regression.
 """

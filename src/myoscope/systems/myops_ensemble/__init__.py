@@ -8,10 +8,11 @@ weights, learning rate and averaging retuned for few steps. Both as the ablation
 the paper feeds them the other way round), `-both` (both sequences to both; the best of the wholes, it ships).
 
 Where this departs from the paper: warps and rotations are drawn for every batch and not 40 times beforehand (an epoch
-of `--epochs` counts 40 copies of each slice all the same), and slices are normalised before they are warped; the last
-weights are kept instead of the best on warped copies of training slices, all of which are trained on; Mask R-CNN has
-GroupNorm. `small` also: a U-Net with two convolutions and BatchNorm a level, learning rates that warm up and fall along
-a cosine over the budget, gradients clipped to a norm of 3, a moving average of the weights. Where the paper is silent:
+of `--epochs` counts 40 copies of each slice all the same), labels by the nearest pixel; the last weights are kept
+instead of the best on warped copies of training slices, all of which are trained on; Mask R-CNN has GroupNorm and
+smaller anchors. `small` also: slices normalised only before they are warped, a U-Net with two convolutions and
+BatchNorm a level, learning rates that warm up and fall along a cosine over the budget, gradients clipped to a norm of
+3, a moving average of the weights. Where the paper is silent:
 no network starts from ImageNet's weights; Mask R-CNN's objects are connected pieces, those with a score of 0.5 or more
 count; networks without encoder see all three sequences.
 

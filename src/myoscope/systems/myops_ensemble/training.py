@@ -18,7 +18,7 @@ from myoscope.systems.myops_ensemble.blocks import (
     Block,
     masks_of,
 )
-from myoscope.systems.myops_ensemble.model import Model, _build, _channels, centred, prepare
+from myoscope.systems.myops_ensemble.model import Model, _build, _channels, centred, percentile_normalise, prepare
 from myoscope.systems.myops_ensemble.network import instances
 from myoscope.systems.myops_ensemble.recipe import ROLES, Recipe, members
 
@@ -80,7 +80,8 @@ def collect(recipe: Recipe, cases: Sequence[Case]) -> tuple[Tensor, Tensor]:
 def augmented(images: Tensor, codes: Tensor, recipe: Recipe, rng: torch.Generator) -> tuple[Tensor, Tensor]:
     """Warped, and half of them rotated, copies of slices: images (B, C, S, S) linear, codes (B, S, S) nearest.
 
-    An 8x8x2 grid, uniform in +-`warp_pixels`, is resized to the image: where each pixel comes from.
+    An 8x8x2 grid, uniform in +-`warp_pixels`, is resized to the image: where each pixel comes from. `published`
+    normalises what comes out, as its paper does.
     """
     n, _, side, _ = images.shape
     points = (torch.rand((n, 2, 8, 8), generator=rng) * 2 - 1) * recipe.warp_pixels * 2 / side
@@ -92,6 +93,8 @@ def augmented(images: Tensor, codes: Tensor, recipe: Recipe, rng: torch.Generato
     drawn = F.grid_sample(codes[:, None].float(), grid + bend, mode="nearest", align_corners=False)[:, 0]
     warped = torch.stack([torch.rot90(x, int(q), (1, 2)) for x, q in zip(warped, quarters, strict=True)])
     drawn = torch.stack([torch.rot90(x, int(q), (0, 1)) for x, q in zip(drawn, quarters, strict=True)])
+    if not recipe.small:
+        warped = percentile_normalise(warped.flatten(0, 1)).unflatten(0, warped.shape[:2])
     return warped, drawn.to(torch.uint8)
 
 
