@@ -78,6 +78,6 @@ def test_box_plots_have_both_readings_of_every_method(tmp_path: Path, monkeypatc
     axes = drawn[0].axes
     assert [a.get_title() for a in axes] == [f"{k} of scar, slice by slice" for k in ("Dice", "precision", "recall")]
     names = [label.get_text() for label in axes[0].get_yticklabels()]
-    assert names == [f"unet-{m}, {r} reading" for r in ("paper's", "ours") for m in METHODS]
+    assert names == [f"unet-{m}, {r}" for r in ("paper's", "ours") for m in METHODS]
     for a, middle in zip(axes, (0.5, 0.25, 0.75), strict=True):
         assert {x for line in a.lines[4::7] for x in line.get_xdata()} == {middle}  # the clean slice counts nothing

@@ -198,7 +198,7 @@ def write_boxes(slices: Rows, path: Path) -> None:
     for axes, key in zip(figure.subplots(1, 3, sharey=True), ("dice", "precision", "recall"), strict=True):
         boxes = [found[key] or [np.nan] for found in values]
         axes.boxplot(boxes, orientation="horizontal", showmeans=True, flierprops={"markersize": 2})
-        axes.set_yticks(range(1, len(shown) + 1), [f"{name}, {reading} reading" for reading, name in shown])
+        axes.set_yticks(range(1, len(shown) + 1), [f"{name}, {reading}" for reading, name in shown])
         axes.set(title=f"{key.replace('dice', 'Dice')} of scar, slice by slice", xlim=(0, 1))
         axes.invert_yaxis()
     save_svg(figure, path)
