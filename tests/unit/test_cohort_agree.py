@@ -223,6 +223,12 @@ def test_a_table_of_numbers(tmp_path: Path) -> None:
     path.write_text("study,lv.edv_ml\na,high\n")
     with pytest.raises(InputError, match="line 2: expected numbers"):
         read_numbers(path)
+    path.write_text("study,lv.edv_ml\na,nan\n")  # it would be the quantile of a calibration
+    with pytest.raises(InputError, match="line 2: expected numbers"):
+        read_numbers(path)
+    path.write_text("study,lv.ejection_fraction_percent,lv.edv_ml\na,55,3,120\n")  # an EDV of 3 ml, unsaid
+    with pytest.raises(InputError, match="line 2: expected 3 cells"):
+        read_numbers(path)
     path.write_text("case,edv\na,1\n")
     with pytest.raises(InputError, match="expected a column study"):
         read_numbers(path)
@@ -269,9 +275,20 @@ def test_agree_with_a_table_says_that_there_are_no_intervals(tmp_path: Path) -> 
     page = (tmp_path / "page.html").read_text()
     assert found["intervals"] == [] and "has both an interval" in found["why_no_calibration"]
     assert found["why_no_calibration"] in page.replace("&#39;", "'") and "<script" not in page
+    assert "1 of 4 lines of the reference name no study here." in lines and "1 of 4 lines" in page
     table.write_text("study,lv.edv_ml\nnobody,3\n")
     with pytest.raises(InputError, match="named after studies"):
         agree(out, table, tmp_path / "page.html")
+
+
+def test_a_reference_is_of_one_study_alone(tmp_path: Path) -> None:
+    """Two patients in folders of one name, or one patient whose folder was moved: either would count a reader twice."""
+    out = cohort_of(tmp_path / "out", {"a-0123abcd": 100.0, "a-4567abcd": 60.0, "b": 120.0, "c": 90.0})
+    (table := tmp_path / "reader.csv").write_text("study,lv.edv_ml\na,90\nb,118\nc,92\n")
+    with pytest.raises(InputError, match="a: expected the reference of one study, found a-0123abcd and a-4567abcd"):
+        agree(out, table, tmp_path / "page.html")
+    table.write_text("study,lv.edv_ml\na-0123abcd,99\na-4567abcd,61\nb,118\nc,92\n")
+    assert "n 4, bias 0.0" in agree(out, table, tmp_path / "page.html")[1]
 
 
 def test_label_maps_named_after_studies(tmp_path: Path) -> None:

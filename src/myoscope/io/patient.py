@@ -111,6 +111,12 @@ def with_table(study: Study, given: Patient, table: str) -> Study:
     return replace(study, patient=replace(study.patient, **changes), notes=notes)
 
 
+def with_former(patient: Patient, former: Mapping[str, Any]) -> Patient:
+    """A patient with what files do not say from the facts of an earlier result, which a table or an option gave it."""
+    names = [one.name for one in fields(Patient) if one.name != "clinical" and getattr(patient, one.name) is None]
+    return replace(patient, **{name: former[name] for name in names if former.get(name) is not None})
+
+
 def write_patient(patient: Patient, folder: Path) -> None:
     """Write a patient's known facts for `read_patient`."""
     facts = {key: value for key, value in asdict(patient).items() if value}

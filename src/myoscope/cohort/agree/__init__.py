@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from myoscope.cohort.state import Out
 from myoscope.errors import InputError
 from myoscope.files import write_whole
 from myoscope.io.nifti import shown
+from myoscope.io.patient import with_former
 from myoscope.io.read import read_study
 from myoscope.io.record import StudyRecord, read_record
 from myoscope.study import Study
@@ -45,7 +46,7 @@ def agree(out: Path, reference: Path, page: Path, patients: Path | None = None) 
         patients: A CSV table with `study` and `class`; classes that the cohort knew need none.
 
     Raises:
-        InputError: no cohort, no reference of any of its studies, or one that cannot be read.
+        InputError: no cohort, no reference of any of its studies, one that fits two of them, or cannot be read.
     """
     state = Out(out)
     studies = sorted(path.name for path in state.studies.glob("*") if state.done(path.name))
@@ -56,12 +57,10 @@ def agree(out: Path, reference: Path, page: Path, patients: Path | None = None) 
     classes = _classes(patients) if patients else {}
     compared, problems = [], []
     tables = read_numbers(reference) if reference.is_file() else None
-    places = {} if tables is not None else contours_below(reference)
-    for study in studies:
-        record = read_record(state.studies / study)
-        theirs: Any = _of((tables if tables is not None else places), study, record)
-        if theirs is None:
-            continue
+    references: Mapping[str, Any] = contours_below(reference) if tables is None else tables
+    names = _names(references, state, studies)
+    for study in [study for study in studies if study in names]:
+        record, theirs = read_record(state.studies / study), references[names[study]]
         measured = json.loads((state.studies / study / "measurements.json").read_text())
         group = classes.get(study) or classes.get(_name(study)) or (state.done(study) or {}).get("class")
         groups = {"class": str(group)} if group else {}
@@ -73,6 +72,7 @@ def agree(out: Path, reference: Path, page: Path, patients: Path | None = None) 
             if record is None or record.input is None:
                 raise InputError(f"{study}: where its images lie is not known; analyze it again")
             images = read_study(Path(record.input.path), record.input.role, record.input.series)
+            images = replace(images, patient=with_former(images.patient, measured["patient"]))
             labels = labels_at(theirs, images)
             folder = state.studies / study
             compared.append(compare_labels(images, folder, labels, measured, groups | _scanner(images)))
@@ -83,16 +83,18 @@ def agree(out: Path, reference: Path, page: Path, patients: Path | None = None) 
         raise InputError(
             f"{shown(reference)}: expected a reference named after studies of {shown(out)}, found none{hint}"
         )
+    left = len(tables) - len(names) if tables is not None else 0
+    left_out = [*problems, *[f"{left} of {len(references)} lines of the reference name no study here."] * bool(left)]
     rows = agreements(compared)
     if not rows:
         raise InputError(f"{shown(reference)}: expected at least 3 studies with numbers of both, found fewer")
     held = coverage(compared)
     calibration = calibration_of(compared, held)
     words = "" if calibration else why_no_calibration(held)
-    write_whole(page, render(compared, rows, problems, held, words))
+    write_whole(page, render(compared, rows, left_out, held, words))
     found = {"intervals": [asdict(row) for row in held], "why_no_calibration": words or None}
-    write_whole(page.with_suffix(".json"), json.dumps(found | _as_json(compared, rows, problems), indent=1) + "\n")
-    lines = _summary(compared, rows, problems)
+    write_whole(page.with_suffix(".json"), json.dumps(found | _as_json(compared, rows, left_out), indent=1) + "\n")
+    lines = _summary(compared, rows, len(problems), left_out)
     if calibration:
         path = page.with_suffix(".calibration.json")
         calibration.write(path)
@@ -119,11 +121,30 @@ def agreements(compared: list[Compared]) -> list[Row]:
     return rows
 
 
-def _of(references: Mapping[str, Any], study: str, record: StudyRecord | None) -> Any:
-    """The reference of a study: by its id, the id without its hash, or the name of the folder or file it came from."""
+def _names(references: Mapping[str, Any], state: Out, studies: list[str]) -> dict[str, str]:
+    """By study the name of its reference; those without one are left out.
+
+    Raises:
+        InputError: one reference is named after two studies.
+    """
+    names = {study: _of(references, study, read_record(state.studies / study)) for study in studies}
+    found: dict[str, str] = {}
+    for study, name in names.items():
+        if name is not None and name in found:
+            raise InputError(
+                f"{shown(name)}: expected the reference of one study, found {found[name]} and {study}; name it after a "
+                f"study's id, or move what counts no more out of {shown(state.studies)}"
+            )
+        if name is not None:
+            found[name] = study
+    return {study: name for name, study in found.items()}
+
+
+def _of(references: Mapping[str, Any], study: str, record: StudyRecord | None) -> str | None:
+    """Name of a study's reference: its id, the id without its hash, or the name of the folder or file it came from."""
     place = Path(record.input.path) if record and record.input else Path(study)
     stem = place.name.removesuffix(".gz").removesuffix(".nii").removesuffix(".zip")
-    return next((references[name] for name in (study, _name(study), place.name, stem) if name in references), None)
+    return next((name for name in (study, _name(study), place.name, stem) if name in references), None)
 
 
 def _name(study: str) -> str:
@@ -173,11 +194,11 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
-def _summary(compared: list[Compared], rows: list[Row], problems: list[str]) -> list[str]:
-    lines = [f"{len(compared)} studies compared" + (f", {len(problems)} could not be" if problems else "")]
+def _summary(compared: list[Compared], rows: list[Row], failed: int, left_out: list[str]) -> list[str]:
+    lines = [f"{len(compared)} studies compared" + (f", {failed} could not be" if failed else "")]
     for row in rows:
         if row.by == "all":
             r = row.result
             limits = f"limits {r.lower_limit.value:.1f} to {r.upper_limit.value:.1f}"
             lines.append(f"{row.name}: n {r.n}, bias {r.bias.value:.1f}, {limits}, ICC {r.icc.value:.3f}")
-    return [*lines, *problems[:10]]
+    return [*lines, *left_out[-10:]]

@@ -1,6 +1,7 @@
 """What readers say of the studies of a cohort: a table of numbers, or contours in the formats they come in."""
 
 import csv
+import math
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -25,7 +26,8 @@ def read_numbers(path: Path) -> dict[str, dict[str, float]]:
     """A reader's numbers by study and dotted name (`lv.edv_ml`), from a CSV table with a column `study`.
 
     Raises:
-        InputError: no such table, a study twice, a cell that is no number, or no column is one of ours.
+        InputError: no such table, a study twice, a line of other length, a cell that is no number, or no column is one
+            of ours.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -40,14 +42,17 @@ def read_numbers(path: Path) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for row in reader:
         where = f"{shown(path)}, line {reader.line_num}"
+        if None in row or None in row.values():  # a decimal comma would move every number behind it by one column
+            raise InputError(f"{where}: expected {len(reader.fieldnames or ())} cells; check the commas")
         if row["study"] in found:
             raise InputError(f"{where}: expected every study once, found one again; keep one reader's line")
         try:
-            found[row["study"]] = {name: float(row[name]) for name in names if (row[name] or "").strip()}
+            numbers = {name: float(row[name]) for name in names if row[name].strip()}
         except ValueError:
-            raise InputError(
-                f"{where}: expected numbers with a decimal point, found another; check the cells"
-            ) from None
+            numbers = None
+        if numbers is None or not all(map(math.isfinite, numbers.values())):
+            raise InputError(f"{where}: expected numbers with a decimal point, found another; leave gaps empty")
+        found[row["study"]] = numbers
     return found
 
 
