@@ -15,7 +15,7 @@ from dicom_results import sent, with_maps
 from dicom_writer import BIRTH_DATE
 from myoscope.analysis import Result
 from myoscope.io.fhir import OWN_SYSTEM, fhir_bundle
-from myoscope.measure.results import NOTICE
+from myoscope.measure.results import NOTICE, Flag
 
 SCHEMA_VARIABLE = "MYOSCOPE_FHIR_SCHEMA"
 SCHEMA = os.environ.get(SCHEMA_VARIABLE, "")
@@ -105,6 +105,20 @@ def test_every_observation_is_told_apart_and_preliminary(result: Result) -> None
     assert {one["status"] for one in found} == {"preliminary"}
     assert {one["note"][0]["text"] for one in found} == {NOTICE}
     assert {one["derivedFrom"][0]["identifier"]["value"] for one in found} == {"urn:oid:1.2.3"}
+
+
+def test_warnings_and_convention_go_with_every_number(result: Result) -> None:
+    m = result.measurements
+    flags = [
+        Flag(code="slice_gap", level="warning", series="cine", message="Volumes are too small."),
+        Flag(code="heart_not_found", level="error", series="lge", message="No heart."),
+        Flag(code="stack_ends_at_base", level="info", series="cine", message="Perhaps short."),
+    ]
+    provenance = m.provenance.model_copy(update={"conventions": ["Discs.", "Papillary muscles count as myocardium."]})
+    m = m.model_copy(update={"quality": m.quality.model_copy(update={"flags": flags}), "provenance": provenance})
+    expected = [NOTICE, "warning: Volumes are too small.", "error: No heart.", "Papillary muscles count as myocardium."]
+    for one in _observations(replace(result, measurements=m)):
+        assert [note["text"] for note in one["note"]] == expected
 
 
 def test_it_lies_in_out_without_a_name_and_goes_with_its_result(result: Result, tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """Measurements as FHIR R4: a Bundle of Observations, for whoever takes numbers into a record.
 
 Concepts, sites and units are those of the DICOM report (`io.dicom.codes`): LOINC, SNOMED CT, DCM, UCUM. What has no
-public code has one in a system of our own. An Observation is `preliminary`: nobody has confirmed it. It names no
-patient; it is derived from the imaging study, by the study's UID, and whoever files it adds the subject.
+public code has one in a system of our own. An Observation is `preliminary`: nobody has confirmed it; its notes have the
+study's warnings, and how papillary muscles were counted, for an Observation is read alone. It names no patient; it is
+derived from the imaging study, by the study's UID, and whoever files it adds the subject.
 
 Source: HL7 FHIR R4 (4.0.1), http://hl7.org/fhir/R4/observation.html.
 """
@@ -49,6 +50,10 @@ def fhir_bundle(measurements: Measurements, study_uid: str) -> str:
         study_uid: StudyInstanceUID of the DICOM study.
     """
     made = measurements.provenance
+    warned = dict.fromkeys(
+        f"{flag.level}: {flag.message}" for flag in measurements.quality.flags if flag.level != "info"
+    )
+    counted = [line for line in made.conventions if line.startswith("Papillary muscles")]
     shared = {
         "status": "preliminary",
         "category": [
@@ -63,7 +68,7 @@ def fhir_bundle(measurements: Measurements, study_uid: str) -> str:
         "derivedFrom": [
             {"type": "ImagingStudy", "identifier": {"system": "urn:dicom:uid", "value": f"urn:oid:{study_uid}"}}
         ],
-        "note": [{"text": made.notice}],
+        "note": [{"text": text} for text in (made.notice, *warned, *counted)],
     }
     entries = []
     for name, value, parts in _found(measurements):
