@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import nibabel as nib
@@ -17,9 +18,11 @@ import pytest
 
 import myoscope
 from cohort_world import small_study, write_studies
+from myoscope.analysis import judge
 from myoscope.cohort.run import Options, Outcome, plan, run
 from myoscope.cohort.state import Out
 from myoscope.errors import InputError
+from myoscope.io.read import read_study
 from myoscope.io.save import write_study
 from myoscope.study import Role
 
@@ -158,6 +161,26 @@ def test_retry_failed_takes_those_alone(tmp_path: Path) -> None:
     state.fail(item.id, plan([studies], out, Options()).made[item.id], "lost", 0.0, "here")
     assert [one.id for one in plan([studies], out, Options()).todo] == [other.id]
     assert [one.id for one in plan([studies], out, Options(retry_failed=True)).todo] == [item.id]
+
+
+def test_a_row_says_that_its_result_is_of_other_files(tmp_path: Path) -> None:
+    """Results that stay though an image was replaced: because only failures were asked for, or a person's contours."""
+    studies, out = write_studies(tmp_path / "in", 2), tmp_path / "out"
+    (first, second) = (before := plan([studies], out, Options())).items
+    state = Out(out)
+    state.prepare()
+    for item in (first, second):
+        judge(read_study(Path(item.path)), {}, {}).save(state.studies / item.id)
+        (state.studies / item.id / "run.json").write_text(json.dumps({"made_of": asdict(before.made[item.id])}))
+    for item in (first, second):
+        write_study(small_study(20), Path(item.path))
+    (by_hand := state.studies / second.id / "segmentations").mkdir(exist_ok=True)
+    (by_hand / "mine_seg.nii.gz").touch()
+    assert [one.id for one in plan([studies], out, Options()).todo] == [first.id]
+    run([studies], out, Options(retry_failed=True))
+    found = statuses(out)
+    assert found["p000"] == ("done", "an earlier result, changed: input")
+    assert found["p001"] == ("done", "an earlier result, kept: corrected by hand, though changed: input")
 
 
 def test_a_full_disk_ends_with_one_line_and_a_whole_state(tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def run(
                     with client_of(options.workers, options.scheduler, options.slurm, options.memory_gb) as place:
                         _analyse(state, todo, options, progress, *place)
                 shutil.rmtree(state.work, ignore_errors=True)
-            statuses = write_tables(state, todo.items, asdict(options))
+            statuses = write_tables(state, todo.items, asdict(options), _stale(todo))
         except OSError as error:
             raise InputError(
                 f"{shown(out)}: cannot write there ({error.strerror}); free space and repeat the command, "
@@ -120,17 +120,23 @@ def run(
     return Outcome(counts[0], counts[1], len(todo.todo), notes, out / "index.html")
 
 
+def _stale(todo: Plan) -> dict[str, str]:
+    """By study why its earlier result stands, though it was made of something else."""
+    again = {item.id for item in todo.todo}
+    return {study: f"an earlier result, {why}" for study, why in todo.why.items() if ":" in why and study not in again}
+
+
 def _why(state: Out, study: str, made: Made) -> str:
-    """ "new", "done", "failed", "changed: what of", or "kept: corrected by hand"."""
+    """ "new", "done", "failed", "changed: what of", or "kept: corrected by hand, though changed: what of"."""
     for record, word in ((state.done(study), "done"), (state.failure(study), "failed")):
         if record:
             before = made_of(record)
             if before == made:
                 return word
-            if word == "done" and state.by_hand(study):
-                return "kept: corrected by hand"
-            changed = [name for name, value in asdict(made).items() if not before or getattr(before, name) != value]
-            return f"changed: {', '.join(changed)}"
+            names = [name for name, value in asdict(made).items() if not before or getattr(before, name) != value]
+            changed = f"changed: {', '.join(names)}"
+            by_hand = word == "done" and state.by_hand(study)
+            return f"kept: corrected by hand, though {changed}" if by_hand else changed
     return "new"
 
 

@@ -3,7 +3,7 @@
 import io
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,24 +19,26 @@ FIRST = ("study", "status", "reason", "class")
 GONE = "not among the studies of the latest call"
 
 
-def rows_of(state: Out, items: Sequence[Item]) -> list[dict[str, Any]]:
+def rows_of(state: Out, items: Sequence[Item], stale: Mapping[str, str]) -> list[dict[str, Any]]:
     """A row a study, in the order of their ids: those that were found, and those of earlier calls that are done.
 
-    `status` is "done", "failed" or "waiting". `quality` is no column: it has the flags for the page.
+    `status` is "done", "failed" or "waiting"; `stale` has for studies whose result is an earlier one what it lacks.
+    `quality` is no column: it has the flags for the page.
     """
     found = {item.id for item in items}
     earlier = {path.name for path in state.studies.iterdir()} - found
-    return [_row(state, study, GONE if study in earlier else "") for study in sorted(found | earlier)]
+    old = {**stale} | dict.fromkeys(earlier, GONE)
+    return [_row(state, study, old.get(study, "")) for study in sorted(found | earlier)]
 
 
-def write_tables(state: Out, items: Sequence[Item], options: dict[str, Any]) -> list[str]:
+def write_tables(state: Out, items: Sequence[Item], options: dict[str, Any], stale: Mapping[str, str]) -> list[str]:
     """Write cohort.csv, cohort.parquet, cohort.json and index.html; gives each study's status."""
     import pandas as pd
 
     from myoscope.cohort.page import render
     from myoscope.io.tables import as_csv, columns
 
-    rows = rows_of(state, items)
+    rows = rows_of(state, items, stale)
     names = [*FIRST, *columns()]
     buffer = io.BytesIO()
     frame = pd.DataFrame([{name: row.get(name) for name in names} for row in rows], columns=names)
@@ -55,13 +57,13 @@ def read_frame(out: Path) -> Any:
     return pd.read_parquet(out / "cohort.parquet")
 
 
-def _row(state: Out, study: str, gone: str) -> dict[str, Any]:
+def _row(state: Out, study: str, old: str) -> dict[str, Any]:
     from myoscope.io.tables import row_of
 
     record, failure = state.done(study), state.failure(study)
     if record and not failure:
         measured = json.loads((state.studies / study / "measurements.json").read_text())
-        first = {"study": study, "status": "done", "reason": gone, "class": record.get("class")}
+        first = {"study": study, "status": "done", "reason": old, "class": record.get("class")}
         return first | row_of(measured) | {"quality": measured["quality"]}
     if failure:
         return {"study": study, "status": "failed", "reason": failure.get("reason", "")}
