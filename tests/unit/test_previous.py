@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -19,7 +20,7 @@ from myoscope.io.read import read_study
 from myoscope.io.save import write_study
 from myoscope.io.tables import tables_of
 from myoscope.measure.previous import Change, compare, compare_again
-from myoscope.measure.results import LeftVentricle, Measurements
+from myoscope.measure.results import Flag, LeftVentricle, Measurements
 from myoscope.report import render
 from myoscope.report.previous import change_strip
 from report_pages import EVIL, Page, make_measurements, make_segments, make_study
@@ -65,7 +66,31 @@ def test_what_is_not_like_with_like_is_said():
     notes = " ".join(compare(m, other).notes)
     assert "came from another then" in notes
     assert "5.0 mm apart then" in notes
+    older = m.model_copy(update={"provenance": m.provenance.model_copy(update={"myoscope_version": "0.0"})})
+    assert compare(m, older).notes[0].startswith("Measured by myoscope 0.0 then, and by ")
     assert compare(m, m).notes == []
+
+
+def test_what_the_earlier_exam_was_warned_of_is_said():
+    m = make_measurements()
+    flags = [
+        Flag(code="apex_not_labelled", level="warning", series="cine", message="Volumes may be too small."),
+        Flag(code="stack_ends_at_base", level="info", series="cine", message="Perhaps short."),
+    ]
+    then = m.model_copy(update={"quality": m.quality.model_copy(update={"flags": [*m.quality.flags, *flags]})})
+    assert compare(m, then).notes == ["Warned of in the earlier exam: Volumes may be too small."]
+    assert compare(then, then).notes == []
+
+
+def test_a_correction_after_the_comparison_is_said():
+    m = make_measurements()
+    series = [m.provenance.series[0].model_copy(update={"changed_voxels": 9}), *m.provenance.series[1:]]
+    corrected = m.model_copy(update={"provenance": m.provenance.model_copy(update={"series": series})})
+    previous = compare(m, m)
+    for _ in range(2):
+        previous = compare_again(corrected, previous)
+        assert previous.notes == ["A person changed contours of this exam: the cine."]
+    assert compare_again(m, previous).notes == []
 
 
 def test_the_report_shows_both_exams_on_the_same_scales():
@@ -123,16 +148,44 @@ def test_the_same_id_is_the_same_patient_and_another_is_refused(ann):
         read_previous(root / "other", study)
 
 
+def test_sex_and_age_tell_another_patient_and_a_later_exam(ann, tmp_path):
+    """Folders of two patients are called alike (`nifti`), and an older result is given as the present exam."""
+    _, study = ann
+    made = make_measurements()
+    woman = replace(study, patient=replace(study.patient, sex="F", age_years=60))
+    for sex, age, why in (("M", 60, "sex M instead of F"), ("F", 61, "taken later"), (None, 60.5, None)):
+        patient = made.patient.model_copy(update={"study_id": "ann", "sex": sex, "age_years": age})
+        text = made.model_copy(update={"patient": patient}).model_dump_json()
+        (tmp_path / "measurements.json").write_text(text)
+        if why is None:
+            assert read_previous(tmp_path, woman)
+            continue
+        with pytest.raises(InputError, match=why):
+            read_previous(tmp_path, woman)
+
+
 def test_two_dicom_exams_are_known_by_patient_id(classic, tmp_path):
     from pydicom import dcmread
 
     study = read_study(classic)
     old = tmp_path / "old"
     (old / "dicom").mkdir(parents=True)
-    (old / "measurements.json").write_text(make_measurements().model_dump_json())  # of another study's id
+    made = make_measurements()  # of another study's id
+    patient = made.patient.model_copy(update={"sex": study.patient.sex})
+    (old / "measurements.json").write_text(made.model_copy(update={"patient": patient}).model_dump_json())
     header = dcmread(next(path for path in classic.rglob("*") if path.is_file()), stop_before_pixels=True)
     header.save_as(old / "dicom" / "report_sr.dcm")
     assert read_previous(old, study)
+    for day, time, later in (("20260101", "235959", False), ("20260102", "101501", True), ("20260103", "", True)):
+        header.StudyDate, header.StudyTime = day, time
+        header.save_as(old / "dicom" / "report_sr.dcm")
+        if not later:
+            assert read_previous(old, study)
+            continue
+        with pytest.raises(InputError, match="found one that was taken later") as refused:
+            read_previous(old, study, same_patient=True)
+        assert "2026" not in str(refused.value)
+    header.StudyDate = "20260101"
     header.PatientID = "SECRET-2"
     header.save_as(old / "dicom" / "report_sr.dcm")
     with pytest.raises(InputError, match="another PatientID") as refused:

@@ -1,7 +1,7 @@
 """An earlier result, read for a comparison: whether it is of the same patient, and whether of the very same exam."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -23,7 +23,8 @@ def read_previous(out: Path, study: Study, same_patient: bool = False) -> Earlie
     """The measurements of an earlier exam of a study's patient, or earlier ones of this exam.
 
     The patient is known by PatientID where both exams came from DICOM, else by the study's id: a folder's or file's
-    name. No message holds a PatientID.
+    name; and by sex. Which exam came first is known by StudyDate where both came from DICOM, else by the patient's age.
+    No message holds a PatientID or a date.
 
     Args:
         out: The folder that `analyze` wrote then.
@@ -31,7 +32,7 @@ def read_previous(out: Path, study: Study, same_patient: bool = False) -> Earlie
         same_patient: Believe that it is one patient, whatever the ids say.
 
     Raises:
-        InputError: there is no earlier result, it cannot be read, or it is of another patient.
+        InputError: there is no earlier result, it cannot be read, or it is of another patient or of a later exam.
     """
     path = out / "measurements.json"
     try:
@@ -51,6 +52,11 @@ def read_previous(out: Path, study: Study, same_patient: bool = False) -> Earlie
             f"{shown(out)}: expected an earlier exam of the same patient, found {other}; if they are one patient, add "
             "--same-patient"
         )
+    if not same_exam and _later(out, before, study):
+        raise InputError(
+            f"{shown(out)}: expected an earlier exam, found one that was taken later, so that every change would have "
+            "the wrong sign; analyze that one, with this one as the earlier"
+        )
     return Earlier(before, same_exam)
 
 
@@ -65,32 +71,42 @@ def _same_exam(out: Path, before: Measurements, study: Study) -> bool:
 
 def _another_patient(out: Path, before: Measurements, study: Study) -> str | None:
     """How two exams' ids differ, in words; None where they are the same."""
-    old, new = _patient_id_of_result(out), _patient_id(study)
+    then, now = _headers(out, study)
+    old, new = (str(header.get("PatientID") or "").strip() for header in (then, now))
+    sexes = before.patient.sex, study.patient.sex
+    if None not in sexes and sexes[0] != sexes[1]:
+        return f"one of sex {sexes[0]} instead of {sexes[1]}"
     if old and new:
         return None if old == new else "another PatientID"
     ids = before.patient.study_id, study.id
     return None if ids[0] == ids[1] else f"the id {shown(ids[0])} instead of {shown(ids[1])}"
 
 
-def _patient_id(study: Study) -> str | None:
-    """PatientID of a DICOM study; None of another, or where it is empty."""
+def _later(out: Path, before: Measurements, study: Study) -> bool:
+    """Whether a result is of an exam that was taken later, as far as anything says when."""
+    days, times = (
+        [str(header.get(key) or "").strip() for header in _headers(out, study)] for key in ("StudyDate", "StudyTime")
+    )
+    if all(day.isdecimal() and len(day) == len("20260102") for day in days):
+        return days[0] > days[1] or (days[0] == days[1] and all(times) and times[0][:6] > times[1][:6])
+    ages = before.patient.age_years, study.patient.age_years
+    return ages[0] is not None and ages[1] is not None and ages[0] >= ages[1] + 1
+
+
+def _headers(out: Path, study: Study) -> tuple[Any, Any]:
+    """Headers of an earlier result's and of a study's DICOM; empty where there is none, or none that can be read."""
     source = next((series.source for series in study.series if series.source), None)
-    if source is None:
-        return None
-    from myoscope.io.dicom.source import header_of
+    now: Any = {}
+    if source is not None:
+        from myoscope.io.dicom.source import header_of
 
-    return str(header_of(source.images[0][0]).get("PatientID") or "").strip() or None
-
-
-def _patient_id_of_result(out: Path) -> str | None:
-    """PatientID in the DICOM results of an earlier exam; None where there are none that can be read."""
+        now = header_of(source.images[0][0])
     found = sorted((out / "dicom").glob("*.dcm"))
     if not found:
-        return None
+        return {}, now
     import pydicom
 
     try:
-        header = pydicom.dcmread(found[0], stop_before_pixels=True)
+        return pydicom.dcmread(found[0], stop_before_pixels=True), now
     except Exception:  # whatever a parser of foreign bytes may raise: not a result that says whose it is
-        return None
-    return str(header.get("PatientID") or "").strip() or None
+        return {}, now

@@ -24,6 +24,9 @@ OTHER_SPACING = 0.1
 
 _NAMES = {"cine": "the cine", "lge": "LGE", "t2": "T2", "bssfp": "bSSFP", "map_t1": "T1 map", "map_t2": "T2 map"}
 
+_BY_HAND = "A person changed contours of this exam: "
+"""How the note on an exam begins that was corrected after it was compared."""
+
 _UNIT: dict[str, Any] = {"unit": "that of the measurement"}
 
 Verdict = Literal["changed", "within error"]
@@ -80,14 +83,18 @@ def compare(now: "Measurements", before: "Measurements", same_exam: bool = False
         changes=list(_changes(values_of(before), values_of(now), not same_exam)),
         segments=before.segments,
         missing={name: why for name, why in before.quality.missing.items() if name.startswith("segments")},
-        notes=list(_unlike(before, now)),
+        notes=[*_unlike(before, now), *_warned(before, now)],
     )
 
 
 def compare_again(now: "Measurements", previous: Previous) -> Previous:
     """The same comparison after this exam was measured anew; the earlier values are those that were kept."""
     before = {row.measurement: Valued(row.before, row.before_interval) for row in previous.changes}
-    return previous.model_copy(update={"changes": list(_changes(before, values_of(now), not previous.same_exam))})
+    by_hand = [_NAMES.get(series.role, series.role) for series in now.provenance.series if series.changed_voxels]
+    notes = [note for note in previous.notes if not note.startswith(_BY_HAND)]
+    notes += [f"{_BY_HAND}{', '.join(by_hand)}."] * bool(by_hand)
+    changes = list(_changes(before, values_of(now), not previous.same_exam))
+    return previous.model_copy(update={"changes": changes, "notes": notes})
 
 
 def values_of(measurements: "Measurements") -> dict[str, Valued]:
@@ -137,6 +144,9 @@ def _unlike(before: "Measurements", now: "Measurements") -> Iterator[str]:
     """Whole sentences on what differs between two exams besides the heart; series that share one stand together."""
     old, new = ({series.role: series for series in m.provenance.series} for m in (before, now))
     found: dict[tuple[str, str], list[str]] = {}
+    versions = before.provenance.myoscope_version, now.provenance.myoscope_version
+    if versions[0] != versions[1]:
+        yield f"Measured by myoscope {versions[0]} then, and by {versions[1]} now."
     counted = before.provenance.papillary, now.provenance.papillary
     if counted[0] != counted[1]:
         yield (
@@ -147,6 +157,13 @@ def _unlike(before: "Measurements", now: "Measurements") -> Iterator[str]:
         for sentence in _unlike_series(old.get(role), new.get(role)):
             found.setdefault(sentence, []).append(_NAMES.get(role, role))
     yield from (f"{start} {', '.join(roles)} {end}" for (start, end), roles in found.items())
+
+
+def _warned(before: "Measurements", now: "Measurements") -> Iterator[str]:
+    """What the earlier exam was warned of and this one is not: its numbers stand here without their flags."""
+    here = {flag.message for flag in now.quality.flags}
+    then = dict.fromkeys(flag.message for flag in before.quality.flags if flag.level != "info")
+    yield from (f"Warned of in the earlier exam: {message}" for message in then if message not in here)
 
 
 def _unlike_series(old: "SeriesProvenance | None", new: "SeriesProvenance | None") -> Iterator[tuple[str, str]]:
