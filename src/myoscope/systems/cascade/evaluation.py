@@ -30,6 +30,8 @@ from myoscope.systems.cascade.vote import votes_of
 __all__ = ["evaluate", "train_folds"]
 
 VARIANTS = ("cascade.small", "cascade.published")
+COARSE = "coarse"
+"""The first stage's labels before anything is removed, as the paper's Table 1 has them."""
 STAGES = ("first", "second", "mean", "mirrored")
 """Cheap before dear: mirrored copies take four times the second stage's time."""
 
@@ -103,7 +105,7 @@ def _one_variant(
     choices = {k: choose(plain, [i for i, f in held.items() if f != k] or list(held)) for k in models}
     scores = [
         {"row": row, "case": case.id, "fold": held[case.id] + 1, "group": case.group}
-        | score(_without_traces(labels[row, case.id], case, choices[held[case.id]][row]), case)
+        | score(_without_traces(labels[row, case.id], case, {} if row == COARSE else choices[held[case.id]][row]), case)
         for row in plain
         for case in unseen
     ]
@@ -168,7 +170,7 @@ def case_set(cases: Sequence[Case]) -> str:
 
 def predicted(weights: Path, cases: Sequence[Case], device: str) -> Labels:
     """Label maps of unseen cases, before traces are dropped, of every row; kept beside the weights."""
-    path = weights.with_name("labels.npz")
+    path = weights.with_name("rows.npz")
     if not path.exists() or path.stat().st_mtime < weights.stat().st_mtime:
         model = CascadeModel.load(weights, device)
         found = {f"{row}/{case.id}": labels for case in cases for row, labels in _rows(model, case).items()}
@@ -185,7 +187,8 @@ def _rows(model: CascadeModel, case: Case) -> dict[str, np.ndarray]:
     first, second, _ = model.stages(frame, series.image)
     mirrored = model.stages(frame, series.image, MIRRORS)[1]
     shares = {"first": first, "second": second, "mean": (first + second) / 2}
-    rows = {row: model.whole(found) for row, found in (shares | {"mirrored": mirrored}).items()}
+    rows = {COARSE: np.array(model.classes, np.uint8)[first.argmax(1)]}
+    rows |= {row: model.whole(found) for row, found in (shares | {"mirrored": mirrored}).items()}
     wall = np.isin(rows["second"], LV_WALL)
     for row, threshold in THRESHOLDS.items():
         scar = scar_above(frame, wall, threshold)

@@ -17,6 +17,7 @@ TEMPLATE = Path(__file__).with_name("page.md.j2")
 PAPER = json.loads(Path(__file__).with_name("paper.json").read_text())
 REGIONS = ("myocardium", "infarction", "no-reflow")
 TITLES = {
+    "coarse": "first stage as it comes",
     "first": "first stage",
     "second": "second stage",
     "mean": "mean of both stages",
@@ -25,7 +26,10 @@ TITLES = {
 }
 _BOTH = {"dice_percent": "Dice %", "volume_error_mm3": "volume error mm3"}
 _SCAR = _BOTH | {"ratio_error_percent": "ratio error %"}
-METRICS = {"myocardium": _BOTH | {"hausdorff_mm": "Hausdorff mm"}, "infarction": _SCAR, "no-reflow": _SCAR}
+_RELEASED = "hausdorff_mm, axes as released"
+METRICS = {"myocardium": _BOTH | {_RELEASED: "Hausdorff mm, as released"}, "infarction": _SCAR, "no-reflow": _SCAR}
+"""Of the paper's tables, which are by the challenge's released code."""
+
 LEAST_ML = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0)
 SMALL_ML = 5.0
 """True infarcts up to this are called small."""
@@ -60,7 +64,7 @@ def _variant(part: Mapping[str, Any]) -> dict[str, Any]:
         "name": part["name"],
         "trainings": trainings(part["cards"]),
         "folds": folds,
-        "first": _beside_paper("table_1", {"ours": rows["first"]}, folds),
+        "first": _beside_paper("table_1", {"ours": rows["coarse"], "ours, cleaned": rows["first"]}, folds),
         "second": _beside_paper("table_2", {"ours": rows["second"], "ours, as chosen": rows["chosen"]}, folds),
         "hidden": _hidden(rows["second"]),
         "first_stage": _first_stage(part["cards"]),
@@ -126,9 +130,9 @@ def _first_stage(cards: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
 
 
 def _official(scores: Scores) -> dict[str, Any]:
-    """Summaries over the cases by the challenge's definitions; Hausdorff also as its released code has the axes."""
+    """Summaries over the cases by the challenge's definitions; Hausdorff also with the axes put right."""
     found = {region: {m: summary(values_of(scores, region, m)) for m in METRICS[region]} for region in REGIONS}
-    return found | {"as_released": summary(values_of(scores, "myocardium", "hausdorff_mm, axes as released"))}
+    return found | {"hausdorff": summary(values_of(scores, "myocardium", "hausdorff_mm"))}
 
 
 def _present(scores: Scores, region: str) -> list[float]:

@@ -68,8 +68,8 @@ _NNUNET = Strength(
     shift_mm=10.0, anywhere=0.0, rotation_degrees=180.0, mirror=0.5, scale=(0.7, 1.4), elastic_mm=0.0, shading=0.0,
     spike=0.0,
 )  # fmt: skip
-# The paper's Adam at 1e-2; whole slices became CANVAS pixels of 1.4 mm around the heart, see the package's head.
-_PUBLISHED = Optimisation(learning_rate=1e-2, weight_decay=3e-5, plain=True)
+# The paper's Adam from 1e-2 on; whole slices became CANVAS pixels of 1.4 mm around the heart, see the package's head.
+_PUBLISHED = Optimisation(learning_rate=1e-2, weight_decay=3e-5, plain=True, fall=0.9)
 
 RECIPES = {
     recipe.name: recipe
