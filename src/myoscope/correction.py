@@ -13,15 +13,16 @@ from myoscope.analysis import Result, judge, with_previous
 from myoscope.errors import InputError
 from myoscope.io.label_maps import read_label_maps, stored_labels
 from myoscope.io.nifti import shown
+from myoscope.io.patient import with_former
 from myoscope.io.previous import read_previous
 from myoscope.io.read import as_study
 from myoscope.io.record import handwork, read_record, record_of
 from myoscope.labels import Structure
 from myoscope.measure.intervals import keep_intervals
 from myoscope.measure.previous import compare_again
-from myoscope.measure.results import Measurements, SeriesProvenance
+from myoscope.measure.results import Flag, Measurements, SeriesProvenance
 from myoscope.prediction import Prediction
-from myoscope.study import Role, Study
+from myoscope.study import Note, Role, Study
 from myoscope.volume import Volume
 
 CORRECTED = ", corrected by hand"
@@ -29,8 +30,14 @@ CORRECTED = ", corrected by hand"
 
 _JOINT = re.compile(r", one map on the grid of (\w+)")
 
-NETWORKS_FLAGS = ("unusual_series", "unusual_slices", "poor_alignment", "alignment_unknown")
-"""Flags that only the network's own run can give; they stay with maps that nobody changed."""
+OF_STUDY = ("poor_alignment", "alignment_unknown", "not_overlapping", "patient_contradicted")
+"""Flags of the first run on images and patient; they stay, whoever draws, unless a series has a map of its own now."""
+
+OF_SERIES = ("unusual_series", "unusual_slices")
+"""Flags of the network's own run; they stay as long as a slice that is measured is as the network drew it."""
+
+UNSURE = "unsure_"
+"""How its flags on a structure begin; they stay until a person changes that structure."""
 
 
 @dataclass(frozen=True)
@@ -135,9 +142,8 @@ def remeasure(
         As `analyze`, with who drew what and how many voxels a person changed in `provenance`; a network's confidence
         in a map that was changed is dropped.
     """
-    if before and study.patient.hematocrit is None:
-        patient = replace(study.patient, hematocrit=before.measurements.patient.hematocrit)
-        study = replace(study, patient=patient)
+    if before:
+        study = _with_facts(study, before)
     chosen: dict[str, Any] = dict(by_hand if by_hand is not None else before.by_hand if before else {})
     study = replace(study, series=tuple(replace(s, **chosen) if s.role is Role.CINE else s for s in study.series))
     changed = {
@@ -160,8 +166,11 @@ def remeasure(
     papillary = before.measurements.provenance.papillary if before else "blood"
     result = judge(study, labels, origins, _confidence(before, same), joint, papillary)
     if before:
-        kept = [f for f in before.measurements.quality.flags if f.code in NETWORKS_FLAGS and f.series in {*same, None}]
         quality = result.measurements.quality
+        frames = [f for f in (result.measurements.lv.ed_frame, result.measurements.lv.es_frame) if f is not None]
+        kept = [
+            f for f in before.measurements.quality.flags if f not in quality.flags and _holds(f, before, labels, frames)
+        ]
         quality = quality.model_copy(update={"flags": [*quality.flags, *kept]})
         measurements = result.measurements.model_copy(update={"quality": quality})
         parts = [part for part, role in PARTS.items() if role in same or (joint in same and part in ("lge", "t2"))]
@@ -171,6 +180,30 @@ def remeasure(
             result = replace(result, measurements=result.measurements.model_copy(update={"previous": previous}))
     automatic = {role: before.automatic[role] for role in labels if before and changed[role]}
     return replace(result, automatic=automatic)
+
+
+def _with_facts(study: Study, before: Before) -> Study:
+    """The study with what its files do not say of the patient and the first analysis was told (table, option)."""
+    patient = with_former(study.patient, before.measurements.patient.model_dump())
+    keys = ("sex", "age_years", "height_cm", "weight_kg", "heart_rate_bpm")
+    new = [key for key in keys if getattr(study.patient, key) != getattr(patient, key)]
+    note = Note("patient_facts_kept", "info", f"Not in the files, and kept from the analysis before: {', '.join(new)}.")
+    return replace(study, patient=patient, notes=(*study.notes, *[note] * bool(new)))
+
+
+def _holds(flag: Flag, before: Before, labels: Mapping[Role, Volume], frames: Sequence[int]) -> bool:
+    """Whether a flag of the first run still holds, whatever a person changed; of a cine `frames` are measured."""
+    if flag.code in OF_STUDY:
+        return flag.series not in labels
+    role = next((role for role in labels if role == flag.series and role in before.automatic), None)
+    if role is None or not flag.code.startswith((*OF_SERIES, UNSURE)):
+        return False
+    chosen = list(frames) if role is Role.CINE and frames else slice(None)
+    now, then = labels[role].frames[chosen], before.automatic[role].frames[chosen]
+    if flag.code in OF_SERIES:
+        return bool((then.any(axis=(2, 3)) & (now == then).all(axis=(2, 3))).any())
+    structure = Structure[flag.code.removeprefix(UNSURE).upper()]
+    return bool(((now == structure) == (then == structure)).all())
 
 
 def measure(

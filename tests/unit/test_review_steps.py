@@ -1,6 +1,7 @@
 """Changes as the page says them, the journal, and numbers after each stroke; without a server."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,13 @@ import pytest
 from myoscope.correction import remeasure
 from myoscope.io.read import read_study
 from myoscope.labels import Structure
+from myoscope.measure.results import Flag
 from myoscope.review.journal import NAME
 from myoscope.review.numbers import SHOWN
 from myoscope.review.planes import frame_bytes, levels_of
 from myoscope.review.session import Session
 from myoscope.review.steps import StepError, read_step, runs_of, say_step
-from myoscope.study import Role
+from myoscope.study import Patient, Role
 from myoscope.volume import Volume
 from review_world import analysed
 
@@ -123,6 +125,18 @@ def test_numbers_are_those_of_the_report(session: Session) -> None:
     assert state["numbers"]["lv.edv_ml"] != session.old["lv.edv_ml"]
 
 
+def test_numbers_before_and_now_count_papillary_muscles_alike(folder: Path, tmp_path: Path) -> None:
+    """Else a mass of 100 g, with them, became 90 g before anything was drawn."""
+    shutil.copytree(folder / "out", out := tmp_path / "out")
+    (out / NAME).unlink(missing_ok=True)
+    said = json.loads((path := out / "measurements.json").read_text())
+    said["provenance"]["papillary"], said["lv"]["mass_g"] = "muscle", said["lv"]["mass_g"] + 10
+    path.write_text(json.dumps(said))
+    session = Session(out, read_study(folder / "study"))
+    assert session.state()["numbers"] == pytest.approx(session.old)
+    assert "papillary muscles as blood" in str(session.notice)
+
+
 def test_undo_and_redo_without_end(session: Session) -> None:
     first = session.labels[Role.CINE].copy()
     counts = session.counts[Role.CINE].copy()
@@ -209,6 +223,47 @@ def test_a_save_that_was_interrupted(session: Session, monkeypatch: pytest.Monke
     assert np.array_equal(back.labels[Role.CINE], after)
     back.labels[Role.CINE][:] = before
     assert {o.role: o.changed_voxels for o in back.before.measurements.provenance.series}["cine"] > 0
+
+
+def test_warnings_of_the_first_run_stay_as_long_as_they_hold(session: Session) -> None:
+    """One voxel of the LV is no second look at the RV, at all other slices, or at where T2 lies."""
+    quality = session.before.measurements.quality
+    said = {"unusual_series": "cine", "unsure_rv": "cine", "poor_alignment": "t2", "patient_contradicted": None}
+    flags = [Flag(code=code, level="warning", series=series, message=code) for code, series in said.items()]
+    quality = quality.model_copy(update={"flags": [*quality.flags, *flags]})
+    measurements = session.before.measurements.model_copy(update={"quality": quality})
+    drawn = {role: labels for role, labels in session.before.automatic.items() if role is not Role.T2}
+    before = replace(session.before, measurements=measurements, labels=drawn, automatic=drawn)
+
+    def left(change: Any = None) -> set[str]:
+        voxels = drawn[Role.CINE].frames.copy()
+        if change is not None:
+            voxels[change] = np.where(voxels[change] == Structure.LV, Structure.MYOCARDIUM, Structure.LV)
+        labels = drawn | {Role.CINE: drawn[Role.CINE].with_voxels(voxels)}
+        found = remeasure(session.study, labels, before).measurements.quality.flags
+        return said.keys() & {flag.code for flag in found}
+
+    assert left() == set(said)
+    ed = measurements.lv.ed_frame
+    lv, rv = (tuple(np.argwhere(drawn[Role.CINE].frames[ed] == s)[0]) for s in (Structure.LV, Structure.RV))
+    assert left((ed, *lv)) == set(said)
+    assert left((ed, *rv)) == said.keys() - {"unsure_rv"}
+    assert left(np.s_[..., 50, 50]) == said.keys() - {"unusual_series"}  # in every slice
+
+
+def test_what_a_table_told_of_the_patient_is_kept(session: Session) -> None:
+    """A cohort's table gave height, weight and heart rate: without them the output rested on the time of a frame."""
+    patient = session.before.measurements.patient.model_copy(
+        update={"sex": "F", "height_cm": 180.0, "weight_kg": 80.0, "heart_rate_bpm": 72.0}
+    )
+    before = replace(session.before, measurements=session.before.measurements.model_copy(update={"patient": patient}))
+    nobody = replace(session.study, patient=Patient())
+    found = remeasure(nobody, session.before.labels, before).measurements
+    assert (found.patient.sex, found.patient.bsa_m2) == ("F", pytest.approx(2.0))
+    assert found.lv.cardiac_output_l_min == pytest.approx(found.lv.sv_ml * 72 / 1000)
+    note = next(flag for flag in found.quality.flags if flag.code == "patient_facts_kept")
+    assert "height_cm, weight_kg, heart_rate_bpm" in note.message
+    assert remeasure(nobody, session.before.labels).measurements.patient.sex is None
 
 
 def test_a_joint_map_is_corrected_where_it_lies(session: Session) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from myoscope.errors import InputError
 from myoscope.files import write_whole
 from myoscope.io.nifti import shown
-from myoscope.measure.intervals import INDICES, LEVEL_PERCENT, STRUCTURES
+from myoscope.measure.intervals import INDICES, LEVEL_PERCENT, STRETCHED, STRUCTURES
 from myoscope.measure.results import Measurements
 
 LEAST_CASES = 30
@@ -105,6 +105,6 @@ def calibrated(m: Measurements, calibration: Calibration) -> Measurements:
                 found[f"{field}_interval"] = (max(low, 0.0), min(high, top))
         changes[part] = values.model_copy(update=found)
     cases = max(calibration.cases.values(), default=0)
-    line = f"Intervals are stretched by how they held on up to {cases} cases of this site's readers."
+    line = f"{STRETCHED}on up to {cases} cases of this site's readers."
     provenance = m.provenance.model_copy(update={"conventions": [*m.provenance.conventions, line]})
     return m.model_copy(update=changes | {"provenance": provenance})

@@ -19,6 +19,9 @@ LEVEL_PERCENT = 90
 
 NO_ERRORS = "no interval: the network's errors on unseen patients are not known"
 
+STRETCHED = "Intervals are stretched by how they held "
+"""How the line in `provenance.conventions` begins where `measure.calibration` stretched them."""
+
 GRADES: tuple[Grade, ...] = get_args(Grade)
 
 _LV, _WALL, _RV = (Structure.LV,), (Structure.MYOCARDIUM,), (Structure.RV,)
@@ -152,4 +155,7 @@ def keep_intervals(now: Measurements, before: Measurements, parts: Collection[st
             k: why for k, why in before.quality.missing.items() if k.startswith("segments.") and k.endswith(name)
         }
     changes["quality"] = now.quality.model_copy(update={"missing": missing})
+    stretched = [line for line in before.provenance.conventions if line.startswith(STRETCHED)] if parts else []
+    conventions = [*now.provenance.conventions, *stretched]
+    changes["provenance"] = now.provenance.model_copy(update={"conventions": conventions})
     return now.model_copy(update=changes)

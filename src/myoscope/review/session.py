@@ -15,6 +15,8 @@ from myoscope.review.steps import Patch, Step, StepError, read_step, say_step
 from myoscope.study import Role, Study
 from myoscope.volume import Volume
 
+IN_BLOOD = "The numbers here count the LV's papillary muscles as blood; the report counts them as myocardium."
+
 
 @dataclass(frozen=True)
 class Done:
@@ -39,7 +41,7 @@ class Session:
         self.levels: dict[Role, Levels] = {s.role: levels_of(s.image, self.labels[s.role]) for s in study.series}
         self.counts = {role: count_voxels(codes) for role, codes in self.labels.items()}
         self.by_hand: dict[str, int] = self.before.by_hand
-        self.old: Numbers = numbers_before(self.before.measurements)
+        self.old: Numbers = self._old()
         self.done: list[Done] = []
         self.undone: list[Step] = []
         self.saved: Done | None = None
@@ -47,6 +49,12 @@ class Session:
         self.notice: str | None = None
         self.journal = Journal(out)
         self._take_up()
+
+    def _old(self) -> Numbers:
+        """The numbers of the last analysis, counted as those beside the images are: papillary muscles in the blood."""
+        if self.before.measurements.provenance.papillary == "blood":
+            return numbers_before(self.before.measurements)
+        return measure_now(self.study, self.drawn(), self.counts, self.by_hand, self.before.joint)[0]
 
     def _codes(self, role: Role) -> np.ndarray:
         series = self.study.get(role)
@@ -72,6 +80,8 @@ class Session:
         if self.done:
             self.notice = f"Strokes of an earlier session that were not saved were taken up again: {len(self.done)}."
         self.journal.begin(base, found.done, found.undone)
+        if self.before.measurements.provenance.papillary == "muscle":
+            self.notice = " ".join(filter(None, (self.notice, IN_BLOOD)))
 
     @property
     def shapes(self) -> dict[Role, tuple[int, ...]]:
@@ -181,7 +191,7 @@ class Session:
         self.journal.add(saving=hashes_of(self.labels))
         result.save(self.out, replaces=list(Role))
         self.before = read_before(self.out, self.study)
-        self.old = numbers_before(self.before.measurements)
+        self.old = self._old()
         self.saved = self.done[-1] if self.done else None
         self.journal_from = len(self.done)
         self.journal.begin(hashes_of(self.labels), [], [])
