@@ -114,8 +114,11 @@ def measure_strain(labels: Volume, image: Volume, phases: Phases) -> Found:
         return values, missing | dict.fromkeys((*FOLLOWED, *CURVES, UNIFORMITY), followed)
     curves = _curves(followed, phases.ed)
     values |= dict(zip(CURVES, (curve.tolist() for curve in curves), strict=True))
-    values[UNIFORMITY] = _uniformity(followed.sectors, phases.ed, int(curves[0].argmin()))
     numbers, reasons = _peaks(curves, phases.ed, image.frame_time_ms)
+    if (late := reasons.get(FOLLOWED[0])) is None:
+        values[UNIFORMITY] = _uniformity(followed.sectors, phases.ed, int(curves[0].argmin()))
+    else:
+        reasons[UNIFORMITY] = late
     return values | numbers, missing | reasons
 
 
