@@ -331,6 +331,12 @@ def test_analysis_uses_clinical_values(cases: list[Case], monkeypatch: pytest.Mo
     assert bad.diagnosis == unknown.diagnosis
     some = judged(**{key: FACTS[key] for key in list(TITLES.values())[:3]})
     assert some.diagnosis == unknown.diagnosis
+    drawn = phantom.labels[Role.LGE]  # walls and infarct alone, as some readers draw
+    wall = drawn.with_voxels(np.where(drawn.voxels == Structure.LV, 0, drawn.voxels).astype(np.uint8))
+    monkeypatch.setitem(phantom.labels, Role.LGE, wall)
+    bare = judged(**FACTS)
+    assert bare.diagnosis == judged().diagnosis and bare.diagnosis.prediction == "pathological"
+    assert any(f.level == "warning" and "no cavity of the LV" in f.message for f in bare.quality.flags)
 
 
 def test_network_takes_the_mean_for_unknown() -> None:

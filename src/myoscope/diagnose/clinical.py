@@ -8,6 +8,7 @@ import numpy as np
 from myoscope.datasets.clinical import TITLES, of_patient
 from myoscope.diagnose.clinical_values import Linear
 from myoscope.errors import InputError
+from myoscope.labels import Structure
 from myoscope.measure.results import START, Evidence, Flag, SeriesDiagnosis
 from myoscope.study import Role, Study
 from myoscope.volume import Volume
@@ -27,7 +28,8 @@ def from_clinical_values(study: Study, labels: Volume) -> tuple[SeriesDiagnosis 
         labels: `Structure` codes on the grid of the LGE series.
 
     Returns:
-        The diagnosis, None where too few values are known or one is impossible, and flags that say so.
+        The diagnosis, None where too few values are known, one is impossible, or labels without the LV's cavity leave
+        the volumes unknown; and flags that say so.
     """
     try:
         values = of_patient(study.patient, study.id)
@@ -36,6 +38,8 @@ def from_clinical_values(study: Study, labels: Volume) -> tuple[SeriesDiagnosis 
     known = len(TITLES) - len(values.missing)
     if known < ENOUGH:
         return None, []
+    if not (labels.voxels == Structure.LV).any():  # an average infarct would stand for the one that is there
+        return None, [_flag("warning", "Clinical values were not used: the LGE labels show no cavity of the LV.")]
     model = _model()
     if model is None:
         return None, []
