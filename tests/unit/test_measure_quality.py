@@ -137,6 +137,26 @@ def test_few_slices_and_gaps(ring_heart):
     labels = ring_heart().labels()
     labels[4] = 0
     assert "slice_gap" in _codes(labels)
+    whole = ring_heart().labels()
+    assert _codes(np.where(np.arange(len(whole))[:, None, None] == 4, whole * (whole != 1), whole))["slice_gap"]
+
+
+def test_a_slice_left_out_at_end_systole_or_of_the_rv(ring_heart, measure_labels):
+    """A slice less at end-systole alone is an ejection fraction too high."""
+
+    def said(frames):
+        flags = measure_labels({Role.CINE: frames}, SPACING).quality.flags
+        return {f.code: (f.level, f.message) for f in flags if f.code.startswith("slice_gap")}
+
+    ed, es = ring_heart().labels(), ring_heart(cavity_mm=12).labels()
+    assert said(np.stack([ed, es])) == {}
+    gap = es.copy()
+    gap[4] = 0
+    level, message = said(np.stack([ed, gap]))["slice_gap"]
+    assert level == "warning" and "slice 5 at end-systole" in message
+    no_rv = ed.copy()
+    no_rv[2][no_rv[2] == Structure.RV] = 0
+    assert said(np.stack([no_rv, es]))["slice_gap_rv"][0] == "warning"
 
 
 def test_pieces_and_holes(ring_heart):

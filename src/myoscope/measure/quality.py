@@ -153,7 +153,7 @@ def _n(count: int, word: str) -> str:
 
 
 def _slices(series: str, heart: Anatomy) -> list[Flag]:
-    """Flags on a stack's extent, from one frame: too few slices, gaps, ends of the stack."""
+    """Flags on a stack's extent, from one frame: too few slices, ends of the stack."""
     labels, slope = heart.labels, heart.slope
     area = np.isin(labels, [Structure.LV, *LV_WALL]).sum(axis=(1, 2))
     seen = np.flatnonzero(area)
@@ -161,9 +161,6 @@ def _slices(series: str, heart: Anatomy) -> list[Flag]:
     if len(seen) < MIN_LV_SLICES:
         message = f"The left ventricle shows in {_n(len(seen), 'slice')} only; volumes and mass cover a part of it."
         flags.append(_flag("few_slices", "warning", series, message))
-    if gaps := int(seen[-1] - seen[0] + 1 - len(seen)):
-        message = f"{_n(gaps, 'slice')} between labelled slices without left ventricle; volumes are too small."
-        flags.append(_flag("slice_gap", "warning", series, message))
     if slope and len(labels) > 1:
         ends = {"base": -1, "apex": 0} if slope > 0 else {"base": 0, "apex": -1}
         for name, end in ends.items():

@@ -1,4 +1,4 @@
-"""Label maps that are torn: structures in pieces, and holes in them, with the slices and phases where they are."""
+"""Label maps that are torn: structures in pieces, holes in them, slices left out; in which slices and phases."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -23,6 +23,12 @@ _STRUCTURES: tuple[tuple[str, str, str, tuple[Structure, ...], Literal["info", "
     ("rv", "The RV cavity", " (as inflow and outflow tract do at the base)", (Structure.RV,), "info"),
 )
 
+_GAPS = (
+    ("slice_gap", "left ventricle", ((Structure.LV, *LV_WALL), (Structure.LV,))),
+    ("slice_gap_rv", "right ventricle", ((Structure.RV,),)),
+)
+"""What no slice between others lacks: in none of 305 frames of experts (ACDC, EMIDEC, MyoPS)."""
+
 Places = dict[str, list[int]]
 """Slices by phase."""
 
@@ -37,7 +43,8 @@ def torn_flags(series: str, hearts: Sequence[Anatomy], phases: Sequence[str]) ->
 
     Returns:
         One `pieces_STRUCTURE` for each structure, one `hole_STRUCTURE_PHASE` for each structure and phase that a hole
-        touches, so that what is measured of others is not doubted (`report.concerns`).
+        touches, so that what is measured of others is not doubted (`report.concerns`); `slice_gap` and, of a cine,
+        `slice_gap_rv` where slices between others lack a ventricle.
     """
     pieces: dict[str, Places] = {}
     holes: dict[str, Places] = {}
@@ -56,7 +63,29 @@ def torn_flags(series: str, hearts: Sequence[Anatomy], phases: Sequence[str]) ->
             message = f"{title} has a hole in it or beside it: {_where({phase: slices}, hearts[0])}."
             code = "_".join(filter(None, ("hole", name, phase)))
             flags.append(Flag(code=code, level="warning", series=series, message=message))
+    return flags + _gaps(series, hearts, phases)
+
+
+def _gaps(series: str, hearts: Sequence[Anatomy], phases: Sequence[str]) -> list[Flag]:
+    """Flags on slices that lack a ventricle though slices on both sides show it."""
+    flags = []
+    for code, title, parts in _GAPS if series == "cine" else _GAPS[:1]:
+        places: Places = {}
+        for phase, heart in zip(phases, hearts, strict=True):
+            lacking = {z for structures in parts for z in _between(np.isin(heart.labels, structures))}
+            if lacking:
+                places[phase] = sorted(lacking)
+        if places:
+            where = _where(places, hearts[0])
+            message = f"Between slices that show it there is no {title}: {where}; volumes are too small."
+            flags.append(Flag(code=code, level="warning", series=series, message=message))
     return flags
+
+
+def _between(mask: np.ndarray) -> list[int]:
+    """Slices without any of a mask (Z, Y, X) between slices with some."""
+    seen = np.flatnonzero(mask.any(axis=(1, 2)))
+    return np.setdiff1d(np.arange(seen[0], seen[-1]), seen).tolist() if len(seen) else []
 
 
 def _in_pieces(plane: np.ndarray, spacing_mm: Spacing) -> list[str]:
