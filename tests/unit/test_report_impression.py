@@ -16,6 +16,7 @@ from myoscope.measure.results import (
     Ventricle,
 )
 from myoscope.report import render
+from myoscope.report.concerns import warnings_about
 from myoscope.report.impression import impression
 from report_pages import SPACING, make_measurements, make_segments, make_study, nothing_measured
 
@@ -42,6 +43,29 @@ def test_sentences_hold_the_numbers_of_the_tables():
         "Proposed diagnosis: old infarct, reduced LV function (85 %); next, dilated cardiomyopathy (12 %).",
         "From the late enhancement alone: infarct (97 %).",
     )
+
+
+@pytest.mark.parametrize(
+    ("code", "series", "message", "doubted"),
+    [
+        ("apex_not_labelled", "cine", "Look.", True),
+        ("slice_gap_rv", "cine", "Look.", True),
+        ("heart_rate_from_frames", "cine", "Look.", False),
+        ("few_slices", "lge", "Look.", False),  # the cine leads
+    ],
+)
+def test_a_diagnosis_is_doubted_with_what_it_rests_on(code, series, message, doubted):
+    said = say(quality=Quality(flags=[flag(code, series, message=message)])).sentences
+    (proposed,) = [sentence for sentence in said if sentence.startswith("Proposed diagnosis")]
+    assert proposed.endswith("; a warning is about it.") == doubted
+
+
+def test_facts_that_two_sources_tell_differently_doubt_what_rests_on_them():
+    found = flag("patient_contradicted", None, message="A table contradicts the files: weight_kg 70 in one, 110 in it.")
+    m = make_measurements(quality=Quality(flags=[found]))
+    assert warnings_about("lv.edv_index_ml_m2", m) and warnings_about("lv.mass_index_g_m2", m)
+    assert not warnings_about("lv.cardiac_output_l_min", m) and not warnings_about("lv.edv_ml", m)
+    assert not warnings_about("lv.edv_index_ml_m2", make_measurements(quality=Quality(flags=[flag("x", None)])))
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ OF_HOLE = {
 """What a hole in a structure touches, in a phase of a cine; of a cavity in another series nothing is measured."""
 
 OF_CODE = {
+    "slice_gap_rv": ("rv.", "lv.edv_to_rv", "lv.esv_to_rv"),
     "stroke_volumes_differ": ("lv.sv", "lv.ejection", "rv."),
     "unlike_training": ("diagnosis",),
     "not_like_lge": ("lge.", "diagnosis"),
@@ -49,6 +50,16 @@ OF_CODE = {
     "implausible_patient_heart_rate_bpm": ("patient.heart_rate_bpm", "lv.cardiac"),
 }
 """Flags about some of a series' numbers alone."""
+
+
+OF_FACT = {"height_cm": INDICES, "weight_kg": INDICES, "heart_rate_bpm": ("lv.cardiac",)}
+"""What rests on a fact of the patient that two sources tell differently."""
+
+DIAGNOSED_BY = {
+    "cine": ("lv.edv", "lv.esv", "lv.ejection", "lv.mass", "lv.wall", "rv.", "segments."),
+    "lge": ("lge.",),
+}
+"""Beginnings of the names of what the diagnosis from a series rests on."""
 
 
 def concerns(flag: Flag, joint: Mapping[str, Sequence[str]] | None = None) -> tuple[str, ...]:
@@ -69,6 +80,8 @@ def concerns(flag: Flag, joint: Mapping[str, Sequence[str]] | None = None) -> tu
     """
     if flag.code in OF_CODE:
         return OF_CODE[flag.code]
+    if flag.code in ("patient_contradicted", "patient_facts_differ"):
+        return tuple(name for fact, names in OF_FACT.items() if fact in flag.message for name in names)
     kind, _, about = flag.code.partition("_")
     if kind == "implausible" and "_" in about:
         return (about.replace("_", ".", 1).rpartition("_")[0],)  # without its unit: the index too
@@ -93,7 +106,20 @@ def joint_of(measurements: Measurements) -> dict[str, list[str]]:
 
 
 def warnings_about(name: str, measurements: Measurements) -> tuple[str, ...]:
-    """Messages of the warnings and errors that are about a measurement, by its dotted name."""
+    """Messages of the warnings and errors that are about a measurement, by its dotted name, or the "diagnosis"."""
     serious = (flag for flag in measurements.quality.flags if flag.level != "info")
-    joint = joint_of(measurements)
-    return tuple(dict.fromkeys(flag.message for flag in serious if name.startswith(concerns(flag, joint))))
+    joint, rests_on = joint_of(measurements), _inputs(measurements) if name == "diagnosis" else ()
+    found = (
+        flag.message
+        for flag in serious
+        if name.startswith(about := concerns(flag, joint))
+        or any(i.startswith(about) or a.startswith(i) for i in rests_on for a in about)
+    )
+    return tuple(dict.fromkeys(found))
+
+
+def _inputs(measurements: Measurements) -> tuple[str, ...]:
+    """Beginnings of the names of what the overall diagnosis rests on."""
+    whole = measurements.diagnosis
+    leading = [s for s, one in whole.by_series.items() if one.prediction == whole.prediction]
+    return tuple(name for series in leading for name in DIAGNOSED_BY.get(series, ()))
