@@ -12,6 +12,7 @@ import pytest
 from myoscope.correction import remeasure
 from myoscope.io.read import read_study
 from myoscope.labels import Structure
+from myoscope.measure.intervals import STRETCHED
 from myoscope.measure.results import Flag
 from myoscope.review.journal import NAME
 from myoscope.review.numbers import SHOWN
@@ -264,6 +265,15 @@ def test_what_a_table_told_of_the_patient_is_kept(session: Session) -> None:
     note = next(flag for flag in found.quality.flags if flag.code == "patient_facts_kept")
     assert "height_cm, weight_kg, heart_rate_bpm" in note.message
     assert remeasure(nobody, session.before.labels).measurements.patient.sex is None
+
+
+def test_kept_intervals_are_still_said_to_be_stretched(session: Session) -> None:
+    was = session.before.measurements
+    line = f"{STRETCHED}on up to 40 cases of this site's readers."
+    provenance = was.provenance.model_copy(update={"conventions": [*was.provenance.conventions, line]})
+    before = replace(session.before, measurements=was.model_copy(update={"provenance": provenance}))
+    found = remeasure(session.study, session.before.automatic, before).measurements
+    assert found.provenance.conventions.count(line) == 1
 
 
 def test_a_joint_map_is_corrected_where_it_lies(session: Session) -> None:
