@@ -353,7 +353,7 @@ def test_published_trains_its_own_first_stage(
     page = evaluation.evaluate("cascade", [Path("emidec")], tmp_path, Budget(steps=1), 1, None, "cpu", published=True)
     assert "`myoscope evaluate cascade --variant published --data emidec -o RUNS`" in page
     assert "## cascade.published" in page and "## cascade.small" not in page
-    assert "a canvas of 256 pixels of 1.4 mm" in page and "Adam's rate of 1e-2 from first to last" in page
+    assert "a canvas of 256 pixels of 1.4 mm" in page and "Adam's rate falls from 1e-2" in page
     found = model.predict(cases[0].study)[Role.LGE]
     assert found.voxels.shape == cases[0].study.series[0].image.voxels.shape
 
