@@ -27,7 +27,7 @@ _GAPS = (
     ("slice_gap", "left ventricle", ((Structure.LV, *LV_WALL), (Structure.LV,))),
     ("slice_gap_rv", "right ventricle", ((Structure.RV,),)),
 )
-"""What no slice between others lacks: in none of 305 frames of experts (ACDC, EMIDEC, MyoPS)."""
+"""What no slice between others lacks."""
 
 Places = dict[str, list[int]]
 """Slices by phase."""
