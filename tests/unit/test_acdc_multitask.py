@@ -275,7 +275,7 @@ def test_killed_training_ends_in_the_same_weights(tmp_path: Path) -> None:
     resumed = _run(tmp_path / "k").network.state_dict()
     assert all(torch.equal(whole[key], resumed[key]) for key in whole)
     kept = sorted(path.name for path in (tmp_path / "k" / "snapshots").iterdir())
-    assert kept == ["000001.safetensors", "000002.safetensors"]
+    assert kept == ["000001.safetensors", "000002.safetensors", "000003.safetensors"]
 
 
 def test_evaluation_end_to_end(cases: list[Case], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -302,7 +302,7 @@ def test_evaluation_end_to_end(cases: list[Case], tmp_path: Path, monkeypatch: p
     unseen = {case.id for case, fold in zip(cases, fold_of(cases), strict=True) if fold < 2}
     assert {row["case"] for row in double["rows"]} == unseen
     assert set(double["rows"][0]["dice"]) == set(double["rows"][0]["whole"])
-    assert [point["step"] for point in double["curves"][0]] == [1]
+    assert [point["step"] for point in double["curves"][0]] == [1, 2]
     with (tmp_path / "half-double" / "predictions.csv").open(newline="") as file:
         rows = {row["case"]: row for row in csv.DictReader(file)}
     assert set(rows) == unseen

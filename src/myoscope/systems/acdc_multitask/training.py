@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from myoscope.files import write_whole
-from myoscope.lab.loop import Budget, mixed
+from myoscope.lab.loop import Budget, mixed, progress_of
 from myoscope.study import Case
 from myoscope.systems.acdc_multitask.inputs import (
     Augmentation,
@@ -55,15 +55,17 @@ def train(recipe: Recipe, cases: Sequence[Case], budget: Budget, folder: Path, d
     network = network.to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     budget = budget.in_steps(len(inputs.stacks), recipe.batch)
     average = run(network, _loss(recipe, inputs, folder, device), budget, folder, recipe.optimisation, recipe.name)
+    if (last := progress_of(folder)[0]) % recipe.snapshot_steps == 0:
+        _keep(network, _snapshot(folder, last))
     return Model(recipe, average)  # type: ignore[arg-type]
 
 
 def _loss(recipe: Recipe, inputs: Inputs, folder: Path, device: str) -> Callable[[nn.Module, int], Tensor]:
-    """The loss of a step; now and then it keeps the weights for the learning curve."""
+    """The loss of a step; now and then it keeps the weights for the learning curve (`train` those of the last)."""
 
     def loss_of(network: nn.Module, step: int) -> Tensor:
         if step and step % recipe.snapshot_steps == 0:
-            _keep(network, folder / "snapshots" / f"{step:06}.safetensors")
+            _keep(network, _snapshot(folder, step))
         seed = recipe.seed * 1_000_003 + step
         stacks, labels, chosen = batch(inputs, recipe.batch, recipe.crop, recipe.spacing_mm, recipe.augmentation, seed)
         images = channels(stacks).to(device).contiguous(memory_format=torch.channels_last_3d)
@@ -114,6 +116,10 @@ def dice_loss(logits: Tensor, labels: Tensor) -> Tensor:
     shares, truth = logits.softmax(1), F.one_hot(labels, logits.shape[1]).movedim(-1, 1).float()
     overlap = (2 * (shares * truth).sum((2, 3, 4)) + 1) / ((shares**2 + truth).sum((2, 3, 4)) + 1)
     return 1 - (overlap.mean(0) * overlap.new_tensor(STRUCTURE_WEIGHTS)).sum()
+
+
+def _snapshot(folder: Path, step: int) -> Path:
+    return folder / "snapshots" / f"{step:06}.safetensors"
 
 
 def _keep(network: nn.Module, path: Path) -> None:
