@@ -206,11 +206,15 @@ def score(labels: np.ndarray, case: Case) -> dict[str, float]:
     """The challenge's metrics and the stricter reading's of one case.
 
     Beside `region_scores`: `myocardium hausdorff_mm` (and as the released code computes it), `infarct alone` (label 3
-    without no-reflow), and the ratio errors: volume error / true myocardium, in per cent.
+    without no-reflow), the ratio errors (volume error / true myocardium, in per cent), and `dice by slice`, the mean
+    over slices, as the challenge's README has it.
     """
     grid = case.labels[Role.LGE]
     truth = grid.frames[0]
     scores = region_scores(labels, truth, LGE_REGIONS, grid.voxel_ml)
+    for region in REGIONS:
+        planes = (np.isin(codes, LGE_REGIONS[region]) for codes in (labels, truth))
+        scores[f"{region} dice by slice"] = float(np.mean([dice(x, y) for x, y in zip(*planes, strict=True)]))
     a, b = np.isin(labels, LV_WALL), np.isin(truth, LV_WALL)
     scores["myocardium hausdorff_mm"] = border_hausdorff_mm(a, b, grid.spacing_mm)
     scores["myocardium hausdorff_mm, axes as released"] = border_hausdorff_mm(a, b, grid.spacing_mm[::-1])

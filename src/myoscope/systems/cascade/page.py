@@ -67,6 +67,8 @@ def _variant(part: Mapping[str, Any]) -> dict[str, Any]:
         "first": _beside_paper("table_1", {"ours": rows["coarse"], "ours, cleaned": rows["first"]}, folds),
         "second": _beside_paper("table_2", {"ours": rows["second"], "ours, as chosen": rows["chosen"]}, folds),
         "hidden": _hidden(rows["second"]),
+        "by_slice": [100 * float(np.mean([s[f"{r} dice by slice"] for s in rows["second"]])) for r in REGIONS],
+        "empty_by_slice": _empty_by_slice(scores),
         "first_stage": _first_stage(part["cards"]),
         "together": part.get("together", []),
         "official": [{"title": TITLES.get(row, row)} | _official(some) for row, some in rows.items()],
@@ -118,6 +120,12 @@ def _hidden(second: Scores) -> list[dict[str, Any]]:
         for region in REGIONS
         for metric, words in METRICS[region].items()
     ]
+
+
+def _empty_by_slice(scores: Scores) -> float | None:
+    """Mean over slices of no-reflow's Dice, in per cent, of the thresholds' rows, which never draw any."""
+    values = [s["no-reflow dice by slice"] for s in scores if s["row"] not in TITLES]
+    return 100 * float(np.mean(values)) if values else None
 
 
 def _first_stage(cards: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
