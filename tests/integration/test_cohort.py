@@ -19,8 +19,11 @@ import pytest
 import myoscope
 from cohort_world import small_study, write_studies
 from myoscope.analysis import judge
+from myoscope.cohort.agree import agree
+from myoscope.cohort.page import render
 from myoscope.cohort.run import Options, Outcome, plan, run
 from myoscope.cohort.state import Out
+from myoscope.cohort.table import rows_of
 from myoscope.errors import InputError
 from myoscope.io.read import read_study
 from myoscope.io.save import write_study
@@ -181,6 +184,32 @@ def test_a_row_says_that_its_result_is_of_other_files(tmp_path: Path) -> None:
     found = statuses(out)
     assert found["p000"] == ("done", "an earlier result, changed: input")
     assert found["p001"] == ("done", "an earlier result, kept: corrected by hand, though changed: input")
+
+
+def test_one_patient_twice_is_warned_of_in_both_rows(tmp_path: Path) -> None:
+    """A copy that was packed and named anew has other bytes and the same voxels; readers' agreement says it too."""
+    studies, out = write_studies(tmp_path / "in", 4, distinct=4), tmp_path / "out"
+    for old in (studies / "p003").iterdir():
+        old.unlink()
+    nib.save(nib.load(studies / "p001" / "lge.nii.gz"), studies / "p003" / "again_lge.nii")
+    state, items = Out(out), plan([studies], out, Options()).items
+    state.prepare()
+    for item in items:
+        judge(read_study(Path(item.path)), {}, {}).save(state.studies / item.id)
+        (state.studies / item.id / "run.json").write_text('{"class": null}')
+    rows = {row["study"].rsplit("-", 1)[0]: row for row in rows_of(state, items, {items[1].id: "an earlier result"})}
+    assert (rows["p000"]["reason"], rows["p002"]["reason"]) == ("", "")
+    assert rows["p001"]["reason"] == f"an earlier result; the same images as {items[3].id} (lge)"
+    assert rows["p003"]["reason"] == f"the same images as {items[1].id} (lge)"
+    assert [name for name, row in rows.items() if "warning:images_twice" in row["quality.flags"]] == ["p001", "p003"]
+    assert "This study lies twice" in render(state, list(rows.values()))
+    (table := tmp_path / "readers.csv").write_text("study,lge.myocardium_g\n" + "".join(f"{i.id},1\n" for i in items))
+    for item in items:
+        path = state.studies / item.id / "measurements.json"
+        path.write_text(path.read_text().replace('"myocardium_g": null', '"myocardium_g": 90.0'))
+    assert f"{items[1].id}: the same images as {items[3].id} (lge); the patient counts twice." in agree(
+        out, table, tmp_path / "agree.html"
+    )
 
 
 def test_a_full_disk_ends_with_one_line_and_a_whole_state(tmp_path: Path) -> None:

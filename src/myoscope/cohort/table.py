@@ -11,6 +11,7 @@ from typing import Any
 from myoscope import __version__
 from myoscope.cohort.find import Item
 from myoscope.cohort.state import Out
+from myoscope.cohort.twins import FLAG, find_twins, in_words
 from myoscope.files import write_whole
 
 FIRST = ("study", "status", "reason", "class")
@@ -23,12 +24,14 @@ def rows_of(state: Out, items: Sequence[Item], stale: Mapping[str, str]) -> list
     """A row a study, in the order of their ids: those that were found, and those of earlier calls that are done.
 
     `status` is "done", "failed" or "waiting"; `stale` has for studies whose result is an earlier one what it lacks.
+    Studies with the same images say so, all of them.
     `quality` is no column: it has the flags for the page.
     """
     found = {item.id for item in items}
     earlier = {path.name for path in state.studies.iterdir()} - found
     old = {**stale} | dict.fromkeys(earlier, GONE)
-    return [_row(state, study, old.get(study, "")) for study in sorted(found | earlier)]
+    twins = find_twins(state, found | earlier)
+    return [_row(state, study, old.get(study, ""), twins.get(study, {})) for study in sorted(found | earlier)]
 
 
 def write_tables(state: Out, items: Sequence[Item], options: dict[str, Any], stale: Mapping[str, str]) -> list[str]:
@@ -57,13 +60,15 @@ def read_frame(out: Path) -> Any:
     return pd.read_parquet(out / "cohort.parquet")
 
 
-def _row(state: Out, study: str, old: str) -> dict[str, Any]:
+def _row(state: Out, study: str, old: str, twins: Mapping[str, list[str]]) -> dict[str, Any]:
     from myoscope.io.tables import row_of
 
     record, failure = state.done(study), state.failure(study)
     if record and not failure:
         measured = json.loads((state.studies / study / "measurements.json").read_text())
-        first = {"study": study, "status": "done", "reason": old, "class": record.get("class")}
+        measured["quality"]["flags"] += [FLAG] * bool(twins)
+        reason = "; ".join(filter(None, [old, in_words(twins) if twins else ""]))
+        first = {"study": study, "status": "done", "reason": reason, "class": record.get("class")}
         return first | row_of(measured) | {"quality": measured["quality"]}
     if failure:
         return {"study": study, "status": "failed", "reason": failure.get("reason", "")}

@@ -55,12 +55,16 @@ class InputRecord(_Part):
 
 
 class ImageRecord(_Part):
-    """An image: its NIfTI files (absolute) or its DICOM series, and one SHA-256 over all its files, in order."""
+    """An image: its NIfTI files (absolute) or its DICOM series, and one SHA-256 over all its files, in order.
+
+    `voxels_sha256` is that of its first frame as it was read: the same where files were packed or named anew.
+    """
 
     role: Role
     files: list[str]
     series_instance_uid: str | None = None
     sha256: str
+    voxels_sha256: str | None = None
 
 
 class LabelRecord(_Part):
@@ -225,4 +229,5 @@ def _image(series: Series) -> ImageRecord:
         except OSError as error:
             where = shown(error.filename)
             raise InputError(f"{where}: cannot be read again ({error.strerror}); keep it where it was") from None
-    return ImageRecord(role=series.role, files=named, series_instance_uid=uid, sha256=digest)
+    first = hashlib.sha256(series.image.frames[0].tobytes()).hexdigest()
+    return ImageRecord(role=series.role, files=named, series_instance_uid=uid, sha256=digest, voxels_sha256=first)

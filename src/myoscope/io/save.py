@@ -151,7 +151,8 @@ def _move(part: Path, out: Path, kept: Collection[str]) -> None:
     new.sort(key=lambda name: (not name.startswith(AUTOMATIC), name != NAME))
     records = read_record(out), read_record(part)
     same = records[0] is not None and records[1] is not None and records[0].study_id == records[1].study_id
-    images = IMAGES if same and records[0] and records[1] and records[0].images == records[1].images else ()
+    hashes = [[(image.role, image.sha256) for image in record.images] for record in records if record]
+    images = IMAGES if same and hashes[0] == hashes[1] else ()
     remove_result(out, [*kept, *images, *(name for name in new if same or name.startswith(AUTOMATIC))])
     for name in new:
         (out / name).parent.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,7 @@ from myoscope.cohort.agree.page import render
 from myoscope.cohort.agree.reference import contours_below, labels_at, read_numbers
 from myoscope.cohort.agree.statistics import Agreement, agreement
 from myoscope.cohort.state import Out
+from myoscope.cohort.twins import find_twins, in_words
 from myoscope.errors import InputError
 from myoscope.files import write_whole
 from myoscope.io.nifti import shown
@@ -85,6 +86,7 @@ def agree(out: Path, reference: Path, page: Path, patients: Path | None = None) 
         )
     left = len(tables) - len(names) if tables is not None else 0
     left_out = [*problems, *[f"{left} of {len(references)} lines of the reference name no study here."] * bool(left)]
+    left_out += _twice(state, [one.study for one in compared])
     rows = agreements(compared)
     if not rows:
         raise InputError(f"{shown(reference)}: expected at least 3 studies with numbers of both, found fewer")
@@ -100,6 +102,11 @@ def agree(out: Path, reference: Path, page: Path, patients: Path | None = None) 
         calibration.write(path)
         lines.append(f"calibration of {len(calibration.factors)} intervals: {path}")
     return lines
+
+
+def _twice(state: Out, studies: list[str]) -> list[str]:
+    twins = find_twins(state, studies)
+    return [f"{study}: {in_words(twins[study])}; the patient counts twice." for study in sorted(twins)]
 
 
 def agreements(compared: list[Compared]) -> list[Row]:
