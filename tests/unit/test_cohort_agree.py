@@ -1,6 +1,7 @@
 """Agreement with readers: statistics against other ways to the same numbers, and a file of each contour format."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from pydicom import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
+from cohort_world import small_case
 from dicom_writer import tiny_study, write_dicom
 from myoscope.analysis import judge
 from myoscope.cohort.agree import agree, agreements
@@ -17,14 +19,16 @@ from myoscope.cohort.agree.polygons import fill
 from myoscope.cohort.agree.reference import contours_below, labels_at, read_numbers
 from myoscope.cohort.agree.rtstruct import RTSTRUCT_CLASS, read_rtstruct
 from myoscope.cohort.agree.statistics import agreement, concordance, icc
+from myoscope.datasets.own import write_dataset
 from myoscope.errors import InputError
 from myoscope.io.dicom import on_source_frames
 from myoscope.io.dicom.write import dicom_results
 from myoscope.io.read import read_study
-from myoscope.io.save import write_study
+from myoscope.io.save import write_series, write_study
 from myoscope.labels import Structure
 from myoscope.measure.calibration import read_calibration
 from myoscope.study import Role, Study
+from myoscope.volume import Volume
 
 JUDGES = np.array([[9, 2], [6, 1], [8, 4], [7, 1], [10, 5], [6, 2]], float)
 """The first two of Shrout & Fleiss's judges (1979)."""
@@ -295,10 +299,42 @@ def test_label_maps_named_after_studies(tmp_path: Path) -> None:
     """A folder of each study's maps, and a file beside it."""
     study = read_study(write_study(Study("x", tiny_study().patient, tiny_study().series[1:2]), tmp_path / "in"))
     (tmp_path / "ref" / "in").mkdir(parents=True)
-    from myoscope.io.save import write_series
-
     codes = np.zeros(study.series[0].image.voxels.shape, np.uint8)
     codes[2] = expected(codes.shape[1:])
     write_series(study.series[0], study.series[0].image.with_voxels(codes), tmp_path / "ref" / "in")
     labels = labels_at(contours_below(tmp_path / "ref")["in"], study)
     assert (labels[Role.LGE].voxels == codes).all()
+
+
+def test_labels_of_other_images_are_refused(tmp_path: Path) -> None:
+    """A data set's case of the study's name that holds another patient's images, or these of another spacing."""
+    first, second = (small_case(seed) for seed in (7, 8))
+    study = read_study(write_study(first.study, tmp_path / "first"))
+    root = write_dataset([first, second], tmp_path / "ref")
+    assert labels_at([root / first.id], study)[Role.LGE].voxels.any()
+    with pytest.raises(
+        InputError, match=f"first: expected lge labels of the images .* found other images .*{second.id}"
+    ):
+        labels_at([root / second.id], study)
+    series = first.study.series[0]
+    wide = Volume(series.image.voxels, series.image.affine * [1.1, 1.1, 1.1, 1])
+    other = replace(first, study=replace(first.study, series=(replace(series, image=wide),)))
+    other = replace(other, labels={Role.LGE: wide.with_voxels(first.labels[Role.LGE].voxels)})
+    with pytest.raises(InputError, match="found another place or spacing"):
+        labels_at([write_dataset([other], tmp_path / "wide") / first.id], study)
+
+
+def test_images_that_were_replaced_since_are_not_compared(tmp_path: Path) -> None:
+    case = small_case(7)
+    study = read_study(write_study(case.study, tmp_path / "a"))
+    judge(study, {}, {}).save(folder := tmp_path / "out" / "studies" / "a")
+    (folder / "run.json").write_text('{"class": null}')
+    (tmp_path / "ref" / "a").mkdir(parents=True)
+    write_series(
+        study.series[0], study.series[0].image.with_voxels(case.labels[Role.LGE].voxels), tmp_path / "ref" / "a"
+    )
+    with pytest.raises(InputError, match="expected at least 3 studies"):  # this one was compared
+        agree(tmp_path / "out", tmp_path / "ref", tmp_path / "page.html")
+    write_study(small_case(8).study, tmp_path / "a")
+    with pytest.raises(InputError, match="expected the lge images that it was made from, found others"):
+        agree(tmp_path / "out", tmp_path / "ref", tmp_path / "page.html")

@@ -16,6 +16,7 @@ from myoscope.cohort.agree.reference import contours_below, labels_at, read_numb
 from myoscope.cohort.agree.statistics import Agreement, agreement
 from myoscope.cohort.state import Out
 from myoscope.cohort.twins import find_twins, in_words
+from myoscope.correction import check_images
 from myoscope.errors import InputError
 from myoscope.files import write_whole
 from myoscope.io.nifti import shown
@@ -61,7 +62,7 @@ def agree(out: Path, reference: Path, page: Path, patients: Path | None = None) 
     references: Mapping[str, Any] = contours_below(reference) if tables is None else tables
     names = _names(references, state, studies)
     for study in [study for study in studies if study in names]:
-        record, theirs = read_record(state.studies / study), references[names[study]]
+        theirs = references[names[study]]
         measured = json.loads((state.studies / study / "measurements.json").read_text())
         group = classes.get(study) or classes.get(_name(study)) or (state.done(study) or {}).get("class")
         groups = {"class": str(group)} if group else {}
@@ -70,10 +71,7 @@ def agree(out: Path, reference: Path, page: Path, patients: Path | None = None) 
             compared.append(Compared(study, numbers(measured), theirs, groups, (), *ours))
             continue
         try:
-            if record is None or record.input is None:
-                raise InputError(f"{study}: where its images lie is not known; analyze it again")
-            images = read_study(Path(record.input.path), record.input.role, record.input.series)
-            images = replace(images, patient=with_former(images.patient, measured["patient"]))
+            images = _images(state.studies / study, measured)
             labels = labels_at(theirs, images)
             folder = state.studies / study
             compared.append(compare_labels(images, folder, labels, measured, groups | _scanner(images)))
@@ -102,6 +100,20 @@ def agree(out: Path, reference: Path, page: Path, patients: Path | None = None) 
         calibration.write(path)
         lines.append(f"calibration of {len(calibration.factors)} intervals: {path}")
     return lines
+
+
+def _images(folder: Path, measured: Mapping[str, Any]) -> Study:
+    """The images that a study of the cohort was analysed from.
+
+    Raises:
+        InputError: they are gone, or others by now.
+    """
+    record = read_record(folder)
+    if record is None or record.input is None:
+        raise InputError(f"{folder.name}: where its images lie is not known; analyze it again")
+    images = read_study(Path(record.input.path), record.input.role, record.input.series)
+    check_images(folder, images)
+    return replace(images, patient=with_former(images.patient, measured["patient"]))
 
 
 def _twice(state: Out, studies: list[str]) -> list[str]:

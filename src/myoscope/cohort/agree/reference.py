@@ -84,7 +84,7 @@ def labels_at(places: list[Path], study: Study) -> dict[Role, Volume]:
     """A reader's labels of a study, from all the places that hold some.
 
     Raises:
-        InputError: a place cannot be read, or two draw the same images.
+        InputError: a place cannot be read, is of other images, or two draw the same ones.
     """
     labels: dict[Role, Volume] = {}
     for found in (one for place in places for one in _read(place, study)):
@@ -105,7 +105,7 @@ def labels_at(places: list[Path], study: Study) -> dict[Role, Volume]:
 
 def _read(place: Path, study: Study) -> Iterator[Mapping[Role, Volume]]:
     if own.is_case(place) or (place.is_dir() and layout_of(place)):
-        yield read_case(place).labels
+        yield _of_case(place, study)
     elif place.is_dir():
         if any(is_nifti(file) for file in place.iterdir()):
             yield read_label_maps(study, [str(place)])[0]
@@ -116,6 +116,22 @@ def _read(place: Path, study: Study) -> Iterator[Mapping[Role, Volume]]:
     else:
         is_set = _header(place, "SOPClassUID") == RTSTRUCT_CLASS
         yield read_rtstruct(place, study) if is_set else read_label_maps(study, [str(place)])[0]
+
+
+def _of_case(place: Path, study: Study) -> Mapping[Role, Volume]:
+    """The labels of a data set's case, if its images are the study's."""
+    case = read_case(place)
+    for role in case.labels:
+        ours, theirs = (one.get(role) for one in (study, case.study))
+        if ours is None or theirs is None or ours.image.voxels.shape != theirs.image.voxels.shape:
+            continue
+        same = np.array_equal(ours.image.voxels, theirs.image.voxels)
+        if not (same and theirs.image.same_grid(ours.image)):
+            raise InputError(
+                f"{study.id}: expected {role} labels of the images that were analysed, found "
+                f"{'another place or spacing' if same else 'other images'} in {shown(place)}; give the labels of these"
+            )
+    return case.labels
 
 
 def _drawn_study(file: Path) -> str | None:
