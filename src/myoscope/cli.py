@@ -192,7 +192,7 @@ def review(
     study: Annotated[Path | None, typer.Option(help="Where the images lie, if they were moved.")] = None,
 ) -> None:
     """Look, correct, measure again: serve what analyze wrote on this machine's loopback, for a browser here."""
-    from myoscope.review.opened import open_study
+    from myoscope.review.opened import alone_at, open_study
 
     found = open_study(out, study)
     try:
@@ -204,10 +204,11 @@ def review(
         raise InputError(
             f"review: expected the package {error.name}, found none; pip install 'myoscope[review]'"
         ) from None
-    with progress() as say:
-        say("reading images and label maps")
-        session = Session(out, found)
-    serve(session, typer.echo)
+    with alone_at(out):
+        with progress() as say:
+            say("reading images and label maps")
+            session = Session(out, found)
+        serve(session, typer.echo)
 
 
 app.add_typer(laboratory)

@@ -7,12 +7,16 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 
 from dicom_results import measured, phantom
 from myoscope import analysis, cli
+from myoscope.io.label_maps import read_label_maps
+from myoscope.io.read import read_study
 from myoscope.io.save import write_study
+from myoscope.study import Role
 from review_world import Server, analysed, labels_on_disk, serving
 
 pytest.importorskip("starlette", reason="pip install 'myoscope[review]'")
@@ -47,8 +51,8 @@ def test_it_listens_on_loopback_only(server: Server) -> None:
     assert listening == {"0100007F"}
 
 
-def test_the_token_is_good_once(out: Path) -> None:
-    with serving(out) as server:
+def test_the_token_is_good_once(tmp_path: Path) -> None:
+    with serving(analysed(tmp_path)) as server:
         assert server.ask("POST", "/api/enter", {"token": "guess"})[0] == 403
         assert server.ask("POST", "/api/enter", {"token": ""})[0] == 403
         assert server.ask("POST", "/api/enter", {"token": server.token + "x"})[0] == 403
@@ -233,6 +237,28 @@ def test_a_kill_between_strokes_loses_none(tmp_path: Path) -> None:
         assert server.ask("POST", "/api/undo", {}, key)[1]["undo"] == 1
 
 
+def test_what_another_program_wrote_since_is_not_replaced(tmp_path: Path) -> None:
+    """A refused save keeps both: theirs in their place, ours in a folder that `measure` takes."""
+    out = analysed(tmp_path)
+    path = out / "segmentations" / "cine_seg.nii.gz"
+    with serving(out) as server:
+        key = server.enter()
+        server.ask("POST", "/api/begin", {}, key)
+        assert server.ask("POST", "/api/do", STROKE, key)[0] == 200
+        image = nib.load(path)
+        theirs = np.where(labels_on_disk(out) == 6, 0, labels_on_disk(out))
+        nib.save(nib.Nifti1Image(theirs, None, image.header), path)
+        status, said, _ = server.ask("POST", "/api/save", {}, key)
+        assert status == 400 and "another program or review wrote" in said["error"], said
+        assert np.array_equal(labels_on_disk(out), theirs)
+        (aside,) = out.glob("review-*")
+        assert aside.name in said["error"] and server.ask("POST", "/api/save", {}, key)[0] == 400
+        ours = server.ask("GET", "/api/labels/cine/0", headers=key)[1]
+        study = read_study(tmp_path / "study")
+        kept = read_label_maps(study, [str(aside)])[0][Role.CINE]
+        assert kept.frames[0].tobytes() == ours and len(list(out.glob("review-*"))) == 1
+
+
 # --- before it serves ---
 
 
@@ -243,6 +269,13 @@ def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     said = capsys.readouterr()
     assert (stopped.value.code, said.out, len(said.err.splitlines())) == (2, "", 1)
     return said.err
+
+
+def test_a_second_review_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], server: Server, out: Path
+) -> None:
+    assert server.process.poll() is None
+    assert "another review of it is open" in refused(monkeypatch, capsys, out)
 
 
 def test_other_images_are_refused(

@@ -1,12 +1,17 @@
 """The labels of one study while a person changes them: apply, undo and redo without end, measure, save."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from myoscope.correction import Before, read_before, remeasure
+from myoscope.errors import InputError
+from myoscope.io.record import FOLDER, sha256_of
+from myoscope.io.save import write_series
 from myoscope.labels import Structure
 from myoscope.review.journal import Journal, hashes_of
 from myoscope.review.numbers import Numbers, count_voxels, measure_now, numbers_before
@@ -36,6 +41,7 @@ class Session:
 
     def __init__(self, out: Path, study: Study) -> None:
         self.out, self.study = out, study
+        self.seen, self.aside = _on_disk(out), out / f"review-{datetime.now(UTC):%Y%m%dT%H%M%S}"
         self.before: Before = read_before(out, study)
         self.labels = {s.role: self._codes(s.role) for s in study.series}
         self.levels: dict[Role, Levels] = {s.role: levels_of(s.image, self.labels[s.role]) for s in study.series}
@@ -185,7 +191,11 @@ class Session:
     # --- saving ---
 
     def save(self) -> dict[str, Any]:
-        """Write OUT again: report, tables, label maps, DICOM; the automatic maps are kept. Gives the state."""
+        """Write OUT again: report, tables, label maps, DICOM; the automatic maps are kept. Gives the state.
+
+        Raises:
+            InputError: something else wrote there since; what is drawn here then lies in a folder of its own.
+        """
         volumes = {role: self._volume(role, codes) for role, codes in self.drawn().items()}
         result = remeasure(self.study, volumes, self.before, by_hand=self.by_hand)
         self.journal.add(saving=hashes_of(self.labels))
@@ -193,8 +203,11 @@ class Session:
         self.before = read_before(self.out, self.study)
         self.old = self._old()
         self.saved = self.done[-1] if self.done else None
+        if _on_disk(self.out) != self.seen:
+            self._put_aside(volumes)
         self.journal_from = len(self.done)
         self.journal.begin(hashes_of(self.labels), [], [])
+        self.seen = _on_disk(self.out)
         return self.state()
 
     def _volume(self, role: Role, codes: np.ndarray) -> Volume:
@@ -202,7 +215,29 @@ class Session:
         assert series is not None
         return series.image.with_voxels(codes.reshape(series.image.voxels.shape).copy())
 
+    def _put_aside(self, volumes: Mapping[Role, Volume]) -> None:
+        """Write the maps as they are drawn here beside those of somebody else, and say so."""
+        name = f"OUT/{self.aside.name}"
+        try:
+            self.aside.mkdir(exist_ok=True)
+            for series in self.study.series:
+                if series.role in volumes:
+                    write_series(series, volumes[series.role], self.aside)
+        except OSError as error:
+            raise InputError(f"not saved, nor in {name} ({error.strerror}); free space and save again") from None
+        raise InputError(
+            "not saved: another program or review wrote label maps or results here since this page was opened; they "
+            f"stay, and yours lie in {name}. To go on from the others, end this review and start it again; to measure "
+            f"yours: myoscope measure STUDY --labels {name} --from OUT -o ANOTHER"
+        )
+
     def close(self) -> None:
         """Leave no journal behind where nothing is unsaved."""
         if not self.dirty:
             self.journal.path.unlink(missing_ok=True)
+
+
+def _on_disk(out: Path) -> dict[str, str]:
+    """SHA-256 of what a save replaces and somebody else may have written: label maps, DICOM, measurements."""
+    files = [*out.glob(f"{FOLDER}/*"), *out.glob("dicom/*"), out / "measurements.json"]
+    return {str(path.relative_to(out)): sha256_of(path) for path in files if path.is_file() and path.name[0] != "."}
