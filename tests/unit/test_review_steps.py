@@ -11,7 +11,8 @@ import pytest
 
 from myoscope.correction import remeasure
 from myoscope.io.read import read_study
-from myoscope.labels import Structure
+from myoscope.io.save import write_study
+from myoscope.labels import LV_WALL, Structure
 from myoscope.measure.intervals import STRETCHED
 from myoscope.measure.results import Flag
 from myoscope.review.journal import NAME
@@ -127,6 +128,29 @@ def test_numbers_are_those_of_the_report(session: Session) -> None:
 
 
 def test_numbers_before_and_now_count_papillary_muscles_alike(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("role", [Role.CINE, Role.LGE])
+def test_what_the_report_refuses_has_no_numbers_here(session: Session, role: Role) -> None:
+    """A wall that is open in every slice is no short axis: no volume, no infarct, and the report's own reason."""
+    codes = session.labels[role]
+    wall = np.isin(codes, LV_WALL)
+    wall[..., : codes.shape[-1] // 2] = False  # one side of it
+    patches = []
+    for t, z in np.argwhere(wall.any(axis=(2, 3))).tolist():
+        index = np.flatnonzero(wall[t, z]).astype(np.uint32)
+        patches.append({"t": t, "z": z, "runs": runs_of(index, np.zeros(len(index), np.uint8))})
+    state = session.do({"role": role, "patches": patches})
+    labels = {role: session._volume(role, codes) for role, codes in session.drawn().items()}
+    result = remeasure(session.study, labels, session.before, by_hand=session.by_hand).measurements
+    parts = ("lv", "rv") if role is Role.CINE else ("lge",)
+    for name in (name for name, _, _ in SHOWN if name.split(".")[0] in parts):
+        assert state["numbers"][name] is None, name
+        assert state["reasons"][name] == result.quality.missing[name]
+        assert "does not look like a short axis" in state["reasons"][name]
+    assert state["curves"].keys() == (set() if role is Role.CINE else {"lv", "rv"})
+    session.undo()
+    assert session.state()["numbers"] == pytest.approx(session.old) and not session.state()["reasons"]
+
+
     """Else a mass of 100 g, with them, became 90 g before anything was drawn."""
     shutil.copytree(folder / "out", out := tmp_path / "out")
     (out / NAME).unlink(missing_ok=True)

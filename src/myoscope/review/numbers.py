@@ -1,19 +1,26 @@
 """The numbers beside the images: measured after every stroke, from how many voxels each structure has in each frame.
 
-The same functions as the report's (`measure.function`, `.lge`, `.t2`), without what needs the wall's shape.
+The same functions as the report's (`measure.function`, `.lge`, `.t2`), without what needs the wall's shape. What is no
+short axis is refused as in the report, for the same reason.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from myoscope.correction import PARTS
 from myoscope.labels import LV_WALL, Structure
+from myoscope.measure import JOINT_ROLES
+from myoscope.measure.anatomy import Anatomy, not_short_axis
 from myoscope.measure.function import DENSITY_G_ML, Phases, chamber_values, find_phases, volume_at
 from myoscope.measure.lge import lge_extent
 from myoscope.measure.results import Measurements
 from myoscope.measure.t2 import t2_extent
 from myoscope.measure.values import Value, derive
+from myoscope.measure.wall import Ring, find_ring
 from myoscope.study import Role, Study
+from myoscope.volume import Spacing
 
 SHOWN = (
     ("lv.ejection_fraction_percent", "LV EF", "%"),
@@ -36,6 +43,34 @@ SHOWN = (
 Numbers = dict[str, float | None]
 
 
+@dataclass(frozen=True)
+class Now:
+    """What is shown: numbers (None where there is none), reasons for those of a refused stack, and the phases.
+
+    `curves` has the volume in every frame of `lv` and `rv`, in ml.
+    """
+
+    numbers: Numbers
+    reasons: dict[str, str]
+    phases: Phases
+    curves: dict[str, list[float]]
+
+
+@dataclass
+class Rings:
+    """The LV's ring in every plane that was looked at, kept until a stroke changes the plane."""
+
+    known: dict[tuple[Role, int, int], Ring | None] = field(default_factory=dict)
+
+    def heart(self, role: Role, t: int, labels: np.ndarray, spacing_mm: Spacing) -> Anatomy:
+        """The heart in a frame (Z, Y, X), as far as `not_short_axis` asks."""
+        for z, plane in enumerate(labels):
+            if (role, t, z) not in self.known:
+                self.known[role, t, z] = find_ring(plane, spacing_mm[1:])
+        rings = {z: ring for z in range(len(labels)) if (ring := self.known[role, t, z])}
+        return Anatomy(labels, spacing_mm, rings, 0.0, None, from_rv=False)
+
+
 def count_voxels(codes: np.ndarray) -> np.ndarray:
     """Voxels of each structure in each frame: (T, 7), from labels (T, Z, Y, X)."""
     return np.stack([np.bincount(frame.ravel(), minlength=len(Structure)) for frame in codes])
@@ -50,30 +85,33 @@ def measure_now(
     study: Study,
     labels: Mapping[Role, np.ndarray],
     counts: Mapping[Role, np.ndarray],
+    rings: Rings,
     by_hand: Mapping[str, int],
     joint: Role | None,
-) -> tuple[Numbers, Phases, dict[str, list[float]]]:
+) -> Now:
     """Measure what is shown.
 
     Args:
         study: The images.
         labels: `Structure` codes (T, Z, Y, X) by role.
         counts: `count_voxels` of each.
+        rings: Of these labels.
         by_hand: `ed_frame` and `es_frame`, as far as a person chose them.
         joint: The role of a joint map.
-
-    Returns:
-        The numbers (None where there is none), the frames of end-diastole and end-systole, and the volume in every
-        frame of `lv` and `rv`, in ml.
     """
     values: dict[str, Value] = {}
     phases, curves = Phases("no cine", "no cine"), dict[str, list[float]]()
     cine = study.get(Role.CINE)
     if cine and Role.CINE in labels:
+        lv_ml = counts[Role.CINE][:, Structure.LV] * cine.image.voxel_ml
+        phases = find_phases(
+            lv_ml, **{name: by_hand.get(name, getattr(cine, name)) for name in ("ed_frame", "es_frame")}
+        )
+    refused = _refused(study, labels, rings, phases, joint)
+    measured = {role: codes for role, codes in labels.items() if role not in refused}
+    if cine and Role.CINE in measured:
         volumes = counts[Role.CINE] * cine.image.voxel_ml
         lv_ml, rv_ml, wall_ml = volumes[:, Structure.LV], volumes[:, Structure.RV], volumes[:, LV_WALL].sum(1)
-        frames = {name: by_hand.get(name, getattr(cine, name)) for name in ("ed_frame", "es_frame")}
-        phases = find_phases(lv_ml, **frames)
         for part, curve_ml in (("lv", lv_ml), ("rv", rv_ml)):
             edv, esv = (volume_at(curve_ml, frame, part) for frame in (phases.ed, phases.es))
             values |= {f"{part}.{name}": value for name, value in chamber_values(edv, esv, "not shown").items()}
@@ -81,18 +119,33 @@ def measure_now(
         values["lv.mass_g"] = derive(lambda ml: ml * DENSITY_G_ML, volume_at(wall_ml, mass_frame, "LV myocardium"))
         curves = {"lv": lv_ml.tolist(), "rv": rv_ml.tolist()}
     found: Numbers = {name: value if isinstance(value, float) else None for name, value in values.items()}
-    if Role.LGE in labels:
+    if Role.LGE in measured:
         lge, _ = lge_extent(labels[Role.LGE][0], _spacing(study, Role.LGE))
         found |= {f"lge.{name}": value for name, value in lge.model_dump().items()}
-    drawn = Role.LGE in labels and bool(counts[Role.LGE][:, Structure.EDEMA].any())
-    edema = Role.T2 if Role.T2 in labels else joint if joint in labels else Role.LGE if drawn else None
+    drawn = Role.LGE in measured and bool(counts[Role.LGE][:, Structure.EDEMA].any())
+    edema = Role.T2 if Role.T2 in measured else joint if joint in measured else Role.LGE if drawn else None
     if edema:
         t2, _ = t2_extent(labels[edema][0], _spacing(study, edema), edema is Role.LGE)
         found |= {f"t2.{name}": value for name, value in t2.model_dump().items()}
-    return {name: found.get(name) for name, _, _ in SHOWN}, phases, curves
+    numbers = {name: found.get(name) for name, _, _ in SHOWN}
+    why = {name: refused.get(PARTS[name.split(".")[0]]) for name, value in numbers.items() if value is None}
+    return Now(numbers, {name: reason for name, reason in why.items() if reason}, phases, curves)
 
 
-def _spacing(study: Study, role: Role) -> tuple[float, float, float]:
+def _refused(
+    study: Study, labels: Mapping[Role, np.ndarray], rings: Rings, phases: Phases, joint: Role | None
+) -> dict[Role, str]:
+    """Why nothing is measured in a series, as `measure` has it."""
+    found: dict[Role, str] = {}
+    for role, codes in labels.items():
+        frames = (phases.frames or tuple(range(len(codes))[:2])) if role is Role.CINE else (0,)
+        hearts = [rings.heart(role, t, codes[t], _spacing(study, role)) for t in frames]
+        if why := not_short_axis(hearts):
+            found |= dict.fromkeys([r for r in JOINT_ROLES if study.get(r)] if role is joint else [role], why)
+    return found
+
+
+def _spacing(study: Study, role: Role) -> Spacing:
     series = study.get(role)
     assert series is not None
     return series.image.spacing_mm

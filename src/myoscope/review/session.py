@@ -14,7 +14,7 @@ from myoscope.io.record import FOLDER, sha256_of
 from myoscope.io.save import write_series
 from myoscope.labels import Structure
 from myoscope.review.journal import Journal, hashes_of
-from myoscope.review.numbers import Numbers, count_voxels, measure_now, numbers_before
+from myoscope.review.numbers import Now, Numbers, Rings, count_voxels, measure_now, numbers_before
 from myoscope.review.planes import Levels, levels_of
 from myoscope.review.steps import Patch, Step, StepError, read_step, say_step
 from myoscope.study import Role, Study
@@ -46,6 +46,7 @@ class Session:
         self.labels = {s.role: self._codes(s.role) for s in study.series}
         self.levels: dict[Role, Levels] = {s.role: levels_of(s.image, self.labels[s.role]) for s in study.series}
         self.counts = {role: count_voxels(codes) for role, codes in self.labels.items()}
+        self.rings = Rings()
         self.by_hand: dict[str, int] = self.before.by_hand
         self.old: Numbers = self._old()
         self.done: list[Done] = []
@@ -60,7 +61,10 @@ class Session:
         """The numbers of the last analysis, counted as those beside the images are: papillary muscles in the blood."""
         if self.before.measurements.provenance.papillary == "blood":
             return numbers_before(self.before.measurements)
-        return measure_now(self.study, self.drawn(), self.counts, self.by_hand, self.before.joint)[0]
+        return self._now().numbers
+
+    def _now(self) -> Now:
+        return measure_now(self.study, self.drawn(), self.counts, self.rings, self.by_hand, self.before.joint)
 
     def _codes(self, role: Role) -> np.ndarray:
         series = self.study.get(role)
@@ -164,6 +168,7 @@ class Session:
             count = self.counts[step.role][patch.t]
             count -= np.bincount(plane[patch.index], minlength=len(Structure))
             plane[patch.index] = patch.codes
+            self.rings.known.pop((step.role, patch.t, patch.z), None)
             count += np.bincount(patch.codes, minlength=len(Structure))
 
     # --- what the page is told ---
@@ -174,13 +179,13 @@ class Session:
 
     def state(self, changed: Step | None = None) -> dict[str, Any]:
         """Numbers and phases now; with it the planes that a step changed."""
-        joint = self.before.joint
-        numbers, phases, curves = measure_now(self.study, self.drawn(), self.counts, self.by_hand, joint)
+        now = self._now()
         return {
-            "numbers": numbers,
-            "curves": curves,
-            "ed": phases.ed if isinstance(phases.ed, int) else None,
-            "es": phases.es if isinstance(phases.es, int) else None,
+            "numbers": now.numbers,
+            "reasons": now.reasons,
+            "curves": now.curves,
+            "ed": now.phases.ed if isinstance(now.phases.ed, int) else None,
+            "es": now.phases.es if isinstance(now.phases.es, int) else None,
             "by_hand": sorted(self.by_hand),
             "undo": len(self.done),
             "redo": len(self.undone),
@@ -198,22 +203,17 @@ class Session:
         """
         volumes = {role: self._volume(role, codes) for role, codes in self.drawn().items()}
         result = remeasure(self.study, volumes, self.before, by_hand=self.by_hand)
+        if _on_disk(self.out) != self.seen:
+            self._put_aside(volumes)
         self.journal.add(saving=hashes_of(self.labels))
         result.save(self.out, replaces=list(Role))
+        self.seen = _on_disk(self.out)
         self.before = read_before(self.out, self.study)
         self.old = self._old()
         self.saved = self.done[-1] if self.done else None
-        if _on_disk(self.out) != self.seen:
-            self._put_aside(volumes)
         self.journal_from = len(self.done)
         self.journal.begin(hashes_of(self.labels), [], [])
-        self.seen = _on_disk(self.out)
         return self.state()
-
-    def _volume(self, role: Role, codes: np.ndarray) -> Volume:
-        series = self.study.get(role)
-        assert series is not None
-        return series.image.with_voxels(codes.reshape(series.image.voxels.shape).copy())
 
     def _put_aside(self, volumes: Mapping[Role, Volume]) -> None:
         """Write the maps as they are drawn here beside those of somebody else, and say so."""
@@ -230,6 +230,11 @@ class Session:
             f"stay, and yours lie in {name}. To go on from the others, end this review and start it again; to measure "
             f"yours: myoscope measure STUDY --labels {name} --from OUT -o ANOTHER"
         )
+
+    def _volume(self, role: Role, codes: np.ndarray) -> Volume:
+        series = self.study.get(role)
+        assert series is not None
+        return series.image.with_voxels(codes.reshape(series.image.voxels.shape).copy())
 
     def close(self) -> None:
         """Leave no journal behind where nothing is unsaved."""

@@ -183,7 +183,7 @@ class Screen {
     if (this.state.dirty && !state.dirty) this.old = { ...state.numbers };
     this.state = state;
     if (state.changed) this.patch(state.changed, true);
-    this.numbers.show(state.numbers, this.old);
+    this.numbers.show(state, this.old);
     this.numbers.drawCurve(state, this.t, this.hexes);
     if (moved) this.grid.drawHeads(this.#phase("ed"), this.#phase("es"));
     const { editing } = this.editor;

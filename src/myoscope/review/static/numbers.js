@@ -4,7 +4,7 @@ const text = (value) => (value === null || value === undefined ? "–" : value.t
 
 export class Numbers {
   constructor(table, curve, shown) {
-    Object.assign(this, { curve, shown, body: table.querySelector("tbody") });
+    Object.assign(this, { curve, shown, body: table.querySelector("tbody"), refused: table.nextElementSibling });
     this.rows = new Map();
     for (const { name, title, unit } of shown) {
       const row = this.body.insertRow();
@@ -15,7 +15,7 @@ export class Numbers {
     }
   }
 
-  show(now, old) {
+  show({ numbers: now, reasons }, old) {
     for (const [name, row] of this.rows) {
       row.hidden = now[name] === null && old[name] === null;
       const [a, b] = [text(now[name]), text(old[name])];
@@ -23,6 +23,7 @@ export class Numbers {
       row.cells[2].textContent = b;
       row.classList.toggle("changed", a !== b);
     }
+    this.refused.textContent = [...new Set(Object.values(reasons))].map((why) => `Not measured: ${why}.`).join(" ");
   }
 
   drawCurve({ curves, ed, es }, t, colours) {
