@@ -109,6 +109,15 @@ def test_ends_of_the_stack(ring_heart):
     assert _codes(whole[:6][::-1])["stack_ends_at_apex"] == "info"
 
 
+def test_a_stack_that_ends_in_the_middle_of_the_heart_is_a_warning(ring_heart, measure_labels):
+    """Five of nine rings: an end-diastolic volume that looks like one, of the basal half."""
+    part = ring_heart(wall_mm=14).labels()[:6]
+    for labels in (part, part[::-1]):
+        flags = measure_labels({Role.CINE: np.stack([labels, labels])}, SPACING).quality.flags
+        (flag,) = (flag for flag in flags if flag.code == "stack_ends_at_apex")
+        assert flag.level == "warning" and "of a part of the heart" in flag.message
+
+
 def test_what_a_header_promises_matters_where_the_heart_reaches_the_end(ring_heart, measure_labels):
     def codes(labels):
         promised = Note("images_promised", "info", "a header says 20 more", Role.CINE)
