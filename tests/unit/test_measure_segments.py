@@ -107,6 +107,25 @@ def test_thickness_by_segment_and_thickening(ring_heart, measure_labels):
 
 
 @pytest.mark.parametrize("base_first", [True, False])
+def test_thickening_compares_the_same_slices(ring_heart, measure_labels, base_first):
+    """One heart twice, thick at the base, of which end-systole lacks rings: nothing thickens."""
+    thick, thin = (ring_heart(wall_mm=mm).labels() for mm in (14, 7))
+    ed = np.concatenate([thick[:4], thin[4:]])
+    for missing in (2, 3):
+        es = ed.copy()
+        es[1 : 1 + missing] = 0
+        pair = np.stack([ed, es]) if base_first else np.stack([ed[::-1], es[::-1]])
+        m = measure_labels({Role.CINE: pair}, ed_frame=0, es_frame=1)
+        thickened = [row.wall_thickening_percent for row in m.segments[:16]]
+        assert all(row.wall_thickness_es_mm for row in m.segments[:16])
+        if missing == 2:
+            assert thickened == pytest.approx([0.0] * 16)
+        else:
+            assert thickened[:6] == [None] * 6 and thickened[6:] == pytest.approx([0.0] * 10)
+            assert "end-diastole and at end-systole" in m.quality.missing["segments.1.wall_thickening_percent"]
+
+
+@pytest.mark.parametrize("base_first", [True, False])
 def test_thickness_by_slice_from_the_base(ring_heart, measure_labels, base_first):
     ed = ring_heart(cavity_mm=22, wall_mm=8, base_first=base_first).labels()
     es = ring_heart(cavity_mm=16, wall_mm=12, base_first=base_first).labels()
@@ -243,7 +262,7 @@ def test_a_segment_without_values_gives_its_own_reasons() -> None:
     wall = numbers | {17: "no cavity in the tip"}
     seen = WallScar(5.0, 5.0, Found("endocardial"))
     scar = {n: seen if n < 17 else WallScar.none("no slice of the tip") for n in range(1, 18)}
-    _, missing = segment_rows(wall, wall, scar, none, {"1-25": ["0", "1-25"]})
+    _, missing = segment_rows(wall, wall, wall, scar, none, {"1-25": ["0", "1-25"]})
     assert missing == {"segments.edema_percent": "no T2", "segments.17": "no cavity in the tip; no slice of the tip"}
 
 

@@ -77,7 +77,9 @@ def _middle(m: Measurements) -> Features:
 
 
 def _segments(m: Measurements) -> Features:
-    thickening = [s.wall_thickening_percent for s in m.segments if s.wall_thickening_percent is not None]
+    """By each phase's own thirds, as they were when the coefficients were fitted; not `wall_thickening_percent`."""
+    walls = [(s.wall_thickness_ed_mm, s.wall_thickness_es_mm) for s in m.segments]
+    thickening = [100 * (es - ed) / ed for ed, es in walls if ed is not None and es is not None]
     if len(thickening) < LEAST_SEGMENTS:
         return {}
     return {

@@ -85,7 +85,7 @@ def measure(
     late = measure_lge(hearts.still(study, Role.LGE), enhanced.image.frames[0] if enhanced else None)
     t2 = _t2(study, hearts)
     grades = possible_grades(predictions.get(Role.LGE))
-    segments, segments_missing = segment_rows(cine.ed_mm, cine.es_mm, late.scar, t2.edema, grades)
+    segments, segments_missing = segment_rows(cine.ed_mm, cine.es_mm, cine.thickening, late.scar, t2.edema, grades)
     walls = {role: Wall(labels[role], hearts.stills[role]) for role in (*JOINT_ROLES, *MAPS) if role in hearts.stills}
     maps, maps_missing = measure_maps(study, walls)
     edema_from = hearts.joint or (Role.T2 if Role.T2 in predictions else Role.LGE)

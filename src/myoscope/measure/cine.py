@@ -20,7 +20,7 @@ from myoscope.measure.function import (
     right_ventricle,
 )
 from myoscope.measure.results import LeftVentricle, SliceWall, Ventricle
-from myoscope.measure.segments import segment_thickness_mm
+from myoscope.measure.segments import segment_thickening_percent, segment_thickness_mm
 from myoscope.measure.slices import slice_rows, wall_max_mm
 from myoscope.measure.strain import measure_strain
 from myoscope.measure.values import Value
@@ -58,12 +58,13 @@ class CineAnatomy:
 
 @dataclass(frozen=True)
 class CineValues:
-    """What the cine gives (without one: LV mass from a still bSSFP stack); thickness by segment in mm."""
+    """What the cine gives (without one: LV mass of a still bSSFP stack); segments' thickness in mm, thickening in %."""
 
     lv: tuple[LeftVentricle, dict[str, str]]
     rv: tuple[Ventricle, dict[str, str]]
     ed_mm: Mapping[int, Value]
     es_mm: Mapping[int, Value]
+    thickening: Mapping[int, Value]
     slices: tuple[list[SliceWall], dict[str, str]]
     counted: Counted
 
@@ -104,6 +105,7 @@ def measure_cine(cine: CineAnatomy, image: Volume, bsa_m2: Value, patient_bpm: f
         right_ventricle(frames, spacing_mm, cine.phases, bsa_m2),
         ed_mm,
         es_mm,
+        segment_thickening_percent(cine.ed, cine.es),
         slice_rows(cine.ed, cine.es),
         count(cine.ed, cine.es),
     )
@@ -116,4 +118,5 @@ def without_cine(reason: str, still: Anatomy | None, bsa_m2: Value) -> CineValue
     if still:
         mass = lv_mass_g(still.labels[None], still.spacing_mm, Phases(reason, reason))
     slices: tuple[list[SliceWall], dict[str, str]] = [], {"slices": reason}
-    return CineValues(mass_only(mass, bsa_m2, reason), no_ventricle(reason), nothing, nothing, slices, no_count(reason))
+    lv, rv = mass_only(mass, bsa_m2, reason), no_ventricle(reason)
+    return CineValues(lv, rv, nothing, nothing, nothing, slices, no_count(reason))

@@ -34,7 +34,9 @@ class Segment(Part):
     territory: Literal["LAD", "RCA", "LCX"] = Field(description="Coronary artery that usually supplies it")
     wall_thickness_ed_mm: float | None = Field(None, description="Mean wall thickness at end-diastole")
     wall_thickness_es_mm: float | None = Field(None, description="Mean wall thickness at end-systole")
-    wall_thickening_percent: float | None = Field(None, description="Thickening from ED to ES, of that at ED")
+    wall_thickening_percent: float | None = Field(
+        None, description="Thickening from ED to ES, of that at ED, in the slices that show the segment at both"
+    )
     scar_percent: float | None = Field(None, description="Scar, of the segment's wall")
     edema_percent: float | None = Field(None, description="Edema, of the segment's wall")
     scar_depth_percent: float | None = Field(None, description="Scar, of the wall's thickness where there is scar")

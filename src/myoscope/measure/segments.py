@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from myoscope.labels import SCAR, Structure
-from myoscope.measure.anatomy import NAMES, SEGMENTS, TERRITORIES, TIP, Anatomy
+from myoscope.measure.anatomy import NAMES, SEGMENTS, TERRITORIES, TIP, Anatomy, number_at
 from myoscope.measure.part import Grade, Segment
 from myoscope.measure.pattern import Found, segment_patterns
 from myoscope.measure.values import Value, derive, number
@@ -26,20 +26,44 @@ class WallScar(NamedTuple):
         return cls(reason, reason, Found(None, reason))
 
 
-def segment_thickness_mm(heart: Anatomy) -> dict[int, Value]:
-    """Mean wall thickness of each segment in mm, over all points of the endocardium in it, or why there is none."""
-    if heart.reason:
-        return dict.fromkeys(NAMES, heart.reason)
+NO_SLICE_OF_BOTH = "no slice shows this segment's wall all round at end-diastole and at end-systole"
+"""Why a segment has no thickening."""
+
+
+def segment_thickness_mm(heart: Anatomy, levels: Mapping[int, int] | None = None) -> dict[int, Value]:
+    """Mean wall thickness of each segment in mm, over all points of the endocardium in it, or why there is none.
+
+    `levels` are the slices to take, with their third of the long axis; None: all full rings, by thirds of their own.
+    """
+    if heart.reason or heart.insertion is None:
+        return dict.fromkeys(NAMES, heart.reason or "")
     total, points = np.zeros(SEGMENTS + 1), np.zeros(SEGMENTS + 1)
-    for z, ring in heart.full.items():
-        angles, thickness = wall_thickness(ring, heart.spacing_mm[1:])
-        numbers = heart.segments_at(angles, z)
+    for z, level in (heart.levels if levels is None else levels).items():
+        angles, thickness = wall_thickness(heart.full[z], heart.spacing_mm[1:])
+        numbers = number_at(angles, level, heart.insertion)
         total += np.bincount(numbers, thickness, SEGMENTS + 1)
         points += np.bincount(numbers, minlength=SEGMENTS + 1)
     values: dict[int, Value] = {
         n: float(total[n] / points[n]) if points[n] else "no endocardium seen in this segment" for n in NAMES
     }
     return values | {TIP: "wall thickness is not measured in the tip, which has no cavity"}
+
+
+def segment_thickening_percent(ed: Anatomy | str, es: Anatomy | str) -> dict[int, Value]:
+    """How much each segment's wall thickens from end-diastole to end-systole, of that at end-diastole.
+
+    Over the slices with a full ring in both phases, by end-diastole's thirds: each phase's own thirds would put a
+    slice into another segment where one phase has more rings, and compare two places of the wall.
+    """
+    if why := next(
+        (one if isinstance(one, str) else one.reason for one in (ed, es) if isinstance(one, str) or one.reason), None
+    ):
+        return dict.fromkeys(NAMES, why)
+    assert isinstance(ed, Anatomy) and isinstance(es, Anatomy)
+    levels = {z: level for z, level in ed.levels.items() if z in es.full}
+    ed_mm, es_mm = (segment_thickness_mm(heart, levels) for heart in (ed, es))
+    values = {n: derive(lambda d, s: 100 * (s - d) / d, ed_mm[n], es_mm[n]) for n in NAMES}
+    return {n: NO_SLICE_OF_BOTH if isinstance(v, str) and n != TIP else v for n, v in values.items()}
 
 
 def segment_scar(heart: Anatomy) -> dict[int, WallScar]:
@@ -101,6 +125,7 @@ def grade(scar_percent: float) -> Grade:
 def segment_rows(
     ed_mm: Mapping[int, Value],
     es_mm: Mapping[int, Value],
+    thickening: Mapping[int, Value],
     scar: Mapping[int, WallScar],
     edema: Mapping[int, Value],
     possible: Mapping[str, list[Grade]] | str,
@@ -116,7 +141,7 @@ def segment_rows(
         values: dict[str, Value] = {
             "wall_thickness_ed_mm": ed_mm[n],
             "wall_thickness_es_mm": es_mm[n],
-            "wall_thickening_percent": derive(lambda d, s: 100 * (s - d) / d, ed_mm[n], es_mm[n]),
+            "wall_thickening_percent": thickening[n],
             "scar_percent": percent,
             "edema_percent": edema[n],
             "scar_depth_percent": depth,
