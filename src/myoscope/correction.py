@@ -16,7 +16,7 @@ from myoscope.io.nifti import shown
 from myoscope.io.patient import with_former
 from myoscope.io.previous import read_previous
 from myoscope.io.read import as_study
-from myoscope.io.record import handwork, read_record, record_of
+from myoscope.io.record import handwork, read_record, record_of, told_of
 from myoscope.labels import Structure
 from myoscope.measure.intervals import keep_intervals
 from myoscope.measure.previous import compare_again
@@ -44,13 +44,15 @@ UNSURE = "unsure_"
 class Before:
     """What an earlier analysis left in OUT.
 
-    `automatic` has the maps as they were drawn before a person changed anything; `joint` is the role of a joint map.
+    `automatic` has the maps as they were drawn before a person changed anything; `joint` is the role of a joint map;
+    `told` are facts of the patient that no file said (None: nobody knows which).
     """
 
     measurements: Measurements
     labels: Mapping[Role, Volume]
     automatic: Mapping[Role, Volume]
     joint: Role | None
+    told: Sequence[str] | None = None
 
     @property
     def origins(self) -> dict[str, SeriesProvenance]:
@@ -87,7 +89,9 @@ def read_before(out: Path, study: Study) -> Before:
     folder = out / "segmentations"
     labels = {s.role: found for s in study.series if (found := stored_labels(folder, s))}
     kept = {s.role: found for s in study.series if (found := stored_labels(folder / "automatic", s))}
-    return Before(measurements, labels, {**_as_written(out, labels), **kept}, _joint_role(measurements))
+    record = read_record(out)
+    told = record.input.told if record and record.input else None
+    return Before(measurements, labels, {**_as_written(out, labels), **kept}, _joint_role(measurements), told)
 
 
 def _as_written(out: Path, labels: Mapping[Role, Volume]) -> dict[Role, Volume]:
@@ -184,7 +188,7 @@ def remeasure(
 
 def _with_facts(study: Study, before: Before) -> Study:
     """The study with what its files do not say of the patient and the first analysis was told (table, option)."""
-    patient = with_former(study.patient, before.measurements.patient.model_dump())
+    patient = with_former(study.patient, before.measurements.patient.model_dump(), before.told)
     keys = ("sex", "age_years", "height_cm", "weight_kg", "heart_rate_bpm")
     new = [key for key in keys if getattr(study.patient, key) != getattr(patient, key)]
     note = Note("patient_facts_kept", "info", f"Not in the files, and kept from the analysis before: {', '.join(new)}.")
@@ -254,7 +258,8 @@ def _before(before: Result | Path | str | None, study: Study) -> Before | None:
     if not isinstance(before, Result):
         return None if before is None else read_before(Path(before), study)
     joint = _joint_role(before.measurements)
-    return Before(before.measurements, before.labels, {**before.labels, **before.automatic}, joint)
+    automatic = {**before.labels, **before.automatic}
+    return Before(before.measurements, before.labels, automatic, joint, told_of(before.study))
 
 
 def _joint_role(measurements: Measurements) -> Role | None:

@@ -165,11 +165,12 @@ class Note:
 
 @dataclass(frozen=True)
 class Opened:
-    """How a study was opened: with these arguments `read_study` gives it again."""
+    """How a study was opened: with these arguments `read_study` gives it again; `patient` is what its files said."""
 
     path: Path
     role: Role | None = None
     series: Mapping[Role, Sequence[int]] = field(default_factory=dict)
+    patient: Patient = Patient()
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dicom_results import measured, phantom
 from myoscope.correction import remeasure
 from myoscope.io.read import read_study
 from myoscope.io.save import write_study
@@ -127,7 +128,6 @@ def test_numbers_are_those_of_the_report(session: Session) -> None:
     assert state["numbers"]["lv.edv_ml"] != session.old["lv.edv_ml"]
 
 
-def test_numbers_before_and_now_count_papillary_muscles_alike(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("role", [Role.CINE, Role.LGE])
 def test_what_the_report_refuses_has_no_numbers_here(session: Session, role: Role) -> None:
     """A wall that is open in every slice is no short axis: no volume, no infarct, and the report's own reason."""
@@ -151,6 +151,7 @@ def test_what_the_report_refuses_has_no_numbers_here(session: Session, role: Rol
     assert session.state()["numbers"] == pytest.approx(session.old) and not session.state()["reasons"]
 
 
+def test_numbers_before_and_now_count_papillary_muscles_alike(folder: Path, tmp_path: Path) -> None:
     """Else a mass of 100 g, with them, became 90 g before anything was drawn."""
     shutil.copytree(folder / "out", out := tmp_path / "out")
     (out / NAME).unlink(missing_ok=True)
@@ -281,7 +282,11 @@ def test_what_a_table_told_of_the_patient_is_kept(session: Session) -> None:
     patient = session.before.measurements.patient.model_copy(
         update={"sex": "F", "height_cm": 180.0, "weight_kg": 80.0, "heart_rate_bpm": 72.0}
     )
-    before = replace(session.before, measurements=session.before.measurements.model_copy(update={"patient": patient}))
+    before = replace(
+        session.before,
+        measurements=session.before.measurements.model_copy(update={"patient": patient}),
+        told=["sex", "height_cm", "weight_kg", "heart_rate_bpm"],
+    )
     nobody = replace(session.study, patient=Patient())
     found = remeasure(nobody, session.before.labels, before).measurements
     assert (found.patient.sex, found.patient.bsa_m2) == ("F", pytest.approx(2.0))
@@ -289,6 +294,24 @@ def test_what_a_table_told_of_the_patient_is_kept(session: Session) -> None:
     note = next(flag for flag in found.quality.flags if flag.code == "patient_facts_kept")
     assert "height_cm, weight_kg, heart_rate_bpm" in note.message
     assert remeasure(nobody, session.before.labels).measurements.patient.sex is None
+
+
+def test_what_somebody_took_out_of_the_files_does_not_come_back(tmp_path: Path) -> None:
+    """A table told the height; the weight stood in patient.json, was wrong, and is gone: no index."""
+    case = phantom()
+    write_study(replace(case.study, patient=Patient(weight_kg=8.0)), tmp_path / "study")
+    study = read_study(tmp_path / "study")
+    study = replace(study, patient=replace(study.patient, height_cm=180.0))
+    result = measured(study, case)
+    assert result.measurements.lv.edv_index_ml_m2
+    result.save(out := tmp_path / "out")
+    (tmp_path / "study" / "patient.json").unlink()
+    for _ in range(2):  # what was kept is known to be so the next time too
+        session = Session(out, read_study(tmp_path / "study"))
+        session.save()
+        found = session.before.measurements
+        assert (found.patient.height_cm, found.patient.weight_kg, found.lv.edv_index_ml_m2) == (180.0, None, None)
+        assert any(flag.code == "patient_facts_kept" for flag in found.quality.flags)
 
 
 def test_kept_intervals_are_still_said_to_be_stretched(session: Session) -> None:

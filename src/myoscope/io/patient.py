@@ -5,7 +5,7 @@ values as text).
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -111,10 +111,14 @@ def with_table(study: Study, given: Patient, table: str) -> Study:
     return replace(study, patient=replace(study.patient, **changes), notes=notes)
 
 
-def with_former(patient: Patient, former: Mapping[str, Any]) -> Patient:
-    """A patient with what files do not say from the facts of an earlier result, which a table or an option gave it."""
+def with_former(patient: Patient, former: Mapping[str, Any], told: Collection[str] | None) -> Patient:
+    """A patient with what files do not say from the facts of an earlier result, which a table or an option gave it.
+
+    `told` names these; what files said then and do not now, somebody took out. None: nobody knows, all are kept.
+    """
     names = [one.name for one in fields(Patient) if one.name != "clinical" and getattr(patient, one.name) is None]
-    return replace(patient, **{name: former[name] for name in names if former.get(name) is not None})
+    known = [name for name in names if former.get(name) is not None and (told is None or name in told)]
+    return replace(patient, **{name: former[name] for name in known})
 
 
 def write_patient(patient: Patient, folder: Path) -> None:

@@ -43,11 +43,12 @@ def read_study(
     """
     path = Path(path)
     role = None if role is None else parse_role(role)
-    study = replace(_read(path, role, series), opened=Opened(path, role, series or {}))
+    study = _read(path, role, series)
     for one in study.series:
         _check_size(one)
     study = replace(study, notes=(*study.notes, *(note for one in study.series for note in plane_notes(one))))
-    return study if own.is_case(path) else with_participant(with_facts_beside(study, path), path)
+    study = study if own.is_case(path) else with_participant(with_facts_beside(study, path), path)
+    return replace(study, opened=Opened(path, role, series or {}, study.patient))
 
 
 def _check_size(series: Series) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import fields
 from pathlib import Path
 
 import nibabel as nib
@@ -16,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from myoscope import __version__
 from myoscope.errors import InputError
 from myoscope.io.nifti import SUFFIXES, shown
-from myoscope.study import Role, Series, Study
+from myoscope.study import Patient, Role, Series, Study
 
 NAME = "study.json"
 FOLDER = "segmentations"
@@ -47,11 +48,15 @@ class _Part(BaseModel):
 
 
 class InputRecord(_Part):
-    """How the study was opened: its absolute path, and the options `--role` and `--series` (numbers by role)."""
+    """How the study was opened: its absolute path, and the options `--role` and `--series` (numbers by role).
+
+    `told` are the facts of the patient that none of its files said: a table, an option or a program did.
+    """
 
     path: str
     role: Role | None = None
     series: dict[Role, list[int]] = {}
+    told: list[str] | None = None
 
 
 class ImageRecord(_Part):
@@ -104,12 +109,22 @@ def record_of(study: Study, labels: list[LabelRecord]) -> StudyRecord:
             path=str(opened.path.absolute()),
             role=opened.role,
             series={role: list(numbers) for role, numbers in opened.series.items()},
+            told=told_of(study),
         )
         if opened
         else None,
         images=[_image(series) for series in study.series],
         labels=labels,
     )
+
+
+def told_of(study: Study) -> list[str] | None:
+    """Facts of the patient that the study's files did not say when it was read; None where it came from no file."""
+    if study.opened is None:
+        return None
+    names = [one.name for one in fields(Patient) if one.name != "clinical"]
+    files = study.opened.patient
+    return [name for name in names if getattr(files, name) is None and getattr(study.patient, name) is not None]
 
 
 def write_record(record: StudyRecord, folder: Path) -> None:

@@ -113,7 +113,7 @@ def _images(folder: Path, measured: Mapping[str, Any]) -> Study:
         raise InputError(f"{folder.name}: where its images lie is not known; analyze it again")
     images = read_study(Path(record.input.path), record.input.role, record.input.series)
     check_images(folder, images)
-    return replace(images, patient=with_former(images.patient, measured["patient"]))
+    return replace(images, patient=with_former(images.patient, measured["patient"], record.input.told))
 
 
 def _twice(state: Out, studies: list[str]) -> list[str]:
