@@ -10,6 +10,7 @@ half the resolution and half the growth (`half-...`: 72x72 at 2 mm). What the th
 - Transposed convolutions have the kernel of their stride, 1x2x2; dropout follows every dense layer, of its values,
   where the thesis drops "parameters".
 - The features are learned in standard deviations from their training mean: in ml they would drown the rest.
+- Dice is each patient's, with a smoothing of 1; the mean of ED's and ES's is the loss.
 - The last weights are kept, not those that the held-out cases like best.
 - The half variants: AdamW with warm-up, a cosine schedule, clipped gradients and averaged weights instead of plain
   Adam; less dropout, a larger learning rate, batches of 8 for diagnosis alone and mild augmentation in plane (the

@@ -11,12 +11,12 @@ nnU-Net's conventions, with `cascade.published-2d` for a first stage: on two cor
 
 Where `published` departs from the paper: a canvas of 256 pixels of 1.4 mm around the heart (around the middle where the
 first stage predicts), narrower than the whole slice of 61 of the 80 EMIDEC cases, and at most 12 slices, for whole
-slices and volumes. Augmentation is of nnU-Net's kinds, with this house's ranges of noise, blur, brightness, contrast
-and resolution, a shift of up to 10 mm and a stretch along one axis, and it comes before a slice is brought to mean 0
-and variance 1, which takes changes of contrast, and mostly of brightness, back. Three lower levels are supervised,
-brought up to the labels. Adam's rate is 1e-2 at first, as in the paper; how it falls from there the text does not say:
-with the power of 0.9 of what is left, as nnU-Net's. L2 decay of 3e-5 is nnU-Net's too; no warm-up, no clipping, the
-last weights.
+slices and volumes; each slice is scaled by itself. Augmentation is of nnU-Net's kinds, with this house's ranges of
+noise, blur, brightness, contrast and resolution, a shift of up to 10 mm and a stretch along one axis, and it comes
+before a slice is brought to mean 0 and variance 1, which takes changes of contrast, and mostly of brightness, back.
+Three lower levels are supervised, brought up to the labels. Adam's rate is 1e-2 at first, as in the paper; how it falls
+from there the text does not say: with the power of 0.9 of what is left, as nnU-Net's. L2 decay of 3e-5 is nnU-Net's
+too; no warm-up, no clipping, the last weights.
 """
 
 from myoscope.systems.cascade.model import Trained

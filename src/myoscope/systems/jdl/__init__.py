@@ -12,14 +12,14 @@ BACKBONE-METHOD:
   `--epochs 500`; Adam with L2 decay at a constant rate, without warm-up or clipping, the last weights kept.
 - `pretrained`: the same, from timm's ImageNet-21k weights, where its hub can be reached.
 
-Where the others depart from the paper: weight decay is AdamW's, the learning rate warms up and follows a cosine over
-the budget, gradients are clipped to a norm of 3 (two-step's of both networks together), a moving average is kept. Where
-`published` does too: it starts without ImageNet's weights; its squares are cut from the middle 384 mm of a slice (35 of
-the 80 EMIDEC cases are wider), around the heart but for one in seven. Dice is taken over the batch, so that slices
-without scar teach too; cross-entropy, of the background too, is its mean over pixels; the Dice term's printed sign is
-turned round. The weight of the Dice term, pixel size, what becomes of larger slices, ranges of augmentation and where
-dropout is are not given there: 1, 1.5 mm, overlapping squares, `recipe._AFFINE`, the transformer. All methods have the
-settings that the paper tuned for its own.
+Where `unet` and `small` depart from the paper: weight decay is AdamW's, the learning rate warms up and follows a cosine
+over the budget, gradients are clipped to a norm of 3 (two-step's of both networks together), a moving average is kept.
+Where `published` does too: it starts without ImageNet's weights; its squares are cut from the middle 384 mm of a slice
+(35 of the 80 EMIDEC cases are wider), around the heart but for one in seven. Dice is taken over the batch, so that
+slices without scar teach too; cross-entropy, of the background too, is its mean over pixels; the Dice term's printed
+sign is turned round. The weight of the Dice term, pixel size, what becomes of larger slices, ranges of augmentation and
+where dropout is are not given there: 1, 1.5 mm, overlapping squares, `recipe._AFFINE`, the transformer. All methods
+have the settings that the paper tuned for its own.
 
 Slices are read whole, in overlapping squares of the training size. Scar is what the scar network finds inside the
 myocardium found; `direct` has none, so there scar is all that is found. Both are asked for less than a half where there

@@ -64,6 +64,8 @@ class SmallTransUNet(UNet):
 class TransUNet(nn.Module):
     """The published size, about 100 million weights: timm's ResNetV2-50 and ViT-B/16 hybrid, decoder 256-128-64-16.
 
+    Unlike TransUNet's, timm's transformer has a class token, which the decoder does not see.
+
     Args:
         channels_out: Classes.
         side: Height and width of its input, in pixels; divisible by 16.
