@@ -296,6 +296,7 @@ def test_evaluation_end_to_end(cases: list[Case], tmp_path: Path, monkeypatch: p
     assert "Not run: double task.**" in page
     assert "| double task, half resolution | 1, 2 of 5 | 8 | segmentation 0.30, diagnosis 0.70 | - min" in page
     assert "paired, n 4)" in page
+    assert "Isensee's row is of the challenge's 50" in page and "at 2 mm in a crop of 144 mm" in page
     assert "All variants here made 2 steps." in page and "**Not all reached 1100.**" in page
     found = json.loads((tmp_path / "results.json").read_text())
     double = found["acdc-multitask.half-double"]

@@ -296,6 +296,10 @@ def test_baselines_and_page_from_a_small_run(
     assert "compact-lge | 100.0 ± 0.0 | 100.0 ± 0.0 | 100.0 ± 0.0 (10) | 0.0 ± 0.0 | 10 of 10 | 10 of 10 |" in page
     assert "two steps | 100.0 ± 0.0 | 100.0 ± 0.0 | 0.0 ± 0.0 (10)" in page
     assert "| 0 of 10 | 10 of 10 |" in page
+    tuned = [retuned(RECIPES[f"doc-net.{name}"]) for name in ("clinic-net", "doc-net")]
+    assert {(r.learning_rate, r.weight_decay, r.batch) for r in tuned} == {(1e-3, 1e-2, 8)}
+    assert [r.epochs for r in tuned] == [100, 60]
+    assert "AdamW at 1e-3 with weight decay 1e-2, batch 8, 100 epochs (60 with images)" in page
     assert "| ST elevation alone | none | 2 | 100.0 % (100.0 to 100.0)" in page
     assert "myoscope evaluate doc-net --data emidec -o RUNS --segmentations LGE_RUNS" in page
 

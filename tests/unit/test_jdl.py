@@ -254,6 +254,7 @@ def test_folds_page_and_figures(cases: list[Case], tmp_path: Path, monkeypatch: 
     page = evaluation.evaluate(*arguments)
     assert "unet-joint: 1 of 5 folds (1)" in page
     assert "published size was not run" in page
+    assert "In the paper joint is the best of the four" in page
     for method in METHODS:
         assert f"| unet-{method} | " in page
         cost = json.loads((tmp_path / f"unet-{method}" / "fold-1" / "cost.json").read_text())
