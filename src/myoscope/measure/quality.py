@@ -27,7 +27,7 @@ STACK_END_SHARE = {"apex": 0.5, "base": 0.99}
 WIDE_END_SHARE = 0.7
 """An apical end slice with this share of the largest area lies in the middle of a heart: a part of it is missing.
 
-Of 180 experts' label maps 7 end so (six MyoPS stacks of few slices, one of EMIDEC, none of ACDC).
+Some MyoPS stacks of few slices end so (docs/results/flags.md).
 """
 
 OPEN_RINGS = 2
