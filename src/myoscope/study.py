@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
@@ -72,6 +72,10 @@ class Patient:
         if self.height_cm is None or self.weight_kg is None:
             return None
         return float(0.007184 * self.weight_kg**0.425 * self.height_cm**0.725)
+
+
+FACTS = tuple(one.name for one in fields(Patient) if one.name != "clinical")
+"""What may be known of a patient beside the clinical values."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ values as text).
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 from myoscope.errors import InputError
 from myoscope.files import write_whole
 from myoscope.io.nifti import shown
-from myoscope.study import Note, Patient, Study
+from myoscope.study import FACTS, Note, Patient, Study
 
 NAME = "patient.json"
 
@@ -94,7 +94,7 @@ def with_table(study: Study, given: Patient, table: str) -> Study:
     `table` names it in the warning.
     """
     changes, contradicted = {}, []
-    for name in (field.name for field in fields(Patient) if field.name != "clinical"):
+    for name in FACTS:
         theirs, ours = getattr(given, name), getattr(study.patient, name)
         if theirs is not None and ours is None:
             changes[name] = theirs
@@ -116,9 +116,8 @@ def with_former(patient: Patient, former: Mapping[str, Any], told: Collection[st
 
     `told` names these; what files said then and do not now, somebody took out. None: nobody knows, all are kept.
     """
-    names = [one.name for one in fields(Patient) if one.name != "clinical" and getattr(patient, one.name) is None]
-    known = [name for name in names if former.get(name) is not None and (told is None or name in told)]
-    return replace(patient, **{name: former[name] for name in known})
+    lacking = [name for name in FACTS if getattr(patient, name) is None and (told is None or name in told)]
+    return replace(patient, **{name: former[name] for name in lacking if former.get(name) is not None})
 
 
 def write_patient(patient: Patient, folder: Path) -> None:

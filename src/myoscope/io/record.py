@@ -7,7 +7,6 @@ import hashlib
 import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import fields
 from pathlib import Path
 
 import nibabel as nib
@@ -17,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from myoscope import __version__
 from myoscope.errors import InputError
 from myoscope.io.nifti import SUFFIXES, shown
-from myoscope.study import Patient, Role, Series, Study
+from myoscope.study import FACTS, Role, Series, Study
 
 NAME = "study.json"
 FOLDER = "segmentations"
@@ -122,9 +121,8 @@ def told_of(study: Study) -> list[str] | None:
     """Facts of the patient that the study's files did not say when it was read; None where it came from no file."""
     if study.opened is None:
         return None
-    names = [one.name for one in fields(Patient) if one.name != "clinical"]
-    files = study.opened.patient
-    return [name for name in names if getattr(files, name) is None and getattr(study.patient, name) is not None]
+    said, known = study.opened.patient, study.patient
+    return [name for name in FACTS if getattr(said, name) is None and getattr(known, name) is not None]
 
 
 def write_record(record: StudyRecord, folder: Path) -> None:
@@ -211,8 +209,12 @@ def remove_result(out: Path, kept: Collection[str] = ()) -> None:
 
 
 @contextmanager
-def alone(out: Path) -> Iterator[None]:
-    """Wait until no other process writes its result into a folder (where the system has such locks)."""
+def alone(out: Path, otherwise: str | None = None) -> Iterator[None]:
+    """Wait until no other process holds a folder; with `otherwise` do not wait (where the system has such locks).
+
+    Raises:
+        InputError: `otherwise`, as another process holds it.
+    """
     try:
         import fcntl
 
@@ -222,7 +224,10 @@ def alone(out: Path) -> Iterator[None]:
         return
     try:
         with suppress(OSError):  # a file system without locks
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | (fcntl.LOCK_NB if otherwise else 0))
+            except BlockingIOError:
+                raise InputError(otherwise) from None
         yield
     finally:
         os.close(handle)

@@ -35,8 +35,9 @@ def segment_thickness_mm(heart: Anatomy, levels: Mapping[int, int] | None = None
 
     `levels` are the slices to take, with their third of the long axis; None: all full rings, by thirds of their own.
     """
-    if heart.reason or heart.insertion is None:
-        return dict.fromkeys(NAMES, heart.reason or "")
+    if heart.reason:
+        return dict.fromkeys(NAMES, heart.reason)
+    assert heart.insertion is not None
     total, points = np.zeros(SEGMENTS + 1), np.zeros(SEGMENTS + 1)
     for z, level in (heart.levels if levels is None else levels).items():
         angles, thickness = wall_thickness(heart.full[z], heart.spacing_mm[1:])

@@ -1,8 +1,6 @@
 """Open an OUT folder for review: the images that it was made from, and no others."""
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +8,7 @@ from myoscope.correction import check_images
 from myoscope.errors import InputError
 from myoscope.io.nifti import shown
 from myoscope.io.read import read_study
-from myoscope.io.record import FOLDER, read_record
+from myoscope.io.record import FOLDER, alone, read_record
 from myoscope.study import Study
 
 
@@ -37,28 +35,10 @@ def open_study(out: Path, moved_to: Path | None = None) -> Study:
     return replace(study, id=record.study_id)  # a folder may have another name by now
 
 
-@contextmanager
-def alone_at(out: Path) -> Iterator[None]:
+def alone_at(out: Path) -> AbstractContextManager[None]:
     """Keep a second review of a folder out, as long as this one lives: both would write one journal.
 
     Raises:
         InputError: another one is open.
     """
-    try:
-        import fcntl
-
-        handle = os.open(out / FOLDER, os.O_RDONLY)
-    except (ImportError, OSError):
-        yield
-        return
-    try:
-        with suppress(OSError):  # a file system without locks
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise InputError(
-                    f"{shown(out)}: another review of it is open; go on there, or end it (Ctrl-C) first"
-                ) from None
-        yield
-    finally:
-        os.close(handle)
+    return alone(out / FOLDER, f"{shown(out)}: another review of it is open; go on there, or end it (Ctrl-C) first")

@@ -69,6 +69,9 @@ def _variant(part: Mapping[str, Any]) -> dict[str, Any]:
         "hidden": _hidden(rows["second"]),
         "by_slice": [100 * float(np.mean([s[f"{r} dice by slice"] for s in rows["second"]])) for r in REGIONS],
         "empty_by_slice": _empty_by_slice(scores),
+        "paper_no_reflow": [
+            float(np.mean(PAPER[table]["no-reflow"]["dice_percent"])) for table in ("table_1", "table_2")
+        ],
         "first_stage": _first_stage(part["cards"]),
         "together": part.get("together", []),
         "official": [{"title": TITLES.get(row, row)} | _official(some) for row, some in rows.items()],
