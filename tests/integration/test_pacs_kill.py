@@ -17,9 +17,14 @@ from pathlib import Path
 
 import pytest
 
+from myoscope.pacs.inbox import name_of
+from myoscope.pacs.work import MAX_STARTS
 from pacs_world import STUDY, Archive, c_store, close_refused_sockets, command, free_port, instance
 
 STUDIES, KILLS = 50, 20
+ASIDE = f"the node stopped {MAX_STARTS} times while it analysed this study"
+"""No loss: where a node lives hardly as long as a program takes to start, the kills may hit one study so often."""
+
 LONGEST_LIFE_SECONDS = 1.0
 
 
@@ -73,11 +78,19 @@ def test_none_lost_none_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             node.terminate()
             assert node.wait(60) == 0
     results = {study: list(taken) for study, taken in archive.taken.items()}
-    assert sorted(results) == sorted(STUDY.format(n) for n in range(STUDIES)), "lost"
+    unsent = {STUDY.format(n) for n in range(STUDIES)} - set(results)
+    assert {study: _why_aside(spool, study) for study in unsent} == dict.fromkeys(unsent, ASIDE), "lost"
+    assert len(unsent) <= KILLS // MAX_STARTS
     assert {study: len(uids) for study, uids in results.items() if len(uids) != 1} == {}, "twice"
-    assert len(list((spool / "done").iterdir())) == STUDIES
+    assert len(list((spool / "done").iterdir())) == STUDIES - len(unsent)
     assert "Muster" not in log.read_text()
     assert busy_deaths >= KILLS // 2, "the kills hit nothing"
+
+
+def _why_aside(spool: Path, study: str) -> str:
+    """What the node says of a study that it kept for a person; empty where it has no such study."""
+    reason = spool / "failed" / name_of(study) / "reason.txt"
+    return reason.read_text().strip() if reason.exists() else ""
 
 
 def _busy(spool: Path) -> bool:
