@@ -7,7 +7,9 @@ since slices without contours have none drawn; papillary muscles count as blood.
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jinja2 import Environment, StrictUndefined
@@ -15,22 +17,27 @@ from jinja2 import Environment, StrictUndefined
 from myoscope.analysis import _model
 from myoscope.io.nifti import read_labels, read_nifti
 from myoscope.labels import Structure
+from myoscope.measure.intervals import Errors, doubt_of, interval
 from myoscope.overlap import dice
+from myoscope.prediction import Prediction
 from myoscope.study import Role, Series
 
 SYSTEM = "compact-cine"
 CODES = {0: Structure.BACKGROUND, 1: Structure.LV, 2: Structure.MYOCARDIUM}
+MEASURED = {"ED ml": "lv.edv_ml", "ES ml": "lv.esv_ml", "EF %": "lv.ejection_fraction_percent"}
 PAGE = Path(__file__).with_suffix(".md.j2")
 
 
-def one(folder: Path, models: Path | None) -> dict[str, float | str]:
-    """Dice and blood volumes, ours and the expert's, of a patient at ED and ES."""
-    row: dict[str, float | str] = {"case": folder.name}
+def one(folder: Path, models: Path | None) -> dict[str, Any]:
+    """Dice and blood volumes, ours and the expert's, of a patient at ED and ES; our intervals by measurement."""
+    row: dict[str, Any] = {"case": folder.name}
+    predictions = []
     for phase in ("ED", "ES"):
         image, grid = read_nifti(folder / f"{folder.name}_{phase}.nii.gz")
         path = folder / f"{folder.name}_{phase}_contours.nii.gz"
         truth = read_labels(path, image, grid, CODES, True).frames[0] == Structure.LV
-        found = _model(SYSTEM, models).segment(Series(Role.CINE, phase, image, (grid,))).labels
+        predictions.append(_model(SYSTEM, models).segment(Series(Role.CINE, phase, image, (grid,))))
+        found = predictions[-1].labels
         drawn = truth.any((1, 2))
         blood = (found.frames[0] == Structure.LV)[drawn]
         row |= between(image.frames[0][drawn], found.frames[0][drawn], truth[drawn], image.spacing_mm[1], phase)
@@ -40,9 +47,22 @@ def one(folder: Path, models: Path | None) -> dict[str, float | str]:
             f"{phase} true ml": float(truth.sum() * image.voxel_ml),
         }
     for kind in ("ml", "true ml"):
-        ed, es = float(row[f"ED {kind}"]), float(row[f"ES {kind}"])
-        row[f"EF {kind.removesuffix('ml')}"] = 100 * (ed - es) / ed
-    return row
+        ed, es = row[f"ED {kind}"], row[f"ES {kind}"]
+        row[f"EF {kind.replace('ml', '%')}"] = 100 * (ed - es) / ed
+    return row | {f"{key} ends": ends(name, row[key], predictions) for key, name in MEASURED.items()}
+
+
+def ends(name: str, value: float, predictions: Sequence[Prediction]) -> tuple[float, float]:
+    """Our interval of a measurement, as of a patient in whom both phases are one prediction."""
+    known = predictions[0].intervals["errors"][name]
+    errors = Errors(tuple(known["scale"]), known["low"], known["high"], known["n"])
+    return interval(name, value, max(doubt_of(name, p) for p in predictions), errors)
+
+
+def holds(row: dict[str, Any], key: str) -> bool:
+    """Whether the expert's value lies in our interval."""
+    low, high = row[f"{key} ends"]
+    return low <= row[key.replace(" ", " true ")] <= high
 
 
 def between(image: np.ndarray, found: np.ndarray, truth: np.ndarray, pixel_mm: float, phase: str) -> dict[str, float]:
@@ -75,11 +95,12 @@ def main() -> None:
     mean = {
         "ED": np.mean([row["ED dice"] for row in rows]),
         "ES": np.mean([row["ES dice"] for row in rows]),
-        "EF": np.mean([abs(row["EF "] - row["EF true "]) for row in rows]),  # type: ignore[operator]
+        "EF": np.mean([abs(row["EF %"] - row["EF true %"]) for row in rows]),
     }
+    held = {key: sum(holds(row, key) for row in rows) for key in MEASURED}
     card = _model(SYSTEM, options.models).card
     text = Environment(undefined=StrictUndefined, trim_blocks=True).from_string(PAGE.read_text())
-    options.page.write_text(text.render(rows=rows, mean=mean, members=card.get("members", 1)))
+    options.page.write_text(text.render(rows=rows, mean=mean, held=held, members=card.get("members", 1)))
     print(options.page.read_text())
 
 

@@ -10,6 +10,7 @@ import pytest
 from myoscope.analysis import judge
 from myoscope.errors import InputError
 from myoscope.io.read import read_study
+from myoscope.measure.intervals import STRETCHED
 from myoscope.measure.results import LeftVentricle, Quality, SeriesProvenance
 from myoscope.report import render
 from myoscope.study import Role, Study
@@ -44,6 +45,20 @@ def test_the_head_says_who_drew_the_contours(found, said):
     study, labels = make_study(roles=(Role.LGE,))
     provenance = make_measurements().provenance.model_copy(update={"series": found})
     assert said in Page(render(study, labels, make_measurements(provenance=provenance))).text
+
+
+@pytest.mark.parametrize(
+    ("conventions", "whose"),
+    [([], "of the data sets that the networks learned from"), ([f"{STRETCHED}here."], "as this site's readers draw")],
+)
+def test_whose_patients_an_interval_is_made_for_is_said(conventions: list[str], whose: str) -> None:
+    study, labels = make_study(roles=(Role.CINE,))
+    lv = LeftVentricle(edv_ml=90, edv_ml_interval=(80, 100), mass_g=100, ed_frame=0)
+    provenance = make_measurements().provenance.model_copy(update={"conventions": conventions})
+    assert (
+        f"90 of 100 patients {whose}"
+        in Page(render(study, labels, make_measurements(lv=lv, provenance=provenance))).text
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
-"""An interval beside every measurement: between which values an expert's would lie in 90 of 100 patients.
+"""An interval beside every measurement: between which values an expert's would lie in 90 of 100 patients like ours.
 
 From the errors of networks on patients that they had not seen (`lab.intervals`), kept in a system's card: a
 measurement plus two quantiles of the errors, in units of a scale that grows with the measurement and with the network's
-doubt. Lei et al. 2018, doi:10.1080/01621459.2017.1307116.
+doubt. Lei et al. 2018, doi:10.1080/01621459.2017.1307116. Another site's scanners and readers may differ by more:
+`calibration` fits it to them.
 """
 
 from collections.abc import Collection, Mapping

@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from myoscope.datasets.clinical import readable
 from myoscope.io.dicom.exam import exam_facts, page_name, short_name
+from myoscope.measure.intervals import STRETCHED
 from myoscope.measure.maps import PARTS
 from myoscope.measure.quality import STRUCTURE_WORDS
 from myoscope.measure.results import (
@@ -119,6 +120,7 @@ def render(study: Study, labels: Mapping[Role, Volume], measurements: Measuremen
         "key_numbers": _key_numbers(study, tables),
         "groups": tables.groups(),
         "no_index": tables.no_index(),
+        "stretched": any(line.startswith(STRETCHED) for line in measurements.provenance.conventions),
         "sources": tables.sources.listed(),
         "reasons": tables.reasons.listed(),
         "z_note": Z_NOTE,
