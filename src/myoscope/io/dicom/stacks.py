@@ -18,8 +18,8 @@ from myoscope.io.dicom.phases import by_phase, even, most_common, phases_of
 PARALLEL_DEGREES = 0.5
 """Directions that differ by no more than this are the same."""
 
-SAME_PLACE_MM = 0.3
-"""Frames nearer to each other than this, across slices, show the same slice."""
+SAME_PLACE_MM, SAME_PLACE_SHARE = 0.3, 0.1
+"""Frames nearer to each other across slices than this, or than this share of the distance, show the same slice."""
 
 UNEVEN_SHARE, NOTED_SHARE = 0.1, 0.02
 """A slice may lie this share of the slice distance off the regular grid; from the second on it is worth a note."""
@@ -102,10 +102,13 @@ class Stack:
 
 
 def in_places(frames: Sequence[Frame], along_mm: np.ndarray) -> tuple[tuple[float, tuple[Frame, ...]], ...]:
-    """Frames by where they lie, in order."""
+    """Frames by where they lie, in order; a slice that was taken again a little beside its place is the same slice."""
+    gaps = np.diff(np.sort(along_mm))
+    gaps = gaps[gaps > SAME_PLACE_MM]
+    near_mm = max(SAME_PLACE_MM, SAME_PLACE_SHARE * float(np.percentile(gaps, 75))) if len(gaps) else SAME_PLACE_MM
     places: list[tuple[float, list[Frame]]] = []
     for i in np.argsort(along_mm, kind="stable"):
-        if not places or along_mm[i] - places[-1][0] > SAME_PLACE_MM:
+        if not places or along_mm[i] - places[-1][0] > near_mm:
             places.append((float(along_mm[i]), []))
         places[-1][1].append(frames[i])
     return tuple((mm, tuple(members)) for mm, members in places)
