@@ -19,7 +19,8 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 from myoscope.errors import InputError
 from myoscope.io.dicom.frames import NOT_GREY, Frame
 from myoscope.io.dicom.headers import Scan, scan
-from myoscope.io.dicom.roles import TI_PHASES, Verdict, is_psir, judge, near_miss, under_stress
+from myoscope.io.dicom.prefer import preferred
+from myoscope.io.dicom.roles import TI_PHASES, Verdict, judge, near_miss
 from myoscope.io.dicom.stacks import WARNINGS, Group, Stack, assemble, group, one_slice
 from myoscope.io.nifti import shown, standard_view, to_view
 from myoscope.io.patient import PLAUSIBLE
@@ -67,17 +68,9 @@ def sort_study(path: Path, chosen: Chosen | None = None) -> Sorted:
     notes = _scan_notes(found)
     for role in Role:
         candidates = [g for g, v in zip(groups, verdicts, strict=True) if v.role is role]
-        signed = [g for g in candidates if is_psir(g)]
-        if role is Role.LGE and 0 < len(signed) < len(candidates):
-            for g in candidates:
-                uses |= {} if g in signed else {id(g): "no: PSIR is preferred"}
-            notes.append(_psir_note(signed, candidates))
-            candidates = signed
-        if role is Role.CINE and (stressed := [g for g in candidates if under_stress(g)]):
-            rest = [g for g in candidates if g not in stressed]
-            uses |= {id(g): "no: the cine at rest is used" for g in stressed} if rest else {}
-            notes.append(_stress_note(stressed, rest))
-            candidates = rest or candidates
+        candidates, passed_over, said = preferred(role, candidates)
+        uses |= passed_over
+        notes += said
         if role in MAPS and role not in (chosen or {}):  # of another frame of reference: nobody knows where it lies
             places = {g.first.facts.reference_uid for r, s in stacks.items() if r not in MAPS for g in s.groups}
             apart = [g for g in candidates if g.first.facts.reference_uid not in places]
@@ -169,25 +162,6 @@ def _why_none(found: Sorted) -> str:
         f"{row.group.name}: {row.verdict.what}, {row.verdict.why}" for row in found.rows if not row.verdict.role
     ]
     return "; ".join(reasons[:3]) + (f"; and {len(reasons) - 3} more" if len(reasons) > 3 else "")
-
-
-def _psir_note(signed: Sequence[Group], candidates: Sequence[Group]) -> Note:
-    others = dict.fromkeys(g.name for g in candidates if g not in signed)
-    message = (
-        f"PSIR ({', '.join(dict.fromkeys(g.name for g in signed))}) was used, not magnitude ({', '.join(others)}): "
-        "it depends less on the inversion time."
-    )
-    return Note("psir_preferred", "info", message, Role.LGE)
-
-
-def _stress_note(stressed: Sequence[Group], rest: Sequence[Group]) -> Note:
-    names = ", ".join(dict.fromkeys(f"{g.name} ({under_stress(g)!r})" for g in stressed))
-    if rest:
-        return Note(
-            "stress_left_out", "info", f"{names.capitalize()}, by name under stress, gave way to rest.", Role.CINE
-        )
-    message = f"{names.capitalize()} is by its name of a heart under stress: its volumes are not those at rest."
-    return Note("under_stress", "warning", message, Role.CINE)
 
 
 def _missing_images(role: Role, stack: Stack, found: Scan) -> Iterator[Note]:
@@ -330,11 +304,15 @@ def _voxels(stack: Stack) -> np.ndarray:
 
 
 def _pixels(path: Path, indices: Sequence[int]) -> Iterator[np.ndarray]:
-    """Frames of a file; of one without a meta header, in the encoding that its elements show."""
+    """Frames of a file; of one without a meta header, in the encoding that its elements show.
+
+    Of a classic image that is frame 0: without a number pydicom 3.0 fails at signed pixels in JPEG-LS and JPEG 2000.
+    """
+    indices = indices or [0]
     with path.open("rb") as file:
         whole = file.read(132)[128:] == b"DICM"
     try:
-        yield from iter_pixels(path, indices=indices or None)
+        yield from iter_pixels(path, indices=indices)
         return
     except Exception:
         header = dcmread(path, force=True)
@@ -343,7 +321,7 @@ def _pixels(path: Path, indices: Sequence[int]) -> Iterator[np.ndarray]:
     implicit, little = header.original_encoding
     syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
     header.file_meta.TransferSyntaxUID = syntax
-    yield from iter_pixels(header, indices=indices or None)
+    yield from iter_pixels(header, indices=indices)
 
 
 def _reason(error: Exception) -> str:
