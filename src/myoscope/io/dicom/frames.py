@@ -24,13 +24,19 @@ _KIND = "ImageType ComplexImageComponent RescaleType ImageComments RealWorldValu
 _TIME = "SeriesDate SeriesTime AcquisitionDate AcquisitionTime AcquisitionDateTime ContentTime"
 _CYCLE = "TriggerTime TemporalPositionIdentifier HeartRate NominalInterval"
 _PLACE = "ImagePositionPatient ImageOrientationPatient PixelSpacing SliceThickness FrameOfReferenceUID"
-_PIXELS = "Rows Columns SamplesPerPixel PhotometricInterpretation RescaleSlope RescaleIntercept PixelRepresentation"
+_PIXELS = (
+    "Rows Columns NumberOfFrames SamplesPerPixel PhotometricInterpretation PixelRepresentation RescaleSlope "
+    "RescaleIntercept"
+)
 _OTHER = "SOPClassUID SOPInstanceUID StudyInstanceUID InstanceNumber ImagesInAcquisition"
 _GROUPS = "SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence DimensionIndexSequence"
 _NAMES = [_SERIES, _PATIENT, _CONTRAST, _ENHANCED, _AGENT, _KIND, _TIME, _CYCLE, _PLACE, _PIXELS, _OTHER, _GROUPS]
 _GE_COMPONENT = 0x0043102F  # private: 0 magnitude, 1 phase, 2 real, 3 imaginary
 TAGS = [*(Tag(name) for name in " ".join(_NAMES).split()), Tag(_GE_COMPONENT)]
 """Everything that is read of a header."""
+
+_WEIGHTINGS = {"T1", "T2"}
+"""Of an image that is not derived these are its contrast, as Philips' enhanced images say it, and no quantity."""
 
 _MAP_WORD = re.compile(r"(T1|T2|T2\*|T2.?STAR|ECV|R1|R2|R2\*|ADC|T1.?RHO)([ _-]?MAP)?|.*[ _]MAP")
 _MAP_UNITS = {"MS", "MSEC", "%", "HZ", "1/S", "CM/S", "MM/S", "ML/G/MIN", "ML/MIN/G", "ML/100G/MIN"}
@@ -145,7 +151,8 @@ def facts_of(h: Dataset) -> Facts:
     echo, modifier, sync = (
         macro(h, 0, name) for name in ("MREchoSequence", "MRModifierSequence", "CardiacSynchronizationSequence")
     )
-    names = (h.get(key) for key in ("SeriesDescription", "ProtocolName", "SequenceName", "PulseSequenceName"))
+    names = [h.get(key) for key in ("SeriesDescription", "ProtocolName", "SequenceName", "PulseSequenceName")]
+    names[1] = None if names[0] and _is_ge(h) else names[1]  # GE's is the whole exam's, the same in all its series
     scanning, recovery = texts(h, "ScanningSequence"), (h.get("InversionRecovery"), modifier.get("InversionRecovery"))
     rr_ms = number(h, "NominalInterval") or number(sync, "RRIntervalTimeNominal")
     return Facts(
@@ -176,7 +183,8 @@ def _declared(h: Dataset) -> str:
     words = (*texts(h, "ImageType")[2:], *texts(shared, "FrameType")[2:], *texts(h, "AcquisitionContrast"))
     if found := next((word for word in words if word in _DECLARED), None):
         return f"{_DECLARED[found]}: the header says {found}"
-    if h.get("PhaseContrast") == "YES" or h.get("AngioFlag") == "Y" or macro(h, 0, "MRVelocityEncodingSequence"):
+    encoded = number(macro(h, 0, "MRVelocityEncodingSequence"), "VelocityEncodingMaximumValue")  # 0 where none is
+    if h.get("PhaseContrast") == "YES" or h.get("AngioFlag") == "Y" or encoded:
         return "phase contrast or angiography: the header says so"
     if h.get("Tagging") not in (None, "", "NONE"):
         return "tagging: the header says so"
@@ -194,6 +202,8 @@ def frames_of(path: Path, h: Dataset, facts: Facts) -> list[Frame]:
     if whole(h, "SamplesPerPixel") not in (1, None) or not str(h.get("PhotometricInterpretation")).startswith("MONO"):
         raise NoPlaceError(NOT_GREY)
     if not h.get("PerFrameFunctionalGroupsSequence"):
+        if (whole(h, "NumberOfFrames") or 1) > 1:
+            raise NoPlaceError("several frames in one image that do not say which they are")
         return [_frame(path, h, facts, None)]
     return [_frame(path, h, facts, i) for i in range(len(h.PerFrameFunctionalGroupsSequence))]
 
@@ -234,7 +244,7 @@ def _frame(path: Path, h: Dataset, facts: Facts, index: int | None) -> Frame:
         component=_component(h, frame_type, pixels, mappings),
         trigger_ms=trigger_ms,
         temporal=whole(content, kind),
-        instance=whole(h if index is None else unassigned, "InstanceNumber") or 0,
+        instance=whole(unassigned, "InstanceNumber") or whole(h, "InstanceNumber") or 0,
         taken=_taken(h, content),
         slope=slope,
         intercept=intercept,
@@ -279,9 +289,16 @@ def _check_place(*found: tuple[float, ...]) -> None:
         raise NoPlaceError("no usable ImageOrientationPatient")
 
 
+def _kinds(h: Dataset, frame_type: Dataset, has_unit: bool) -> set[str]:
+    """Words of ImageType and FrameType that say what an image is; a contrast alone is none."""
+    found = [texts(h, "ImageType"), texts(frame_type, "FrameType")]
+    return {w for words in found for w in words[2:] if has_unit or words[0] == "DERIVED" or w not in _WEIGHTINGS}
+
+
 def _component(h: Dataset, frame_type: Dataset, pixels: Dataset, mappings: Sequence[Dataset]) -> str:
-    words = {*texts(h, "ImageType")[2:], *texts(frame_type, "FrameType")[2:]}
-    if any(_MAP_WORD.fullmatch(word) for word in words - _COMPONENTS["phase"]) or _has_unit(h, pixels, mappings):
+    has_unit = _has_unit(h, pixels, mappings)
+    words = _kinds(h, frame_type, has_unit)
+    if has_unit or any(_MAP_WORD.fullmatch(word) for word in words - _COMPONENTS["phase"]):
         return "map"
     words |= {str(d.get("ComplexImageComponent")) for d in (h, frame_type)}
     name, colon, _ = str(h.get("SeriesDescription") or "").upper().partition(":")
@@ -298,7 +315,7 @@ def _quantity(
     A real-world mapping goes before the rescaling, which then may be one for display.
     """
     rescaled = number(pixels, "RescaleSlope") or 1.0, number(pixels, "RescaleIntercept") or 0.0, None
-    words = {*texts(h, "ImageType")[2:], *texts(frame_type, "FrameType")[2:]}
+    words = _kinds(h, frame_type, _has_unit(h, pixels, mappings))
     kinds = {m[1] for word in words if (m := re.fullmatch(r"(T1|T2|ECV)(?:[ _-]?MAP)?", word))}
     other = {word for word in words if _MAP_WORD.fullmatch(word) and word != "MAP"} - {
         f"{kind}{end}" for kind in kinds for end in ("", " MAP", "_MAP", "-MAP", "MAP")
@@ -349,8 +366,12 @@ def _has_unit(h: Dataset, pixels: Dataset, mappings: Sequence[Dataset]) -> bool:
     return bool(units & _MAP_UNITS) or bool(_MAP_COMMENT.search(str(h.get("ImageComments") or "")))
 
 
+def _is_ge(h: Dataset) -> bool:
+    return str(h.get("Manufacturer") or "").upper().startswith("GE")
+
+
 def _ge_component(h: Dataset) -> int:
-    if _GE_COMPONENT not in h or not str(h.get("Manufacturer") or "").upper().startswith("GE"):
+    if _GE_COMPONENT not in h or not _is_ge(h):
         return 0
     value = h[_GE_COMPONENT].value
     if isinstance(value, bytes):

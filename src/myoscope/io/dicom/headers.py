@@ -18,6 +18,7 @@ from pydicom.uid import (
 )
 
 from myoscope.errors import InputError
+from myoscope.io.dicom.elements import whole
 from myoscope.io.dicom.frames import TAGS, Facts, Frame, NoPlaceError, facts_of, frames_of
 from myoscope.io.dicom.unzip import unzipped
 from myoscope.io.listing import DICOM_SUFFIXES, files_below, is_bare
@@ -117,11 +118,10 @@ def _check_one_study(path: Path, folder: Path, headers: Sequence[Dataset]) -> No
         if not headers and folder != path and any(".nii" in file.name for file in files_below(folder)):
             raise InputError(f"{shown(path)}: expected DICOM in a zip, found NIfTI; unpack it and give the folder")
         raise InputError(f"{shown(path)}: expected DICOM of cardiac MR, found {found}; give the MR study")
-    patients = {
-        (str(h.get("PatientID") or h.get("PatientName", "")).strip(), h.get("PatientBirthDate", "")) for h in headers
-    }
-    if len(patients) > 1:
-        raise InputError(f"{shown(path)}: expected one patient, found {len(patients)}; give one patient's study")
+    names = {str(h.get("PatientID") or h.get("PatientName", "")).strip() for h in headers}
+    births = {str(h.PatientBirthDate).strip() for h in headers if h.get("PatientBirthDate")}  # a screenshot may lack it
+    if (patients := max(len(names), len(births))) > 1:
+        raise InputError(f"{shown(path)}: expected one patient, found {patients}; give one patient's study")
     studies = {h.StudyInstanceUID for h in images}
     if len(studies) > 1:
         raise InputError(
@@ -143,9 +143,7 @@ def _sorted_out(images: Sequence[tuple[Path, Dataset]]) -> Scan:
         try:
             frames += frames_of(file, h, facts)
         except NoPlaceError as error:
-            unusable[facts.series_number, facts.description, str(error)] += len(
-                h.get("PerFrameFunctionalGroupsSequence") or [h]
-            )
+            unusable[facts.series_number, facts.description, str(error)] += whole(h, "NumberOfFrames") or 1
     patient = {
         key: next((str(v) for _, h in images if (v := h.get(key)) not in (None, "")), "") for key in PATIENT_FACTS
     }
