@@ -132,3 +132,32 @@ def test_a_screenshot_without_the_date_of_birth_is_of_the_same_patient(classic: 
     other.Modality, other.PatientBirthDate = "OT", ""
     save(other, classic / "screenshot.dcm")
     assert cine(classic).image.voxels.shape[:2] == (FRAMES, SLICES)
+
+
+def test_an_object_of_no_study_beside_the_images(classic: Path) -> None:
+    """A colour palette, a protocol: no instance of a series."""
+    palette = dcmread(files(classic, 5)[0])
+    palette.SOPClassUID, palette.SOPInstanceUID = "1.2.840.10008.5.1.4.39.1", generate_uid()
+    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "PixelData"):
+        delattr(palette, keyword)
+    save(palette, classic / "palette.dcm")
+    assert not read_study(classic).notes
+
+
+def test_a_cine_that_was_saved_anew_is_used_where_there_is_no_other(tmp_path: Path) -> None:
+    """Programs that save images write DERIVED, SECONDARY, whatever they were made of."""
+    write_dicom(tiny_study(frames=9), tmp_path)
+    for path in files(tmp_path, 5):
+        header = dcmread(path)
+        header.ImageType, header.SeriesNumber = ["DERIVED", "SECONDARY"], 50
+        header.SeriesInstanceUID, header.SOPInstanceUID = "1.2.3.50", generate_uid()
+        save(header, tmp_path / f"anew{header.InstanceNumber}.dcm")
+    assert cine(tmp_path).source.series_number == 5  # type: ignore[union-attr]
+    assert not read_study(tmp_path).notes
+    for path in files(tmp_path, 5):
+        path.unlink()
+    assert cine(tmp_path).source.series_number == 50  # type: ignore[union-attr]
+    assert "Series 50 says that it was computed" in codes(tmp_path)["cine_derived"]
+    for path in files(tmp_path, 50):
+        change(path, ImageType=["DERIVED", "SECONDARY", "MPR"])
+    assert read_study(tmp_path).get(Role.CINE) is None

@@ -1,9 +1,9 @@
-"""Which of the groups that show a role are used, where a study has two kinds: PSIR or magnitude, rest or stress."""
+"""Which of the groups that show a role are used: PSIR before magnitude, rest before stress, scanned before computed."""
 
 from collections.abc import Sequence
 
 from myoscope.errors import InputError
-from myoscope.io.dicom.roles import is_psir, under_stress
+from myoscope.io.dicom.roles import is_derived, is_psir, under_stress
 from myoscope.io.dicom.stacks import Group, assemble
 from myoscope.study import Note, Role
 
@@ -20,10 +20,16 @@ def preferred(role: Role, candidates: Sequence[Group]) -> tuple[list[Group], dic
             return rest, {id(g): "no: magnitude shows more of the heart" for g in signed}, [_short_note(signed, rest)]
         if signed and rest:
             return signed, {id(g): "no: PSIR is preferred" for g in rest}, [_psir_note(signed, rest)]
-    if role is Role.CINE and (stressed := [g for g in candidates if under_stress(g)]):
-        rest = [g for g in candidates if g not in stressed]
-        uses = {id(g): "no: the cine at rest is used" for g in stressed} if rest else {}
-        return rest or stressed, uses, [_stress_note(stressed, rest)]
+    if role is Role.CINE and candidates:
+        kept = [g for g in candidates if not is_derived(g)] or list(candidates)
+        uses = {id(g): "no: computed from other images" for g in candidates if g not in kept}
+        notes = [_derived_note(kept)] if is_derived(kept[0]) else []
+        if stressed := [g for g in kept if under_stress(g)]:
+            rest = [g for g in kept if g not in stressed]
+            uses |= {id(g): "no: the cine at rest is used" for g in stressed} if rest else {}
+            notes.append(_stress_note(stressed, rest))
+            kept = rest or stressed
+        return kept, uses, notes
     return list(candidates), {}, []
 
 
@@ -50,6 +56,14 @@ def _psir_note(signed: Sequence[Group], rest: Sequence[Group]) -> Note:
 def _short_note(signed: Sequence[Group], rest: Sequence[Group]) -> Note:
     message = f"Magnitude ({_named(rest)}) was used, not PSIR ({_named(signed)}), which shows a part of it."
     return Note("psir_incomplete", "info", message, Role.LGE)
+
+
+def _derived_note(derived: Sequence[Group]) -> Note:
+    message = (
+        f"{_named(derived).capitalize()} says that it was computed from other images (ImageType DERIVED, SECONDARY), "
+        "and no other cine is there: it may be blurred, or have something drawn in; look at it."
+    )
+    return Note("cine_derived", "warning", message, Role.CINE)
 
 
 def _stress_note(stressed: Sequence[Group], rest: Sequence[Group]) -> Note:

@@ -145,10 +145,19 @@ def near_miss(g: Group, verdict: Verdict) -> Role | None:
         return None
     if facts.inversion and not facts.spin_echo and g.phases < INVERSION_TIMES and not _word("other", g):
         return Role.LGE
-    span = _trigger_span_ms(g)
-    cyclic = span is not None and PHASE_MS * g.phases <= span <= CYCLE_MS
-    likely = g.phases >= NEAR_PHASES and (cyclic or "cine" in facts.words)  # by name, where times are of another unit
+    likely = g.phases >= NEAR_PHASES and (_is_cyclic(g) or "cine" in facts.words)  # where times are of another unit
     return Role.CINE if likely and g.first.component == "magnitude" and not facts.inversion else None
+
+
+def is_derived(g: Group) -> bool:
+    """Whether a series says that it was computed from others; so does what some programs saved anew."""
+    return {"DERIVED", "SECONDARY"} <= set(g.first.facts.image_type[:2])
+
+
+def _is_cyclic(g: Group) -> bool:
+    """Whether trigger times are those of one cycle's phases."""
+    span = _trigger_span_ms(g)
+    return span is not None and PHASE_MS * g.phases <= span <= CYCLE_MS
 
 
 def _beside_velocity(g: Group, velocities: Sequence[Group]) -> Verdict | None:
@@ -175,7 +184,7 @@ def _contrast(g: Group) -> Verdict:
         return Verdict("map", "voxels hold a quantity (T1, T2, ECV or flow), by ImageType or unit")
     if facts.declared:
         return Verdict("other", facts.declared)
-    if {"DERIVED", "SECONDARY"} <= set(facts.image_type[:2]):
+    if is_derived(g) and not (g.phases >= NEAR_PHASES and _is_cyclic(g)):
         return Verdict("other", "ImageType DERIVED, SECONDARY: computed from other images")
     for kind in ("other", "localiser"):
         if word := _word(kind, g):
