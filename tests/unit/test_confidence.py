@@ -56,7 +56,7 @@ def test_flags_say_what_is_unsure_and_unlike_training() -> None:
     assert confidence_flags("lge", _prediction([1, 1, 1, np.nan], {Structure.LV: 0.95})) == []
     (unsure,) = confidence_flags("lge", _prediction([1, 1, 1, 1], {Structure.INFARCT: 0.31}))
     assert (unsure.code, unsure.level) == ("unsure_infarct", "warning")
-    assert "31%" in unsure.message
+    assert "31 %" in unsure.message
     (some,) = confidence_flags("lge", _prediction([1, 1, 1, 3], {}))
     assert (some.code, some.level) == ("unusual_slices", "info")
     assert "slice 1, counted from the base" in some.message

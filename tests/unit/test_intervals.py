@@ -204,3 +204,7 @@ def test_a_sites_calibration_stretches_and_is_refused_with_other_weights(case: C
     (tmp_path / "x.json").write_text("[1]")
     with pytest.raises(InputError, match="expected a calibration"):
         read_calibration(tmp_path / "x.json")
+    with pytest.raises(
+        InputError, match=r"nowhere\.json: cannot read it \(No such file or directory\); check the path"
+    ):
+        read_calibration(tmp_path / "nowhere.json")

@@ -256,7 +256,7 @@ def test_evidence_names_the_class_it_is_weighed_against_and_what_is_assumed():
     page = Page(render(study, labels, make_measurements(diagnosis=diagnosis)))
     assert "Dilated cardiomyopathy, against: old infarct, reduced LV function" in page.text
     assert "LV ejection fraction 20.0 % +1.5 for" in page.text
-    assert "learned from: dilated cardiomyopathy 40%, old infarct, reduced LV function 60%." in page.text
+    assert "learned from: dilated cardiomyopathy 40 %, old infarct, reduced LV function 60 %." in page.text
     assert "From cine alone" not in page.text and "Uncertain" not in page.text
 
 

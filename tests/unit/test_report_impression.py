@@ -140,7 +140,7 @@ def test_doubt_is_the_most_serious_flag_else_what_the_network_is_least_sure_of()
     flags = [flag("a", level="info"), flag("b", message="Second."), flag("c", None, "error", "First.")]
     assert say(quality=Quality(flags=flags)).doubt == "First. (1 more below.)"
     shares = {"cine": {"lv": 0.9, "rv": 0.8}, "lge": {"infarct": 0.6}}
-    assert "least sure of the infarct: about 60%" in (say(quality=Quality(confidence=shares)).doubt or "")
+    assert "least sure of the infarct: about 60 %" in (say(quality=Quality(confidence=shares)).doubt or "")
     assert say().doubt is None
 
 

@@ -51,13 +51,15 @@ def read_calibration(path: Path) -> Calibration:
         InputError: it is none.
     """
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text(encoding="utf-8"))
         factors = {name: (float(low), float(high)) for name, (low, high) in found["factors"].items()}
         return Calibration(factors, dict(found["cases"]), {str(k): str(v) for k, v in found["weights"].items()})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except OSError as error:
+        raise InputError(f"{shown(path)}: cannot read it ({error.strerror}); check the path") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise InputError(
-            f"{shown(path)}: expected a calibration as myoscope agree writes it, found {type(error).__name__}; "
-            "run agree with 30 cases or more"
+            f"{shown(path)}: expected a calibration as myoscope agree writes it (PAGE.calibration.json), found another "
+            "file; run agree with 30 cases or more"
         ) from None
 
 

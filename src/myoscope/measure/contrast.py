@@ -76,10 +76,10 @@ def contrast_flags(heart: Anatomy | None, image: np.ndarray | None) -> list[Flag
     if found is None or not (found.as_cine or found.wall > AS_T2):
         return []
     like = (
-        f"wall and surroundings are dark beside the blood (brightest wall {found.bright:.0%}, around the heart "
-        f"{found.around:.0%} of it), as in a cine. A heart without scar can look so too"
+        f"wall and surroundings are dark beside the blood (brightest wall {100 * found.bright:.0f} %, around the heart "
+        f"{100 * found.around:.0f} % of it), as in a cine. A heart without scar can look so too"
         if found.as_cine
-        else f"the blood is darker than the wall ({found.wall:.0%} of it), as in a T2-weighted image"
+        else f"the blood is darker than the wall ({100 * found.wall:.0f} % of it), as in a T2-weighted image"
     )
     message = f"This may be no late enhancement: {like}. If it is none, no number and no class from it means anything."
     return [Flag(code="not_like_lge", level="warning", series=Role.LGE, message=message)]

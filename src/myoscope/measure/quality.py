@@ -123,9 +123,8 @@ def confidence_flags(series: str, prediction: Prediction) -> list[Flag]:
     for structure, share in prediction.right.items():
         if share < UNSURE_SHARE:
             name = structure.name.lower()
-            message = (
-                f"The network is not sure of the {STRUCTURE_WORDS.get(name, name)}: about {share:.0%} of it is right."
-            )
+            words = STRUCTURE_WORDS.get(name, name)
+            message = f"The network is not sure of the {words}: about {100 * share:.0f} % of it is right."
             flags.append(_flag(f"unsure_{name}", "warning", series, message))
     unusual: np.ndarray = np.greater(prediction.distances, prediction.unusual_distance)
     if prediction.mostly_unusual:
@@ -173,7 +172,7 @@ def _slices(series: str, heart: Anatomy) -> list[Flag]:
             if (share := area[end] / area.max()) >= STACK_END_SHARE[name]:
                 message = (
                     f"The stack may not reach beyond the {name}: "
-                    f"its last slice there shows {100 * share:.0f}% of the largest LV area."
+                    f"its last slice there shows {100 * share:.0f} % of the largest LV area."
                 )
                 wide = bool(name == "apex" and share >= WIDE_END_SHARE)
                 message += " Volumes and mass are of a part of the heart." * wide
@@ -181,7 +180,7 @@ def _slices(series: str, heart: Anatomy) -> list[Flag]:
         tip = int(seen[0] if slope > 0 else seen[-1])
         if tip != ends["apex"] % len(labels) and (share := area[tip] / area.max()) >= STACK_END_SHARE["apex"]:
             message = (
-                f"The left ventricle ends where it still has {100 * share:.0f}% of its largest area, though slices "
+                f"The left ventricle ends where it still has {100 * share:.0f} % of its largest area, though slices "
                 "follow towards the apex: some may not be labelled, and volumes and mass be too small."
             )
             flags.append(_flag("apex_not_labelled", "warning", series, message))
@@ -359,7 +358,7 @@ def value_flags(
         gap = 100 * abs(lv.sv_ml - rv.sv_ml) / larger
         if gap > SV_GAP_PERCENT:
             message = (
-                f"LV and RV stroke volume differ by {gap:.0f}% ({lv.sv_ml:.0f} and {rv.sv_ml:.0f} ml): "
+                f"LV and RV stroke volume differ by {gap:.0f} % ({lv.sv_ml:.0f} and {rv.sv_ml:.0f} ml): "
                 "regurgitation, a shunt, or an error of segmentation."
             )
             level: Literal["info", "warning"] = "warning" if gap > SV_WIDE_GAP_PERCENT else "info"

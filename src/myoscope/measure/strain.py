@@ -144,7 +144,8 @@ def _whole_cycle(codes: np.ndarray, ed: int) -> str | None:
     gap = abs(int(cavity[-1]) - int(cavity[0])) / max(int(cavity[ed]) - int(cavity.min()), 1)
     if gap > MAX_GAP:
         return (
-            f"the cine does not close: the cavity of its last and first frame differs by {gap:.0%} of the stroke volume"
+            "the cine does not close: the cavity of its last and first frame differs by "
+            f"{100 * gap:.0f} % of the stroke volume"
         )
     return None
 
@@ -266,7 +267,7 @@ def _peaks(curves: tuple[np.ndarray, np.ndarray], ed: int, frame_time_ms: float 
         fine = np.linspace(0, len(curve), 20 * len(curve) + 1)
         peak = int((sign * spline(fine)).argmax())
         if (share := fine[peak] / len(curve)) > LATEST_PEAK:
-            late = f"the peak lies {share:.0%} of the cycle after end-diastole: one of them was not found"
+            late = f"the peak lies {100 * share:.0f} % of the cycle after end-diastole: one of them was not found"
             reasons |= dict.fromkeys((field for field in FOLLOWED if name in field), late)
             continue
         numbers[f"global_{name}_strain_percent"] = float(spline(fine[peak]))

@@ -212,4 +212,4 @@ def _doubt(measurements: Measurements) -> str | None:
         return None
     share, name = min(shares)
     words = STRUCTURE_WORDS.get(name, name)
-    return f"The network is least sure of the {words}: about {share:.0%} of it is expected to be right."
+    return f"The network is least sure of the {words}: about {100 * share:.0f} % of it is expected to be right."

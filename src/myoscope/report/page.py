@@ -229,7 +229,10 @@ def _confidence(measurements: Measurements) -> list[tuple[str, str]]:
     found = measurements.quality.confidence
     words = STRUCTURE_WORDS | {"myocardium": "myocardium"}
     return [
-        (series_title(series), ", ".join(f"{words.get(name, name)} {share:.0%}" for name, share in shares.items()))
+        (
+            series_title(series),
+            ", ".join(f"{words.get(name, name)} {100 * share:.0f} %" for name, share in shares.items()),
+        )
         for series, shares in found.items()
     ]
 

@@ -129,7 +129,10 @@ MEAN_SD: dict[str, dict[Sex, tuple[float, float]]] = {
 }
 """Mean and SD of healthy people by sex, of the measurements of which Petersen 2017 gives them (see `LIMITS`)."""
 
-Z_NOTE = "z: distance from the mean of Petersen 2017 in its standard deviations; 95 % of healthy people lie within 2."
+Z_NOTE = (
+    "z: distance from the mean of Petersen 2017 in its standard deviations; 95 % of healthy people lie within 2. Given "
+    "where mean and deviation were at hand."
+)
 
 
 def z_score(name: str, sex: Sex | None, value: float, papillary: Papillary = "blood") -> float | None:

@@ -83,11 +83,10 @@ def _frequency(found: Diagnosis | SeriesDiagnosis) -> str | None:
     """How frequent each class is where the probabilities hold."""
     shares = found.prevalence
     if len(set(shares.values())) == 1:
-        return f"all equal, {next(iter(shares.values())):.0%} each"
+        return f"all equal, {100 * next(iter(shares.values())):.0f} % each"
     words = {name: class_words(name) for name in shares}
-    return (
-        ", ".join(f"{words[name][:1].lower()}{words[name][1:]} {share:.0%}" for name, share in shares.items()) or None
-    )
+    listed = [f"{words[name][:1].lower()}{words[name][1:]} {100 * share:.0f} %" for name, share in shares.items()]
+    return ", ".join(listed) or None
 
 
 def _evidence(evidence: Sequence[Evidence]) -> Iterator[ShownEvidence]:
