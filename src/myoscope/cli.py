@@ -95,7 +95,7 @@ def analyze(
         typer.echo("--device cuda brings nothing here: the networks of analyze run on the CPU", err=True)
     if nifti and not any(one.source for one in found.series):
         raise InputError(f"{found.id}: expected DICOM with --nifti, found NIfTI already; leave --nifti out")
-    check_out(out)
+    check_out(out, study)
     refuse_handwork(out)
     with progress() as say:
         say("loading the models")
@@ -177,7 +177,7 @@ def measure(
     kept = automatic.labels if automatic else {}
     corrected, files = read_label_maps(found, labels, codes, kept)
     earlier = read_previous(previous, found, same_patient) if previous else None
-    check_out(out)
+    check_out(out, study)
     result = remeasure(found, {**kept, **corrected}, automatic, files)
     result = with_previous(result, earlier) if earlier else result
     again = before is not None and before.resolve() == out.resolve()

@@ -274,6 +274,13 @@ def test_output_that_is_a_file(command: str, call: Call, tmp_path: Path) -> None
     assert taken.read_text() == "mine"
 
 
+def test_the_folder_of_a_study_is_no_folder_for_results(call: Call, tmp_path: Path) -> None:
+    saved(tmp_path / "lge.nii.gz")
+    line = refused(call("analyze", tmp_path, "-o", tmp_path / "x" / ".."))
+    assert "expected another folder than the study's" in line
+    assert [path.name for path in tmp_path.iterdir()] == ["lge.nii.gz"]
+
+
 @pytest.mark.usefixtures("discs")
 def test_a_disk_that_fails_leaves_nothing(call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from myoscope.io import save

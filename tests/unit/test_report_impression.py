@@ -114,6 +114,16 @@ def test_sex_unknown_says_for_whom_a_value_is_high():
     assert said.sentences[0] == "The left ventricle is enlarged for women (end-diastolic volume 110 ml/m²)."
 
 
+def test_a_volume_that_its_index_contradicts_is_named_beside_it():
+    said = say(
+        patient=PatientFacts(study_id="s", sex="F", bsa_m2=1.9), lv=LeftVentricle(edv_ml=183, edv_index_ml_m2=97)
+    )
+    assert (
+        said.sentences[0]
+        == "The left ventricle is of normal size (end-diastolic volume 97 ml/m²; by its 183 ml alone enlarged)."
+    )
+
+
 def test_a_class_that_does_not_fit_is_no_proposal():
     found = Diagnosis(
         prediction="pathological", probabilities={"pathological": 0.9, "normal": 0.1}, unlike_training=True

@@ -39,12 +39,14 @@ _PART = ".myoscope-"
 """How the folder begins in which a result is put together, inside OUT."""
 
 
-def check_out(out: Path) -> None:
+def check_out(out: Path, study: Path | None = None) -> None:
     """Make sure that a folder can be written, before long work.
 
     Raises:
-        InputError: it is a file, or cannot be made or written.
+        InputError: it is a file, or cannot be made or written, or is the study's own.
     """
+    if study and out.resolve() == study.resolve():
+        raise InputError(f"{shown(out)}: expected another folder than the study's, found that; give one with -o")
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out):

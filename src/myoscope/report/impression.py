@@ -77,8 +77,7 @@ def _ventricle(sure: _Sure, part: str, words: str) -> Iterator[str]:
     volume, fraction = sure.text(size), sure.text(f"{part}.ejection_fraction_percent")
     clauses = []
     if volume:
-        against = _against(sure.measurements, size, "small", "enlarged", "of normal size")
-        clauses.append(f"is {against} (end-diastolic volume {volume})")
+        clauses.append(f"is {_size(sure, part, size)}")
     if fraction:
         against = _against(sure.measurements, f"{part}.ejection_fraction_percent", "reduced", "high", "normal")
         clauses.append(
@@ -88,6 +87,16 @@ def _ventricle(sure: _Sure, part: str, words: str) -> Iterator[str]:
         )
     if clauses:
         yield f"The {words} {' and '.join(clauses)}."
+
+
+def _size(sure: _Sure, part: str, size: str) -> str:
+    """How large a ventricle is, by its index where there is one; where the volume alone says otherwise, that too."""
+    words = ("small", "enlarged", "of normal size")
+    found, alone = _against(sure.measurements, size, *words), ""
+    if (name := f"{part}.edv_ml") != size and (volume := sure.text(name)):
+        whole = _against(sure.measurements, name, *words)
+        alone = "" if whole == found else f"; by its {volume} alone {whole}"
+    return f"{found} (end-diastolic volume {sure.text(size)}{alone})"
 
 
 def _against(measurements: Measurements, name: str, low: str, high: str, within: str) -> str:
