@@ -54,8 +54,7 @@ def one(folder: Path, models: Path | None) -> dict[str, Any]:
 
 def ends(name: str, value: float, predictions: Sequence[Prediction]) -> tuple[float, float]:
     """Our interval of a measurement, as of a patient in whom both phases are one prediction."""
-    known = predictions[0].intervals["errors"][name]
-    errors = Errors(tuple(known["scale"]), known["low"], known["high"], known["n"])
+    errors = Errors.of(predictions[0].intervals["errors"][name])
     return interval(name, value, max(doubt_of(name, p) for p in predictions), errors)
 
 

@@ -75,6 +75,11 @@ class Errors:
         """As it stands in a card."""
         return asdict(self)
 
+    @classmethod
+    def of(cls, kept: Mapping[str, Any]) -> "Errors":
+        """From what stands in a card."""
+        return cls(tuple(kept["scale"]), kept["low"], kept["high"], kept["n"])
+
 
 def doubt_of(name: str, prediction: Prediction) -> float:
     """The network's doubt in what a measurement rests on: 1 - mean probability; 0 where nothing was found."""
@@ -124,8 +129,7 @@ def with_intervals(
         elif known is None or prediction is None:
             missing[f"{field}_interval"] = errors if isinstance(errors, str) else NO_ERRORS
         else:
-            kept = Errors(tuple(known["scale"]), known["low"], known["high"], known["n"])
-            ends = interval(base, value, doubt_of(base, prediction), kept)
+            ends = interval(base, value, doubt_of(base, prediction), Errors.of(known))
             by = bsa_m2 if name in INDICES and bsa_m2 else 1.0
             found[f"{field}_interval"] = (ends[0] / by, ends[1] / by)
     return values.model_copy(update=found), missing

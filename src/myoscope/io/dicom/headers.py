@@ -92,14 +92,14 @@ def _header(path: Path, alone: bool) -> Dataset | None:
         kind = header.file_meta.get("MediaStorageSOPClassUID")
         if kind == MediaStorageDirectoryStorage:
             return None
-        whole = all(header.get(key) for key in _UIDS)
+        named = all(header.get(key) for key in _UIDS)
         deflated = header.file_meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian  # is read to its end
     except Exception as error:  # pydicom raises whatever its parser trips over
         what = f"expected DICOM, it is damaged ({type(error).__name__})"
         raise InputError(f"{shown(path)}: {what}; copy it again") from None
-    if not whole and kind and kind not in MR_CLASSES:
+    if not named and kind and kind not in MR_CLASSES:
         return None  # a palette or a protocol, say, is of no study
-    if not whole:
+    if not named:
         raise InputError(f"{shown(path)}: expected a DICOM instance, its header is cut short; copy it again")
     if at_end and not deflated and header.SOPClassUID in MR_CLASSES:
         raise InputError(f"{shown(path)}: expected pixel data, the file ends before them; send it again")
