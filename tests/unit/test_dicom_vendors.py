@@ -161,3 +161,15 @@ def test_a_cine_that_was_saved_anew_is_used_where_there_is_no_other(tmp_path: Pa
     for path in files(tmp_path, 50):
         change(path, ImageType=["DERIVED", "SECONDARY", "MPR"])
     assert read_study(tmp_path).get(Role.CINE) is None
+
+
+def test_a_frame_of_reference_for_each_image_is_said(classic: Path) -> None:
+    """The standard has one for a series (C.7.4.1); one who makes all UIDs anew gives each image its own."""
+    before = read_study(classic)
+    for path in files(classic, 5):
+        change(path, FrameOfReferenceUID=generate_uid())
+    study = read_study(classic)
+    assert [(note.code, note.level) for note in study.notes] == [("references_differ", "warning")]
+    assert "name 18 frames of reference" in study.notes[0].message
+    after, asked = study.get(Role.CINE), before.get(Role.CINE)
+    assert after and asked and np.array_equal(after.image.voxels, asked.image.voxels)

@@ -2,7 +2,7 @@
 
 import warnings
 import zipfile
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,6 +37,7 @@ class Scan:
 
     `unusable` counts the latter by series (number, description) and reason. `patient` has the first value of each of
     `PATIENT_FACTS` that a header gives, as text. `empty` counts image files that hold nothing, as a broken copy leaves.
+    `references` counts the frames of reference that the images of a series name, which must be one.
     """
 
     frames: tuple[Frame, ...]
@@ -44,6 +45,7 @@ class Scan:
     study_uid: str
     patient: dict[str, str]
     duplicates: int
+    references: Mapping[Facts, int]
     empty: int = 0
     shared_uids: int = 0
 
@@ -136,6 +138,7 @@ def _sorted_out(images: Sequence[tuple[Path, Dataset]]) -> Scan:
     frames: list[Frame] = []
     unusable: Counter[tuple[int | None, str, str]] = Counter()
     facts_by_series: dict[tuple[str, ...], Facts] = {}
+    references: dict[Facts, set[str]] = defaultdict(set)
     once, shared = _once(images)
     of_series = Counter(h.SeriesInstanceUID for _, h in once)
     for file, h in once:
@@ -143,6 +146,7 @@ def _sorted_out(images: Sequence[tuple[Path, Dataset]]) -> Scan:
         if key not in facts_by_series:
             facts_by_series[key] = facts_of(h)
         facts = facts_by_series[key]
+        references[facts].add(str(h.get("FrameOfReferenceUID") or ""))
         try:
             frames += frames_of(file, h, facts)
         except NoPlaceError as error:
@@ -151,7 +155,8 @@ def _sorted_out(images: Sequence[tuple[Path, Dataset]]) -> Scan:
         key: next((str(v) for _, h in images if (v := h.get(key)) not in (None, "")), "") for key in PATIENT_FACTS
     }
     study_uid, duplicates = str(images[0][1].StudyInstanceUID), len(images) - len(once)
-    return Scan(tuple(frames), unusable, study_uid, patient, duplicates, shared_uids=shared)
+    named = {facts: len(uids) for facts, uids in references.items()}
+    return Scan(tuple(frames), unusable, study_uid, patient, duplicates, named, shared_uids=shared)
 
 
 def _series_key(h: Dataset, images: int) -> tuple[str, ...]:

@@ -91,7 +91,8 @@ def sort_study(path: Path, chosen: Chosen | None = None) -> Sorted:
         uses |= {id(g): f"yes, as {role}" if g in stack.groups else "no: another stack is better" for g in candidates}
         levels: dict[bool, Literal["info", "warning"]] = {True: "warning", False: "info"}
         notes += [Note(code, levels[code in WARNINGS], message, role) for code, message in stack.notes]
-    notes += [note for role, stack in stacks.items() for note in _missing_images(role, stack, found)]
+    for role, stack in stacks.items():
+        notes += [*_missing_images(role, stack, found), *_references(role, stack, found)]
     notes += _near_misses(groups, verdicts, stacks)
     rows = tuple(Row(g, v, uses.get(id(g), "no")) for g, v in zip(groups, verdicts, strict=True))
     return Sorted(found, rows, stacks, tuple(notes))
@@ -186,6 +187,16 @@ def _missing_images(role: Role, stack: Stack, found: Scan) -> Iterator[Note]:
             "volumes too small; send it again."
         )
         yield Note("images_missing", "warning", message, role)
+
+
+def _references(role: Role, stack: Stack, found: Scan) -> Iterator[Note]:
+    """A warning where images of one series name several frames of reference: their places may not be comparable."""
+    if (count := max(found.references[g.first.facts] for g in stack.groups)) > 1:
+        message = (
+            f"Images of {stack.name} name {count} frames of reference, where a series has one: they were put together "
+            "by their positions, which is wrong if the patient was moved in between."
+        )
+        yield Note("references_differ", "warning", message, role)
 
 
 def _near_misses(groups: Sequence[Group], verdicts: Sequence[Verdict], stacks: Mapping[Role, Stack]) -> list[Note]:
