@@ -110,9 +110,11 @@ def test_every_case_is_scored_once_by_a_model_that_has_not_seen_it(runs: Path) -
 
 
 def test_compact_myops_has_a_page_and_scores_for_its_card(runs: Path) -> None:
+    said: list[str] = []
     page = evaluation_of("compact-myops").evaluate(
-        "compact-myops", [Path("myops")], runs / "compact-myops", None, 5, None, "cpu"
+        "compact-myops", [Path("myops")], runs / "compact-myops", None, 5, None, "cpu", said.append
     )
+    assert any("compact-lge: left out; expected what the installed" in line for line in said)
     assert "paper" not in page
     assert page.count("| compact-myops | ") == 14
     kept = json.loads((runs / "compact-myops" / "results.json").read_text())
@@ -159,6 +161,10 @@ def test_compact_lge_says_what_is_scar_where_it_has_not_seen_the_case(
         )
     with pytest.raises(InputError, match="expected 5 fold models"):
         evaluation.evaluate("compact-myops", [Path("myops")], compact, None, 5, lge_runs(tmp_path / "y", ["a"]), "cpu")
+    models = evaluation.scar_models("compact-myops", evaluation.read_cases([]), late)
+    monkeypatch.setattr(evaluation, "scar_models", lambda *_: models)  # as installed
+    installed = evaluation.evaluate("compact-myops", [Path("myops")], compact, None, 5, None, "cpu")
+    assert installed.count("| compact-myops and compact-lge | ") == 2 * 4
 
 
 def test_without_runs_the_installed_members_are_tried_on_what_they_have_not_seen(

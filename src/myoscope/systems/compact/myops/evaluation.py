@@ -2,8 +2,8 @@
 
 Of `myops-ensemble` RUNS holds VARIANT/fold-K, of `compact-myops` fold-K; the ensemble's page has both, compact-myops's
 from RUNS/compact-myops or, where that is not there, from the folder of this name beside RUNS. With runs of compact-lge
-(`segmentations`) there are rows for both together too, as `analyze` uses them. Where there are no runs of
-compact-myops, its rows are of the installed members, each on the cases that it has not seen.
+(`segmentations`; else with its installed members) there are rows for both together too, as `analyze` uses them. Where
+there are no runs of compact-myops, its rows are of the installed members, each on the cases that it has not seen.
 """
 
 import json
@@ -77,7 +77,7 @@ def evaluate(
     cases = [case for case in known if set(SEQUENCES) <= set(case.labels)]
     if not cases:
         raise InputError(f"expected cases with labelled bSSFP, LGE and T2 for {system}, found none; add MyoPS")
-    late = scar_models(COMPACT, known, segmentations) if segmentations else {}
+    late = scar_models(COMPACT, known, segmentations) if segmentations else installed_scar_models(known, progress)
     if system == COMPACT:
         places = [(COMPACT, runs)]
     elif published:
@@ -88,7 +88,6 @@ def evaluate(
         places = [(name, runs) for name in recipes] + [(COMPACT, beside)]
     scored = [score(name, cases, folder, folds, device, late, progress) for name, folder in places]
     if places[-1][0] == COMPACT and not scored[-1][1] and (members := members_of(system, known, progress)):
-        late = late or scar_models(COMPACT, known, None)
         scored[-1] = score_members(members[:folds], known, cases, late, progress)
     rows = [row for found, _ in scored for row in found]
     if not rows:
@@ -127,6 +126,15 @@ def members_of(system: str, known: Sequence[Case], progress: Callable[[str], Non
             raise
         progress(f"{COMPACT}: left out; {why}")
         return []
+
+
+def installed_scar_models(known: Sequence[Case], progress: Callable[[str], None]) -> Mapping[str, Any]:
+    """By case the installed member of compact-lge that has not seen it; none, and why, where that cannot be said."""
+    try:
+        return scar_models(COMPACT, known, None)
+    except InputError as why:
+        progress(f"{JOINT_LGE_SYSTEM}: left out; {why}")
+        return {}
 
 
 def write_figures(
