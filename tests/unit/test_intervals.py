@@ -15,7 +15,7 @@ from myoscope.errors import InputError
 from myoscope.lab.intervals import Row, cross_fit, fit, fit_all, fit_grades, measured, read_rows, write_rows
 from myoscope.labels import Structure
 from myoscope.measure.calibration import Calibration, calibrated, read_calibration
-from myoscope.measure.intervals import GRADES, INDICES, NO_ERRORS, STRUCTURES, Errors, interval
+from myoscope.measure.intervals import GRADES, NO_ERRORS, SCALED, STRUCTURES, Errors, interval
 from myoscope.measure.results import Measurements, SeriesProvenance
 from myoscope.prediction import Prediction
 from myoscope.segment.cine import SliceModel
@@ -133,7 +133,7 @@ def _measured(case: Case, far: float = 0.5, intervals: dict | None = None) -> Me
 
 def test_every_measurement_has_an_interval_around_it(case: Case) -> None:
     m = _measured(case)
-    for name in (*STRUCTURES, *INDICES):
+    for name in (*STRUCTURES, *SCALED):
         part, field = name.split(".")
         value, ends = getattr(getattr(m, part), field), getattr(getattr(m, part), f"{field}_interval")
         if part == "t2":
@@ -143,6 +143,8 @@ def test_every_measurement_has_an_interval_around_it(case: Case) -> None:
     unit = 2 + 0.1 * m.lv.edv_ml
     assert m.lv.edv_ml_interval == pytest.approx((m.lv.edv_ml - unit, m.lv.edv_ml + unit / 2))
     assert m.lv.edv_index_ml_m2_interval == pytest.approx([end / m.patient.bsa_m2 for end in m.lv.edv_ml_interval])
+    by = m.lv.cardiac_output_l_min / m.lv.sv_ml
+    assert m.lv.cardiac_output_l_min_interval == pytest.approx([end * by for end in m.lv.sv_ml_interval])
     assert m.segments[0].transmurality_grade_interval == ["0", "1-25"]
 
 

@@ -91,7 +91,7 @@ def measure(
     edema_from = hearts.joint or (Role.T2 if Role.T2 in predictions else Role.LGE)
     drawn = {"lv": Role.CINE, "rv": Role.CINE, "lge": Role.LGE, "t2": edema_from}
     lv, rv, lge, edema = (
-        with_intervals(part, *found, predictions.get(drawn[part]), facts.bsa_m2)
+        with_intervals(part, *found, predictions.get(drawn[part]))
         for part, found in {"lv": cine.lv, "rv": cine.rv, "lge": late.lge, "t2": t2.t2}.items()
     )
     values = {"lv": lv, "rv": rv, "lge": lge, "t2": edema}

@@ -15,7 +15,7 @@ import numpy as np
 from myoscope.errors import InputError
 from myoscope.files import write_whole
 from myoscope.io.nifti import shown
-from myoscope.measure.intervals import INDICES, LEVEL_PERCENT, STRETCHED, STRUCTURES
+from myoscope.measure.intervals import LEVEL_PERCENT, SCALED, STRETCHED, STRUCTURES
 from myoscope.measure.results import Measurements
 
 LEAST_CASES = 30
@@ -97,8 +97,8 @@ def calibrated(m: Measurements, calibration: Calibration) -> Measurements:
     changes = {}
     for part in ("lv", "rv", "lge", "t2"):
         values, found = getattr(m, part), dict[str, Any]()
-        for name in (n for n in (*STRUCTURES, *INDICES) if n.startswith(f"{part}.")):
-            field, factors = name.partition(".")[2], calibration.factors.get(INDICES.get(name, name))
+        for name in (n for n in (*STRUCTURES, *SCALED) if n.startswith(f"{part}.")):
+            field, factors = name.partition(".")[2], calibration.factors.get(SCALED.get(name, name))
             value, ends = getattr(values, field), getattr(values, f"{field}_interval")
             if ends and factors:
                 below, above = sides(value, ends)

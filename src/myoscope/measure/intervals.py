@@ -19,6 +19,7 @@ from myoscope.prediction import Prediction
 LEVEL_PERCENT = 90
 
 NO_ERRORS = "no interval: the network's errors on unseen patients are not known"
+NOTHING = "no interval: what it is computed from is 0"
 
 STRETCHED = "Intervals are stretched by how they held "
 """How the line in `provenance.conventions` begins where `measure.calibration` stretched them."""
@@ -35,6 +36,11 @@ STRUCTURES: dict[str, tuple[Structure, ...]] = {
     "lv.ejection_fraction_percent": _LV,
     "lv.mass_g": _WALL,
     "lv.wall_thickness_max_mm": _WALL,
+    "lv.wall_thickness_max_es_mm": _WALL,
+    "lv.edv_to_rv_ratio": _LV + _RV,
+    "lv.esv_to_rv_ratio": _LV + _RV,
+    "lv.myocardium_to_edv_ratio": _WALL + _LV,
+    "lv.myocardium_to_esv_ratio": _WALL + _LV,
     "rv.edv_ml": _RV,
     "rv.esv_ml": _RV,
     "rv.sv_ml": _RV,
@@ -47,9 +53,9 @@ STRUCTURES: dict[str, tuple[Structure, ...]] = {
     "t2.edema_ml": _EDEMA,
     "t2.edema_percent": _EDEMA,
 }
-"""Measurements with an interval, and the structure whose doubt widens it."""
+"""Measurements with an interval, and the structures whose doubt widens it."""
 
-INDICES = {
+SCALED = {
     "lv.edv_index_ml_m2": "lv.edv_ml",
     "lv.esv_index_ml_m2": "lv.esv_ml",
     "lv.sv_index_ml_m2": "lv.sv_ml",
@@ -57,8 +63,10 @@ INDICES = {
     "rv.edv_index_ml_m2": "rv.edv_ml",
     "rv.esv_index_ml_m2": "rv.esv_ml",
     "rv.sv_index_ml_m2": "rv.sv_ml",
+    "lv.cardiac_output_l_min": "lv.sv_ml",
+    "lv.cardiac_index_l_min_m2": "lv.sv_ml",
 }
-"""Measurements by body surface area, with the interval of what is divided."""
+"""Measurements that are another one by body surface area or times heart rate, which are taken as exact."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +116,7 @@ def errors_of(prediction: Prediction | None) -> Mapping[str, Any] | str:
 
 
 def with_intervals(
-    part: str, values: Any, reasons: Mapping[str, str], prediction: Prediction | None, bsa_m2: float | None
+    part: str, values: Any, reasons: Mapping[str, str], prediction: Prediction | None
 ) -> tuple[Any, dict[str, str]]:
     """One part of the measurements with its intervals, and the reasons for what is None, by field name.
 
@@ -117,21 +125,22 @@ def with_intervals(
         values: That part.
         reasons: For what is None in it.
         prediction: Of the network that drew the labels, None where it did not, or not alone.
-        bsa_m2: Body surface area that indices were computed with.
     """
     errors, found, missing = errors_of(prediction), dict[str, Any](), dict(reasons)
-    for name in (n for n in (*STRUCTURES, *INDICES) if n.startswith(f"{part}.")):
-        base, field = INDICES.get(name, name), name.partition(".")[2]
+    for name in (n for n in (*STRUCTURES, *SCALED) if n.startswith(f"{part}.")):
+        base, field = SCALED.get(name, name), name.partition(".")[2]
         value = getattr(values, base.partition(".")[2])
         known = None if isinstance(errors, str) else errors["errors"].get(base)
         if field in reasons or value is None:
             missing[f"{field}_interval"] = reasons.get(field, "not measured")
         elif known is None or prediction is None:
             missing[f"{field}_interval"] = errors if isinstance(errors, str) else NO_ERRORS
+        elif name in SCALED and not value:
+            missing[f"{field}_interval"] = NOTHING
         else:
             ends = interval(base, value, doubt_of(base, prediction), Errors.of(known))
-            by = bsa_m2 if name in INDICES and bsa_m2 else 1.0
-            found[f"{field}_interval"] = (ends[0] / by, ends[1] / by)
+            by = getattr(values, field) / value if name in SCALED else 1.0
+            found[f"{field}_interval"] = (ends[0] * by, ends[1] * by)
     return values.model_copy(update=found), missing
 
 
