@@ -231,13 +231,14 @@ def test_a_full_disk_ends_with_one_line_and_a_whole_state(tmp_path: Path) -> Non
     ("options", "expected"),
     [
         (Options(scheduler="tcp://127.0.0.1:1", slurm=Path("x.toml")), "found both"),
-        (Options(slurm=Path("nowhere.toml")), "cannot be read"),
-        (Options(patients=Path("nowhere.csv")), "expected a CSV table"),
+        (Options(slurm=Path("nowhere.toml")), "nowhere.toml: cannot read it"),
+        (Options(patients=Path("nowhere.csv")), "nowhere.csv: cannot read it"),
     ],
 )
 def test_a_call_that_cannot_be_is_refused(tmp_path: Path, options: Options, expected: str) -> None:
     with pytest.raises(InputError, match=expected):
         run([write_studies(tmp_path / "in", 1)], tmp_path / "out", options)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_result_shows_its_report_in_a_notebook() -> None:

@@ -11,11 +11,15 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from cohort_world import small_case
 from dicom_results import measured, phantom
 from myoscope import analysis, cli
+from myoscope.analysis import judge
+from myoscope.datasets.own import write_dataset
 from myoscope.io.label_maps import read_label_maps
 from myoscope.io.read import read_study
 from myoscope.io.save import write_study
+from myoscope.review.opened import open_study
 from myoscope.study import Role
 from review_world import Server, analysed, labels_on_disk, serving
 
@@ -296,6 +300,16 @@ def test_other_images_are_refused(
     path.with_name("cine.nii.gz").unlink()
     said = refused(monkeypatch, capsys, out, "--study", tmp_path / "moved")
     assert "expected the cine images that it was made from, found none" in said
+
+
+def test_a_case_of_a_table_is_opened_though_no_folder_is_called_so(tmp_path: Path) -> None:
+    case = small_case(7)
+    root = write_dataset([case], tmp_path / "hearts")
+    (root / case.id).rename(root / "images")
+    (root / "cases.csv").write_text((root / "cases.csv").read_text().replace(f"{case.id}/", "images/"))
+    study = read_study(root / case.id)
+    judge(study, case.labels, {}).save(tmp_path / "out")
+    assert open_study(tmp_path / "out").id == case.id
 
 
 @pytest.mark.parametrize("terminal", [True, False])

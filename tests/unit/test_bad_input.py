@@ -223,7 +223,8 @@ def test_a_folder_of_dicom(refuse: Callable[..., str], tmp_path: Path) -> None:
 
 def test_another_kind_of_file(refuse: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "scan.png").write_bytes(b"\x89PNG")
-    assert "scan.png: expected a .nii or .nii.gz file or a folder, found a .png file" in refuse(tmp_path / "scan.png")
+    line = refuse(tmp_path / "scan.png")
+    assert "scan.png: expected DICOM (a folder, a zip, a file) or NIfTI" in line and "found a .png file" in line
 
 
 # --- the call ---
@@ -245,7 +246,18 @@ def test_nothing_to_segment(call: Call, tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("myoscope.analysis.is_installed", lambda _: False)  # T2 alone needs compact-myops
     said = call("analyze", saved(tmp_path / "t2.nii.gz"), "-o", tmp_path / "out")
     assert "t2: expected a cine, LGE or bSSFP image, found t2" in refused(said)
-    assert not list((tmp_path / "out").rglob("*"))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("option", ["--previous", "--calibration", "--models"])
+def test_what_is_refused_late_leaves_no_folder(option: str, call: Call, tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    out = tmp_path / "new" / "out"
+    refused(call("analyze", saved(tmp_path / "lge.nii.gz"), "-o", out, option, tmp_path / "none"))
+    assert not out.parent.exists()
+    out.mkdir(parents=True)  # what was there stays
+    refused(call("analyze", tmp_path / "lge.nii.gz", "-o", out, option, tmp_path / "none"))
+    assert out.is_dir()
 
 
 def test_an_unknown_device(refuse: Callable[..., str], tmp_path: Path) -> None:

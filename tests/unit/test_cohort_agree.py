@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pydicom import Dataset, FileMetaDataset
+from pydicom import Dataset, FileMetaDataset, dcmread
 from pydicom.uid import ExplicitVRLittleEndian
 
 from cohort_world import small_case
@@ -149,7 +149,12 @@ def test_cvi42_contours_lie_on_their_pixels(dicom_study: Study, tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("text", "found"),
-    [("<x>", "ParseError"), ("<!DOCTYPE x []><x/>", "document type"), ("<x/>", "found none")],
+    [
+        ("<x>", "as XML, found another"),
+        ("<?xml version='1.0' encoding='x'?><x/>", "as XML"),
+        ("<!DOCTYPE x []><x/>", "document type"),
+        ("<x/>", "found none"),
+    ],
 )
 def test_what_is_no_workspace_is_refused(dicom_study: Study, tmp_path: Path, text: str, found: str) -> None:
     (path := tmp_path / "x.xml").write_text(text)
@@ -200,6 +205,15 @@ def test_a_structure_set_lies_on_its_slice(dicom_study: Study, tmp_path: Path) -
     places = contours_below(tmp_path)
     assert list(places) == [dicom_study.id]
     assert (labels_at(places[dicom_study.id], dicom_study)[Role.LGE].voxels == volume.voxels).all()
+    for odd, found in ((path.read_bytes()[200:], "it cannot be read"), (b"", "it cannot be read")):
+        (tmp_path / "no.dcm").write_bytes(odd)
+        with pytest.raises(InputError, match=found):
+            read_rtstruct(tmp_path / "no.dcm", dicom_study)
+    cut = dcmread(path)
+    cut.ROIContourSequence[0].ContourSequence[0].ContourData = ["1", "2"]
+    cut.save_as(tmp_path / "no.dcm")
+    with pytest.raises(InputError, match="expected contours of points in mm"):
+        read_rtstruct(tmp_path / "no.dcm", dicom_study)
     with pytest.raises(InputError, match="expected regions called"):
         read_rtstruct(rtstruct(tmp_path / "no.dcm", dicom_study, dict.fromkeys(SQUARES, "liver")), dicom_study)
 
@@ -236,6 +250,27 @@ def test_a_table_of_numbers(tmp_path: Path) -> None:
     path.write_text("case,edv\na,1\n")
     with pytest.raises(InputError, match="expected a column study"):
         read_numbers(path)
+    path.write_text("study , lv.edv_ml\n a,100\n")  # as people write tables
+    assert read_numbers(path) == {"a": {"lv.edv_ml": 100}}
+
+
+@pytest.mark.parametrize(
+    ("table", "found"),
+    [
+        (b"study,lv.edv_ml,lv.edv_ml\na,100,140\n", "every column once, found lv.edv_ml again"),  # the last counted
+        (b"study,lv.edv\na,100\n", "expected columns of measurements.csv, found lv.edv"),
+        ("study,lv.edv_ml\nä,100\n".encode("latin-1"), "in UTF-8, found other text"),
+        (b'study,lv.edv_ml\n"' + b"x" * 200_000, "no line of a table"),
+        (None, "cannot read it"),
+    ],
+)
+def test_a_table_that_is_none_is_refused_in_words(table: bytes | None, found: str, tmp_path: Path) -> None:
+    path = tmp_path / "reader.csv"
+    if table is not None:
+        path.write_bytes(table)
+    with pytest.raises(InputError, match=found) as refused:
+        read_numbers(path)
+    assert "Error" not in str(refused.value)
 
 
 def cohort_of(root: Path, studies: dict[str, float], with_intervals: bool = False) -> Path:

@@ -28,12 +28,10 @@ def test_a_report_is_printed_beside_itself(tmp_path: Path, monkeypatch: pytest.M
     assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
 
 
-@pytest.mark.parametrize(("script", "found"), [("exit 1", "CalledProcessError"), ("true", "FileNotFoundError")])
-def test_a_browser_that_fails_is_one_line(
-    script: str, found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("script", ["exit 1", "true"])
+def test_a_browser_that_fails_is_one_line(script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _browser(tmp_path / "bin", script, monkeypatch)
-    with pytest.raises(InputError, match=f"expected a PDF from chromium, found {found}; report.html is"):
+    with pytest.raises(InputError, match=r"expected a PDF from chromium, found none; report\.html is"):
         write_pdf(tmp_path / "report.html", find_browser())
     assert not (tmp_path / "report.pdf").exists()
 

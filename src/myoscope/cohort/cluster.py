@@ -2,17 +2,16 @@
 
 import logging
 import os
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from myoscope.cohort.work import kill_children
 from myoscope.errors import InputError
-from myoscope.io.nifti import shown
+from myoscope.settings import read_toml
 
 WAIT_SECONDS = 30
 """For a scheduler to answer."""
@@ -46,16 +45,7 @@ def read_slurm(path: Path) -> Slurm:
     Raises:
         InputError: it is no TOML, or a setting is unknown, missing or of a wrong kind.
     """
-    try:
-        return Slurm.model_validate(tomllib.loads(path.read_text()))
-    except OSError as error:
-        raise InputError(f"{shown(path)}: cannot be read ({error.strerror}); check the path") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{shown(path)}: expected TOML ({error}); see docs/cohort.md") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise InputError(f"{shown(path)}: {shown(key)}: {first['msg']}; see docs/cohort.md for the settings") from None
+    return read_toml(path, Slurm, "docs/cohort.md")
 
 
 def slurm_cluster(settings: Slurm) -> Any:
@@ -113,10 +103,8 @@ def client_of(
         if scheduler:
             try:
                 client = Client(scheduler, timeout=WAIT_SECONDS)
-            except (OSError, ValueError, TimeoutError) as error:
-                raise InputError(
-                    f"--scheduler {scheduler}: nobody answers there ({type(error).__name__}); start `dask scheduler`"
-                ) from None
+            except (OSError, ValueError, TimeoutError):
+                raise InputError(f"--scheduler {scheduler}: nobody answers there; start `dask scheduler`") from None
             with client:
                 yield client, memory_gb, None
         elif slurm:

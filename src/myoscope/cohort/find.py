@@ -17,6 +17,8 @@ from myoscope.io.names import Named, guess_role, is_label_name, read_names, stem
 from myoscope.io.nifti import is_nifti, shown
 from myoscope.study import Role
 
+UNREADABLE = "cannot be read"
+
 LOCK = "cohort.lock"
 """Lies in every cohort's OUT: such a folder is never searched for studies."""
 
@@ -141,7 +143,7 @@ def _told_apart(items: list[Item]) -> Iterator[Item]:
 def _walk(path: Path, left: list[tuple[Path, str]]) -> Iterator[tuple[str, Path]]:
     """("case" | "nifti" | "bids" | "zip", a study's path), and ("file", anything that may be DICOM).
 
-    `left` gets what lies in a BIDS data set and is no study, and why.
+    `left` gets folders that cannot be read, and what lies in a BIDS data set and is no study, and why.
     """
     from myoscope.cohort.find_bids import bids_studies
 
@@ -156,7 +158,11 @@ def _walk(path: Path, left: list[tuple[Path, str]]) -> Iterator[tuple[str, Path]
     if (studies := bids_studies(path, left)) is not None:
         yield from (("bids", one) for one in studies)
         return
-    entries = sorted(entry for entry in path.iterdir() if not is_bystander(entry.name))
+    try:
+        entries = sorted(entry for entry in path.iterdir() if not is_bystander(entry.name))
+    except OSError:
+        left.append((path, UNREADABLE))
+        return
     folders = [entry for entry in entries if entry.is_dir() and not _LABELS.search(entry.name)]
     below = {folder: list(_walk(folder, left)) for folder in folders}
     if any(kind == "bids" for folder in folders if folder.name.startswith("sub-") for kind, _ in below[folder]):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from myoscope.cohort.find import Item, own_path, short_hash
+from myoscope.cohort.find import UNREADABLE, Item, own_path, short_hash
 from myoscope.io import bids
 from myoscope.io.listing import is_bystander
 from myoscope.io.nifti import shown
@@ -71,5 +71,6 @@ def left_out(left: Left, hashed: bool) -> list[str]:
     notes = []
     for why, names in reasons.items():
         named = "" if hashed else f" ({shown(', '.join(names[:_SHOWN]))}{', ...' * (len(names) > _SHOWN)})"
-        notes.append(f"{len(names)} left out of a BIDS data set{named}: {why}.")
+        what = "folders" if why == UNREADABLE else "left out of a BIDS data set"
+        notes.append(f"{len(names)} {what}{named}: {why}.")
     return notes

@@ -13,6 +13,7 @@ from pydicom import dcmread
 from pydicom.uid import UID
 
 from myoscope.cohort.find import Item, own_path, short_hash
+from myoscope.errors import InputError
 from myoscope.io.dicom.headers import MR_CLASSES
 from myoscope.io.listing import files_below, looks_like_dicom
 from myoscope.io.nifti import is_nifti
@@ -41,7 +42,7 @@ def dicom_studies(files: Sequence[Path], say: Callable[[str], None]) -> tuple[li
                 with_images.add(uid)
     notes = []
     if nameless:
-        notes.append(f"{nameless} DICOM files that cannot be read, or name no study, were left out.")
+        notes.append(f"{nameless} files that cannot be read, or are DICOM of no study, were left out.")
     if others := len(studies.keys() - with_images):
         notes.append(f"{others} DICOM studies without MR images were left out.")
     owners = _owners(studies)
@@ -74,11 +75,11 @@ def _ident(uid: str) -> str:
 
 
 def _study_of(path: Path) -> tuple[str | None, bool]:
-    if is_nifti(path) or not looks_like_dicom(path):
-        return None, False
     try:
+        if is_nifti(path) or not looks_like_dicom(path):
+            return None, False
         return _study_in(path)
-    except OSError:
+    except (OSError, InputError):
         return "", False
 
 

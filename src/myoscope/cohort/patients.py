@@ -69,23 +69,41 @@ def lines_of(path: Path) -> list[tuple[int, dict[str, str]]]:
     Raises:
         InputError: no such table, or an unknown column.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{shown(path)}: expected a CSV table in UTF-8 ({type(error).__name__}); check it") from None
-    header = text.partition("\n")[0]
-    delimiter = max(",;\t", key=header.count)
-    reader = csv.DictReader(text.splitlines(), delimiter=delimiter)
-    columns = [name.strip() for name in reader.fieldnames or ()]
+    columns, lines = read_csv(path)
     if unknown := [name for name in columns if name != "study" and name not in COLUMNS]:
-        raise InputError(f"{shown(path)}: expected columns study, {', '.join(COLUMNS)}, found {shown(unknown[0])}")
+        found = shown(unknown[0]) or "one without a name"
+        raise InputError(f"{shown(path)}: expected columns study, {', '.join(COLUMNS)}, found {found}")
     facts = [COLUMNS[name] for name in columns if name in COLUMNS]
     if "study" not in columns or len(set(facts)) < len(facts):
         raise InputError(f"{shown(path)}: expected one column study and each fact once; rename the columns")
-    reader.fieldnames = columns
-    lines = []
-    for cells in reader:
-        if None in cells or None in cells.values():
-            raise InputError(f"{shown(path)}, line {reader.line_num}: expected {len(columns)} cells; check the commas")
-        lines.append((reader.line_num, {key: value.strip() for key, value in cells.items()}))
     return lines
+
+
+def read_csv(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """Columns, and line numbers with cells by column, of a table in UTF-8 with commas, semicolons or tabs.
+
+    Raises:
+        InputError: it cannot be read, a column is there twice, or a line has more or fewer cells than columns.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(f"{shown(path)}: cannot read it ({error.strerror}); check the path") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{shown(path)}: expected a CSV table in UTF-8, found other text; save it as that") from None
+    header = text.partition("\n")[0]
+    reader = csv.DictReader(text.splitlines(), delimiter=max(",;\t", key=header.count))
+    lines = []
+    try:
+        columns = [name.strip() for name in reader.fieldnames or ()]
+        if twice := next((name for name in columns if columns.count(name) > 1), None):
+            raise InputError(f"{shown(path)}: expected every column once, found {shown(twice)} again; keep one")
+        reader.fieldnames = columns
+        for cells in reader:
+            if None in cells or None in cells.values():  # a decimal comma would move what is behind it by one column
+                where = f"{shown(path)}, line {reader.line_num}"
+                raise InputError(f"{where}: expected {len(columns)} cells; check the commas")
+            lines.append((reader.line_num, {key: value.strip() for key, value in cells.items()}))
+    except csv.Error:
+        raise InputError(f"{shown(path)}, line {reader.line_num}: no line of a table; export it again") from None
+    return columns, lines

@@ -1,7 +1,8 @@
 """A cohort, whole: find the studies, analyse what is not done, write the tables and the page."""
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -98,8 +99,9 @@ def run(
     state, target = Out(out), Path(options.bids) if options.bids else None
     if target:
         check_target(target, state)
+    new = not out.exists()
     state.prepare()
-    with state.locked():
+    with state.locked(), _unused_removed(state, new):
         todo = plan(paths, out, options, say)
         try:
             with Progress(out / "cohort.log", len(todo.todo), say) as progress:
@@ -118,6 +120,17 @@ def run(
         notes = (*todo.notes, *(write_derivatives(state, target, options.hashed) if target else ()))
     counts = [statuses.count("done"), statuses.count("failed")]
     return Outcome(counts[0], counts[1], len(todo.todo), notes, out / "index.html")
+
+
+@contextmanager
+def _unused_removed(state: Out, new: bool) -> Iterator[None]:
+    """Where a call into a new folder is refused, leave none behind."""
+    try:
+        yield
+    except InputError:
+        if new:
+            state.remove_unused()
+        raise
 
 
 def _stale(todo: Plan) -> dict[str, str]:
@@ -171,7 +184,7 @@ def _analyse(
     for future, answer in as_completed(futures, with_results=True, raise_errors=False):
         study = names[future.key]
         if future.status != "finished":
-            reason = f"its worker was lost {RETRIES + 1} times or more ({type(future.exception()).__name__})"
+            reason = f"its worker was lost {RETRIES + 1} times or more"
             answer = {"status": "failed"} | state.fail(study, todo.made[study], reason, 0.0, "")
         future.release()  # what a lost worker still held, Dask would have done again
         if answer["status"] == "full":

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from hashlib import sha256
@@ -51,7 +51,18 @@ class Out:
         """
         check_out(self.root)
         for folder in (self.studies, self.failed, self.work):
-            folder.mkdir(exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def remove_unused(self) -> None:
+        """Remove the folder, if no study was begun in it."""
+        made = (self.work, self.failed, self.studies)
+        if not any(path for folder in made for path in folder.iterdir()):
+            for folder in made:
+                folder.rmdir()
+            for name in ("cohort.log", LOCK):
+                (self.root / name).unlink(missing_ok=True)
+            with suppress(OSError):  # somebody laid something there
+                self.root.rmdir()
 
     @contextmanager
     def locked(self) -> Iterator[None]:

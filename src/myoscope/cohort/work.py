@@ -59,7 +59,7 @@ def run_one(task: dict[str, Any]) -> dict[str, Any]:
                 answer |= out.fail(study, made, answer["reason"], seconds, socket.gethostname())
             return {"study": study, **answer}
     except OSError as error:
-        return {"status": "full", "study": study, "reason": error.strerror or type(error).__name__}
+        return {"status": "full", "study": study, "reason": error.strerror or "it failed"}
 
 
 def _ask(task: dict[str, Any]) -> dict[str, Any]:

@@ -221,10 +221,10 @@ def read_table(path: Path) -> list[Study]:
     try:
         text = path.read_text(encoding="utf-8-sig")
         read = json.loads(text) if path.suffix.lower() == ".json" else list(csv.DictReader(text.splitlines()))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{shown(path)}: expected clinical values as CSV or JSON; it cannot be read ({error})"
-        ) from None
+    except OSError as error:
+        raise InputError(f"{shown(path)}: cannot read it ({error.strerror}); check the path") from None
+    except (ValueError, csv.Error):
+        raise InputError(f"{shown(path)}: expected clinical values as CSV or JSON in UTF-8, found other text") from None
     rows = read if isinstance(read, list) else [read]
     studies: dict[str, Study] = {}
     for i, row in enumerate(rows):

@@ -3,6 +3,10 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
+
+from myoscope.errors import InputError
+from myoscope.io.nifti import shown
 
 DICOM_SUFFIXES = (".dcm", ".ima")
 
@@ -11,14 +15,23 @@ _FIRST_ELEMENTS = (0x00, 0x01, 0x05, 0x08, 0x12, 0x13, 0x14, 0x16, 0x18)
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """The files of a folder in order, links followed, without hidden ones (`._*`, `.DS_Store`) and `__MACOSX`."""
+    """The files of a folder in order, links followed, without hidden ones (`._*`, `.DS_Store`) and `__MACOSX`.
+
+    Raises:
+        InputError: a folder cannot be read: who knows what of the study lies there.
+    """
     seen: set[str] = set()
-    for at, folders, names in os.walk(folder, followlinks=True):
+    for at, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
         real = os.path.realpath(at)
         folders[:] = [] if real in seen else sorted(name for name in folders if not is_bystander(name))
         names = [] if real in seen else sorted(name for name in names if not is_bystander(name))
         seen.add(real)
         yield from (path for name in names if (path := Path(at, name)).is_file())
+
+
+def _refuse(error: OSError) -> NoReturn:
+    where = shown(error.filename)
+    raise InputError(f"{where}: cannot read it ({error.strerror}); get leave to, or keep it elsewhere") from None
 
 
 def is_bystander(name: str) -> bool:
@@ -27,14 +40,18 @@ def is_bystander(name: str) -> bool:
 
 
 def looks_like_dicom(path: Path) -> bool:
-    """Whether a file's suffix or its first bytes are those of DICOM."""
+    """Whether a file's suffix or its first bytes are those of DICOM.
+
+    Raises:
+        InputError: it cannot be read, and may be.
+    """
     if path.suffix.lower() in DICOM_SUFFIXES:
         return True
     try:
         with path.open("rb") as file:
             start = file.read(132)
-    except OSError:
-        return False
+    except OSError as error:
+        _refuse(error)
     return start[128:] == b"DICM" or is_bare(start)
 
 

@@ -50,8 +50,10 @@ def read_participant(place: Place) -> tuple[Patient, list[str]]:
         return Patient(), []
     try:
         rows = list(csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines(), delimiter="\t"))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        return Patient(), [f"it cannot be read ({type(error).__name__})"]
+    except OSError as error:
+        return Patient(), [f"it cannot be read ({error.strerror})"]
+    except (UnicodeDecodeError, csv.Error):
+        return Patient(), ["it is no table in UTF-8"]
     lines = [row for row in rows if row.get("participant_id") == name]
     if len(lines) != 1:
         return Patient(), [f"it has {len(lines)} lines of this subject, expected one"]

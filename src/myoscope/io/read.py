@@ -102,7 +102,10 @@ def _read(path: Path, role: Role | None, series: Mapping[Role, Sequence[int]] | 
     if path.is_dir():
         return _read_folder(path, role)
     if not is_nifti(path):
-        raise InputError(f"{shown(path)}: expected a .nii or .nii.gz file or a folder, found {_kind(path)}")
+        raise InputError(
+            f"{shown(path)}: expected DICOM (a folder, a zip, a file) or NIfTI (.nii, .nii.gz, a folder of them), "
+            f"found {_kind(path)}"
+        )
     return _read_file(path, role)
 
 

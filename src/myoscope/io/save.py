@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import nibabel as nib
@@ -40,14 +41,16 @@ _PART = ".myoscope-"
 
 
 def check_out(out: Path, study: Path | None = None) -> None:
-    """Make sure that a folder can be written, before long work.
+    """Make sure that a folder can be written, before long work; it is not left there, for the call may be refused yet.
 
     Raises:
         InputError: it is a file, or cannot be made or written, or is the study's own.
     """
     if study and out.resolve() == study.resolve():
         raise InputError(f"{shown(out)}: expected another folder than the study's, found that; give one with -o")
+    new: list[Path] = []
     try:
+        new += [folder for folder in (out, *out.parents) if not folder.exists()]
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out):
             pass
@@ -55,6 +58,10 @@ def check_out(out: Path, study: Path | None = None) -> None:
         raise InputError(
             f"{shown(out)}: cannot write there ({error.strerror}); choose another folder with -o"
         ) from None
+    finally:
+        for folder in new:
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def save_outputs(
@@ -81,6 +88,7 @@ def save_outputs(
     """
     check_out(out)
     try:
+        out.mkdir(parents=True, exist_ok=True)
         with alone(out):
             for left in out.glob(f"{_PART}*"):  # by a run that was killed
                 shutil.rmtree(left, ignore_errors=True)

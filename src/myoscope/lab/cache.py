@@ -71,10 +71,10 @@ def read_cache(path: Path) -> list[Case]:
         with path.open("rb") as file:  # a damaged one is closed too
             arrays = dict(np.load(file, allow_pickle=False))
         listed = json.loads(arrays["cases"].tobytes())
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-        raise InputError(
-            f"{path.name}: expected a cache of cases, found {error}; write it with: myoscope cache"
-        ) from None
+    except OSError as error:
+        raise InputError(f"{path.name}: cannot read it ({error.strerror}); check the path") from None
+    except (ValueError, KeyError, EOFError, BadZipFile):
+        raise InputError(f"{path.name}: expected a cache of cases, found none; write it with: myoscope cache") from None
     return [_case(i, entry, arrays) for i, entry in enumerate(listed)]
 
 

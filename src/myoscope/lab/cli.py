@@ -61,6 +61,7 @@ def predict(
     refuse_twice([*(study.id for study in tables), *(folder.name for folder in folders)])
     check_out(out)
     model = model_of(system, variant, weights, device)
+    out.mkdir(parents=True, exist_ok=True)
     written = 0
     classified: dict[str, Classification] = {}
     with progress() as say:

@@ -1,7 +1,6 @@
 """What a node is told: one TOML file, checked whole before anything starts."""
 
 import re
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,11 +12,10 @@ from pydantic import (
     ConfigDict,
     Field,
     PositiveFloat,
-    ValidationError,
     model_validator,
 )
 
-from myoscope.errors import InputError
+from myoscope.settings import read_toml
 
 
 @dataclass(frozen=True)
@@ -108,13 +106,4 @@ def read_settings(path: Path) -> Settings:
     Raises:
         InputError: no such file, not TOML, or a value that cannot be.
     """
-    try:
-        return Settings.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise InputError(f"{str(path)!r}: cannot read it ({error.strerror}); give the node's settings file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{str(path)!r}: expected TOML, found something else ({error}); see docs/pacs.md") from None
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise InputError(f"{str(path)!r}: {where}{': ' if where else ''}{first['msg']}; see docs/pacs.md") from None
+    return read_toml(path, Settings, "docs/pacs.md")

@@ -49,8 +49,8 @@ def write_pdf(report: Path, browser: str) -> None:
         try:
             subprocess.run(call, check=True, capture_output=True, timeout=LIMIT_S)
             write_whole(report.with_suffix(".pdf"), printed.read_bytes())
-        except (OSError, subprocess.SubprocessError) as error:
+        except (OSError, subprocess.SubprocessError):
             raise InputError(
-                f"--pdf: expected a PDF from {Path(browser).name}, found {type(error).__name__}; {report.name} is "
+                f"--pdf: expected a PDF from {Path(browser).name}, found none; {report.name} is "
                 "written, print it from a browser"
             ) from None

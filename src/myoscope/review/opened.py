@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from myoscope.correction import check_images
+from myoscope.datasets import own
 from myoscope.errors import InputError
 from myoscope.io.nifti import shown
 from myoscope.io.read import read_study
@@ -26,7 +27,7 @@ def open_study(out: Path, moved_to: Path | None = None) -> Study:
     if record is None or record.input is None:
         raise InputError(f"{shown(out)}: expected what analyze wrote, with its study.json, found none; analyze first")
     where = moved_to or Path(record.input.path)
-    if not where.exists():
+    if not (own.is_case(where) or where.exists()):  # of ROOT/CASE nothing needs to lie there
         raise InputError(
             f"{shown(where)}: expected the study's images there, found nothing; give --study PATH where they lie now"
         )

@@ -84,11 +84,14 @@ def _root(path: Path) -> ElementTree.Element:
         if path.stat().st_size > MAX_BYTES:
             raise InputError(f"{shown(path)}: expected at most {MAX_BYTES >> 20} MiB of XML; export one study")
         text = path.read_bytes()
-        if b"<!DOCTYPE" in text or b"<!ENTITY" in text:
-            raise InputError(f"{shown(path)}: expected a workspace without a document type; do not trust this file")
+    except OSError as error:
+        raise InputError(f"{shown(path)}: cannot read it ({error.strerror}); check the file") from None
+    if b"<!DOCTYPE" in text or b"<!ENTITY" in text:
+        raise InputError(f"{shown(path)}: expected a workspace without a document type; do not trust this file")
+    try:
         return ElementTree.fromstring(text)
-    except (OSError, ElementTree.ParseError) as error:
-        raise InputError(f"{shown(path)}: expected a cvi42 workspace as XML ({type(error).__name__})") from None
+    except (ElementTree.ParseError, ValueError, LookupError):  # the latter two of an encoding that nobody knows
+        raise InputError(f"{shown(path)}: expected a cvi42 workspace as XML, found another; export it again") from None
 
 
 def _key(node: ElementTree.Element) -> str:

@@ -1,6 +1,5 @@
 """What readers say of the studies of a cohort: a table of numbers, or contours in the formats they come in."""
 
-import csv
 import math
 import re
 from collections import defaultdict
@@ -11,11 +10,13 @@ import numpy as np
 
 from myoscope.cohort.agree.cvi42 import read_cvi42
 from myoscope.cohort.agree.rtstruct import RTSTRUCT_CLASS, read_rtstruct
+from myoscope.cohort.patients import read_csv
 from myoscope.datasets import layout_of, own, read_case
 from myoscope.errors import InputError
 from myoscope.io.label_maps import read_label_maps
 from myoscope.io.listing import files_below, looks_like_dicom
 from myoscope.io.nifti import is_nifti, shown
+from myoscope.io.tables import columns as measured_columns
 from myoscope.study import Role, Study
 from myoscope.volume import Volume
 
@@ -26,28 +27,24 @@ def read_numbers(path: Path) -> dict[str, dict[str, float]]:
     """A reader's numbers by study and dotted name (`lv.edv_ml`), from a CSV table with a column `study`.
 
     Raises:
-        InputError: no such table, a study twice, a line of other length, a cell that is no number, or no column is one
-            of ours.
+        InputError: no such table, a study twice, a line of other length, a cell that is no number, or a column that is
+            none of ours.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{shown(path)}: expected a CSV table in UTF-8 ({type(error).__name__}); check it") from None
-    reader = csv.DictReader(text.splitlines(), delimiter=max(",;\t", key=text.partition("\n")[0].count))
-    names = [name for name in reader.fieldnames or () if re.fullmatch(r"(lv|rv|lge|t2)\.\w+", name)]
-    if "study" not in (reader.fieldnames or ()) or not names:
+    columns, lines = read_csv(path)
+    names = [name for name in columns if re.fullmatch(r"(lv|rv|lge|t2)\.\w+", name)]
+    if "study" not in columns or not names:
         raise InputError(
             f"{shown(path)}: expected a column study and some of measurements.csv (lv.edv_ml, lge.infarct_ml, ...)"
         )
+    if unknown := next((name for name in names if name not in measured_columns()), None):
+        raise InputError(f"{shown(path)}: expected columns of measurements.csv, found {unknown}; rename it")
     found: dict[str, dict[str, float]] = {}
-    for row in reader:
-        where = f"{shown(path)}, line {reader.line_num}"
-        if None in row or None in row.values():  # a decimal comma would move every number behind it by one column
-            raise InputError(f"{where}: expected {len(reader.fieldnames or ())} cells; check the commas")
+    for number, row in lines:
+        where = f"{shown(path)}, line {number}"
         if row["study"] in found:
             raise InputError(f"{where}: expected every study once, found one again; keep one reader's line")
         try:
-            numbers = {name: float(row[name]) for name in names if row[name].strip()}
+            numbers = {name: float(row[name]) for name in names if row[name]}
         except ValueError:
             numbers = None
         if numbers is None or not all(map(math.isfinite, numbers.values())):

@@ -44,10 +44,8 @@ def read_rtstruct(path: Path, study: Study) -> dict[Role, Volume]:
             for roi in found.ROIContourSequence
             for c in roi.get("ContourSequence", [])
         ]
-    except (AttributeError, ValueError, TypeError) as error:
-        raise InputError(
-            f"{shown(path)}: expected an RT Structure Set ({type(error).__name__}); export it again"
-        ) from None
+    except Exception:  # whatever a parser of foreign bytes may raise
+        raise InputError(f"{shown(path)}: expected an RT Structure Set, it cannot be read; export it again") from None
     drawn: dict[tuple[Role, int, int], dict[str, list[np.ndarray]]] = defaultdict(lambda: defaultdict(list))
     kinds = {name: kind_of(name) for name, _ in contours}
     for name, contour in contours:
@@ -86,7 +84,10 @@ def kind_of(name: str) -> str | None:
 
 def _placed(path: Path, contour: Dataset, study: Study) -> tuple[Series, int, int, np.ndarray]:
     """The series, frame and slice that a contour lies on, and its line there as columns and rows."""
-    points = np.array(contour.ContourData, float).reshape(-1, 3) * [-1, -1, 1]  # LPS to RAS
+    try:
+        points = np.array(contour.ContourData, float).reshape(-1, 3) * [-1, -1, 1]  # LPS to RAS
+    except (AttributeError, ValueError, TypeError):
+        raise InputError(f"{shown(path)}: expected contours of points in mm, found another; export it again") from None
     uids = {str(image.ReferencedSOPInstanceUID) for image in contour.get("ContourImageSequence", [])}
     for series in study.series:
         frames = len(series.image.frames)

@@ -96,9 +96,10 @@ def _header(path: Path, alone: bool) -> Dataset | None:
             return None
         named = all(header.get(key) for key in _UIDS)
         deflated = header.file_meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian  # is read to its end
-    except Exception as error:  # pydicom raises whatever its parser trips over
-        what = f"expected DICOM, it is damaged ({type(error).__name__})"
-        raise InputError(f"{shown(path)}: {what}; copy it again") from None
+    except OSError as error:
+        raise InputError(f"{shown(path)}: cannot read it ({error.strerror}); copy it again") from None
+    except Exception:  # pydicom raises whatever its parser trips over
+        raise InputError(f"{shown(path)}: expected DICOM, it is damaged; copy it again") from None
     if not named and kind and kind not in MR_CLASSES:
         return None  # a palette or a protocol, say, is of no study
     if not named:

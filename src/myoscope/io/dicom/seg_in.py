@@ -36,8 +36,8 @@ def read_seg(path: Path, study: Study) -> tuple[Role, Volume]:
         structures = {int(item.SegmentNumber): _structure(item, where) for item in found.SegmentSequence}
     except InputError:
         raise
-    except Exception as error:  # whatever a parser of foreign bytes may raise
-        raise InputError(f"{where}: expected a DICOM segmentation, cannot read it ({type(error).__name__})") from None
+    except Exception:  # whatever a parser of foreign bytes may raise
+        raise InputError(f"{where}: expected a DICOM segmentation, it cannot be read; export it again") from None
     if kind not in ("BINARY", "LABELMAP"):
         raise InputError(f"{where}: expected a BINARY or LABELMAP segmentation, found {shown(kind)}; export it so")
     pixels = pixels.reshape(-1, *pixels.shape[-2:])

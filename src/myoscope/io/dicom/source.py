@@ -79,8 +79,8 @@ def header_of(image: SourceImage) -> Dataset:
     """The header of an image's file, read once more; an InputError where it is gone or is another."""
     try:
         header = pydicom.dcmread(image.path, stop_before_pixels=True, force=True)
-    except (OSError, EOFError, InvalidDicomError) as error:
-        raise InputError(f"{shown(image.path)}: cannot be read again ({type(error).__name__}); keep it there") from None
+    except (OSError, EOFError, InvalidDicomError):
+        raise InputError(f"{shown(image.path)}: cannot be read again; keep it there") from None
     if header.get("SOPInstanceUID") != image.sop_instance_uid:
         raise InputError(f"{shown(image.path)}: expected the instance that was read, found another; analyze again")
     return header
