@@ -1,10 +1,14 @@
 """DICOM that cannot be read, and choices that cannot be met, end in one line that says why."""
 
+import re
 import zipfile
 from pathlib import Path
 
 import pytest
-from pydicom.uid import CTImageStorage
+from pydicom import dcmread
+from pydicom.encaps import encapsulate
+from pydicom.pixels import get_decoder
+from pydicom.uid import CTImageStorage, HTJ2KLossless
 
 from dicom_writer import change, files, tiny_study
 from myoscope.errors import InputError
@@ -77,6 +81,32 @@ def test_ct(classic: Path) -> None:
 def test_no_pixel_data(classic: Path) -> None:
     path = change(files(classic, 5)[4], PixelData=None)
     assert f"{path.name}: expected pixel data, the file ends before them; send it again" in one_line(classic)
+
+
+@pytest.mark.parametrize(
+    ("syntax", "found"),
+    [
+        (
+            HTJ2KLossless,
+            r"expected a decoder of High-Throughput JPEG 2000 .*; pip install pylibjpeg pylibjpeg-openjpeg, or",
+        ),
+        ("1.2.840.10008.1.2.4.110", r"found JPEG XL \(.*\.110\); there is no decoder: have it sent .* uncompressed"),
+    ],
+)
+def test_a_decoder_that_is_missing_is_named(
+    syntax: str, found: str, classic: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoder = get_decoder(HTJ2KLossless)
+    monkeypatch.setattr(decoder, "_available", {})
+    monkeypatch.setattr(decoder, "_unavailable", {"pylibjpeg": ("pylibjpeg>=2.0", "pylibjpeg-openjpeg>=2.0")})
+    path = files(classic, 5)[4]
+    image = dcmread(path)
+    image.PixelData = encapsulate([image.PixelData])
+    image.file_meta.TransferSyntaxUID = HTJ2KLossless
+    image.save_as(path)
+    path.write_bytes(path.read_bytes().replace(HTJ2KLossless.encode(), syntax.encode()))  # pydicom writes no JPEG XL
+    line = one_line(classic)
+    assert re.search(found, line) and "send it again" not in line
 
 
 def test_an_empty_image(classic: Path) -> None:

@@ -17,6 +17,7 @@ from pydicom.pixels import iter_pixels
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from myoscope.errors import InputError
+from myoscope.io.dicom.decoders import undecoded
 from myoscope.io.dicom.frames import NOT_GREY, Frame
 from myoscope.io.dicom.headers import Scan, scan
 from myoscope.io.dicom.prefer import preferred
@@ -306,9 +307,8 @@ def _voxels(stack: Stack) -> np.ndarray:
                         voxels[t, z] = values.min()
                     voxels[t, z, row : row + frame.shape[0], column : column + frame.shape[1]] = values
         except Exception as error:  # pydicom and its decoders raise whatever they trip over
-            raise InputError(
-                f"{shown(path)}: its pixel data cannot be read ({_reason(error)}); send it again"
-            ) from None
+            why = undecoded(path) or f"its pixel data cannot be read ({_reason(error)}); send it again"
+            raise InputError(f"{shown(path)}: {why}") from None
     if voxels.min() == voxels.max():
         raise InputError(f"{stack.name}: expected an image, every voxel is {voxels.flat[0]:g}; send it again")
     return voxels.max() - voxels if stack.frames[0][0].inverted else voxels
