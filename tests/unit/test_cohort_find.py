@@ -1,5 +1,7 @@
 """Which studies lie below a path, and under which ids."""
 
+import errno
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -9,6 +11,7 @@ import pytest
 from dicom_writer import tiny_study, write_dicom
 from myoscope.cohort.find import find_studies
 from myoscope.cohort.inputs import alone, fingerprint, without_names
+from myoscope.cohort.patients import read_patients
 from myoscope.errors import InputError
 from myoscope.io.read import read_study
 
@@ -29,6 +32,36 @@ def test_case_folders_one_study_each(tmp_path: Path) -> None:
     assert [(item.name, item.path) for item in items] == [("a", str(tmp_path / "a")), ("b", str(tmp_path / "b"))]
     assert all(item.id.startswith(f"{item.name}-") and len(item.id) == len(item.name) + 9 for item in items)
     assert notes == []
+
+
+def test_what_cannot_be_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cohort leaves it out and says so; a study is refused, for a part of it may lie there."""
+    nifti(tmp_path / "a" / "cine.nii.gz", tmp_path / "a" / "locked" / "x.nii.gz", tmp_path / "b" / "IM1")
+
+    def denied(path: object) -> None:
+        if Path(str(path)).name in ("locked", "IM1"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    for place, name in ((os, "scandir"), (os, "listdir"), (Path, "open")):
+        real = getattr(place, name)
+        monkeypatch.setattr(place, name, lambda path, *a, _real=real, **k: denied(path) or _real(path, *a, **k))
+    items, notes = find_studies([tmp_path])
+    assert [item.name for item in items] == ["a"]
+    assert notes[0] == "1 folders (a/locked): cannot be read."
+    assert notes[1] == "1 files that cannot be read, or are DICOM of no study, were left out."
+    with pytest.raises(InputError, match=r"locked: cannot read it \(Permission denied\)"):
+        read_study(tmp_path / "a")
+    with pytest.raises(InputError, match=r"locked: cannot read it \(Permission denied\)"):
+        read_study(tmp_path / "a" / "locked")
+    with pytest.raises(InputError, match=r"IM1: cannot read it \(Permission denied\)"):
+        read_study(tmp_path / "b")
+
+
+def test_a_patient_table_as_german_spreadsheets_write_it(tmp_path: Path) -> None:
+    nifti(tmp_path / "a" / "cine.nii.gz")
+    (tmp_path / "p.csv").write_text("study;sex;height;class\na;F;171,5;x,y\n")
+    found, _ = read_patients(tmp_path / "p.csv", find_studies([tmp_path])[0])
+    assert list(found.values()) == [{"sex": "F", "height_cm": "171.5", "class": "x,y"}]
 
 
 def test_a_study_is_found_once_whatever_links_lead_there(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_names_are_not_logged(port: int, inbox: Inbox, caplog: pytest.LogCapture
 
 
 def test_a_port_in_use_is_one_line(port: int, inbox: Inbox) -> None:
-    with pytest.raises(InputError, match=rf"127.0.0.1:{port}: cannot listen there \(.+\); choose another port"):
+    with pytest.raises(InputError, match=rf"127.0.0.1:{port}: cannot listen there \(.+\); choose another host or port"):
         start_receiver(Receive(accept=("SCANNER",), port=port), "MYOSCOPE", inbox)
 
 

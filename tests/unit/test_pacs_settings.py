@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ import pytest
 from myoscope.errors import InputError
 from myoscope.pacs.health import LastTrouble, health, start_health
 from myoscope.pacs.inbox import Inbox
+from myoscope.pacs.service import serve
 from myoscope.pacs.settings import Peer, read_settings
 
 GOOD = 'spool = "s"\nsend_to = "ARCHIVE@10.0.0.5:104"\n[receive]\naccept = ["SCANNER"]\n'
@@ -72,6 +74,20 @@ def test_a_missing_extra_is_named(package: str, tmp_path: Path) -> None:
     assert done.stderr.splitlines()[-1] == (
         f"myoscope: pacs: expected the package {package}, found none; pip install 'myoscope[pacs]'"
     )
+
+
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        ('["no-such-program", "{study}", "{out}"]', "expected a program, found none called 'no-such-program'"),
+        ('["{python}", "{study}", "--out={out}"]', "expected {out} as an item of its own, found none"),
+    ],
+)
+def test_a_command_that_could_analyse_nothing_is_refused_at_once(command: str, line: str, tmp_path: Path) -> None:
+    text = GOOD.replace('"s"', f'"{tmp_path}/s"').replace("[receive]", f"analysis_command = {command}\n[receive]")
+    with pytest.raises(InputError, match=re.escape(line)):
+        serve(read_settings(written(tmp_path, text)))
+    assert not (tmp_path / "s").exists()
 
 
 def test_the_health_page(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_bad_studies_then_a_good_one(make: Make, caplog: pytest.LogCaptureFixtur
     [
         (("sh", "-c", "exit 3"), r"the analysis crashed \(exit code 3\)"),
         (("true",), r"the analysis wrote no DICOM result \(out/dicom/\*\.dcm\)"),
-        (("/no/such/program",), r"the node's own step failed: FileNotFoundError in subprocess\.py:\d+"),
+        (("/no/such/program",), r"the analysis cannot be started \(No such file or directory\); see analysis_command"),
     ],
 )
 def test_a_program_that_does_not_do_its_job(program: tuple[str, ...], why: str, make: Make) -> None:

@@ -150,6 +150,11 @@ def _walk(path: Path, left: list[tuple[Path, str]]) -> Iterator[tuple[str, Path]
     if path.is_file():
         yield ("nifti" if is_nifti(path) else "zip" if path.suffix.lower() == ".zip" else "file"), path
         return
+    try:
+        next(path.iterdir(), None)
+    except OSError:
+        left.append((path, UNREADABLE))
+        return
     if (path / LOCK).is_file():
         return
     if own.is_data_set(path) or layout_of(path):
@@ -158,11 +163,7 @@ def _walk(path: Path, left: list[tuple[Path, str]]) -> Iterator[tuple[str, Path]
     if (studies := bids_studies(path, left)) is not None:
         yield from (("bids", one) for one in studies)
         return
-    try:
-        entries = sorted(entry for entry in path.iterdir() if not is_bystander(entry.name))
-    except OSError:
-        left.append((path, UNREADABLE))
-        return
+    entries = sorted(entry for entry in path.iterdir() if not is_bystander(entry.name))
     folders = [entry for entry in entries if entry.is_dir() and not _LABELS.search(entry.name)]
     below = {folder: list(_walk(folder, left)) for folder in folders}
     if any(kind == "bids" for folder in folders if folder.name.startswith("sub-") for kind, _ in below[folder]):

@@ -50,8 +50,8 @@ def read_patients(path: Path, items: Sequence[Item]) -> tuple[dict[str, dict[str
             continue
         if ids[name] in found:
             raise InputError(f"{where}: expected every study once, found one again; keep one line of it")
-        facts = {COLUMNS[key]: value for key, value in cells.items() if value}
-        group = facts.pop("class", None)
+        group = cells.pop("class", "")
+        facts = {COLUMNS[key]: value.replace(",", ".") for key, value in cells.items() if value}
         patient_from(facts, where)
         found[ids[name]] = facts | ({"class": group} if group else {})
     return found, [f"{strangers} lines of the patient table name no study that was found."] if strangers else []

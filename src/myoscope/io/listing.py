@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -27,6 +28,15 @@ def files_below(folder: Path) -> Iterator[Path]:
         names = [] if real in seen else sorted(name for name in names if not is_bystander(name))
         seen.add(real)
         yield from (path for name in names if (path := Path(at, name)).is_file())
+
+
+@contextmanager
+def may_read() -> Iterator[None]:
+    """Refuse what nobody gave leave to read in a line that names it."""
+    try:
+        yield
+    except PermissionError as error:
+        _refuse(error)
 
 
 def _refuse(error: OSError) -> NoReturn:

@@ -9,7 +9,7 @@ from myoscope.datasets import emidec, layout_of, own
 from myoscope.errors import InputError
 from myoscope.io import bids
 from myoscope.io.folder import read_file, read_folder
-from myoscope.io.listing import files_below, looks_like_dicom
+from myoscope.io.listing import files_below, looks_like_dicom, may_read
 from myoscope.io.names import guess_role, is_label_name
 from myoscope.io.nifti import is_nifti, shown
 from myoscope.io.order import plane_notes
@@ -43,7 +43,8 @@ def read_study(
     """
     path = Path(path)
     role = None if role is None else parse_role(role)
-    study = _read(path, role, series)
+    with may_read():
+        study = _read(path, role, series)
     for one in study.series:
         _check_size(one)
     study = replace(study, notes=(*study.notes, *(note for one in study.series for note in plane_notes(one))))
@@ -117,7 +118,9 @@ def sort_dicom(path: Path, series: Mapping[Role, Sequence[int]] | None = None) -
     """
     if not path.exists():
         raise InputError(f"{shown(path)}: no such file or folder; check the path")
-    if not _holds_dicom(path):
+    with may_read():
+        there = _holds_dicom(path)
+    if not there:
         raise InputError(f"{shown(path)}: expected DICOM (a folder, a zip, a file), found none; give a study's folder")
     from myoscope.io.dicom.read import sort_study
 

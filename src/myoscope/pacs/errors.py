@@ -25,8 +25,14 @@ class NotDicomError(PacsError):
 
 
 def told(error: Exception) -> str:
-    """An error as it may be logged: of one that is not ours only kind and place, for it may quote a header."""
+    """An error as it may be logged: of one that is not ours only kind and place, for it may quote a header.
+
+    >>> told(OSError(28, "No space left on device", "/spool/anna.dcm"))
+    'No space left on device'
+    """
     if isinstance(error, PacsError):
         return str(error)
+    if isinstance(error, OSError) and error.strerror:  # the system's words, without the file
+        return error.strerror
     last = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__} in {Path(last.filename).name}:{last.lineno}"

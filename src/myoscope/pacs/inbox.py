@@ -69,8 +69,8 @@ def identify(data: bytes) -> Identity:
     try:
         header = dcmread(BytesIO(data), stop_before_pixels=True, specific_tags=[_STUDY, _INSTANCE, _MODALITY])
         study, instance, modality = (_raw(header.get_item(tag)) for tag in (_STUDY, _INSTANCE, _MODALITY))
-    except Exception as error:  # a parser may stumble over odd bytes in any way
-        raise NotDicomError(f"expected a DICOM instance, found what cannot be read ({type(error).__name__})") from None
+    except Exception:  # a parser may stumble over odd bytes in any way
+        raise NotDicomError("expected a DICOM instance, found what cannot be read") from None
     if not (study and instance):
         raise NotDicomError("expected StudyInstanceUID and SOPInstanceUID, found none")
     return Identity(name_of(study), name_of(instance), modality.decode("ascii", "replace"))

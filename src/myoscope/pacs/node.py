@@ -58,7 +58,7 @@ def start_receiver(receive: Receive, ae_title: str, inbox: Inbox) -> ThreadedAss
         server = node.start_server((receive.host, receive.port), block=False, evt_handlers=handlers)
     except OSError as error:
         raise InputError(
-            f"{receive.host}:{receive.port}: cannot listen there ({error.strerror}); choose another port"
+            f"{receive.host}:{receive.port}: cannot listen there ({error.strerror}); choose another host or port"
         ) from None
     assert server is not None  # because block is False
     return server

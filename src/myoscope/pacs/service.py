@@ -1,15 +1,17 @@
 """The node as a whole: what takes or fetches, what works, and the health page, until it is stopped."""
 
 import logging
+import shutil
 import signal
 import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 
+from myoscope.errors import InputError
 from myoscope.pacs.errors import told
 from myoscope.pacs.health import LastTrouble, health, start_health
 from myoscope.pacs.inbox import Inbox
@@ -25,8 +27,10 @@ def serve(settings: Settings) -> None:
     """Run a node until it is told to stop (SIGTERM, Ctrl-C) or killed; either may happen at any moment.
 
     Raises:
-        InputError: a port is taken, another node works in the same spool, or the spool cannot be written.
+        InputError: a port is taken, another node works in the same spool, the spool cannot be written, or
+            `analysis_command` can analyse nothing.
     """
+    _check_command(settings.analysis_command)
     trouble = _start_log()
     warnings.filterwarnings("ignore", module="pydicom")  # they quote what stands in headers
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -54,6 +58,14 @@ def serve(settings: Settings) -> None:
         while True:
             if not worker.step():
                 time.sleep(pause_seconds)
+
+
+def _check_command(command: Sequence[str]) -> None:
+    """Refuse, before any study is taken, a command that could analyse none."""
+    if command[0] != "{python}" and not shutil.which(command[0]):
+        raise InputError(f"analysis_command: expected a program, found none called {command[0]!r}; give its path")
+    if missing := [word for word in ("{study}", "{out}") if word not in command]:
+        raise InputError(f"analysis_command: expected {missing[0]} as an item of its own, found none; see docs/pacs.md")
 
 
 def sender(settings: Settings) -> Send:

@@ -12,7 +12,8 @@ from typing import Any
 
 from dicomweb_client import DICOMwebClient
 from pydicom import dcmread, dcmwrite
-from requests import HTTPError, RequestException
+from requests import ConnectionError, HTTPError, RequestException, Timeout
+from requests.exceptions import SSLError
 
 from myoscope.pacs.errors import NotDicomError, RefusedError, UnreachableError, told
 from myoscope.pacs.inbox import NOT_IMAGES, Inbox, name_of
@@ -48,7 +49,7 @@ def send(url: str, paths: Sequence[Path]) -> None:
             raise RefusedError(f"the DICOMweb server refused the result (HTTP {status})") from None
         raise UnreachableError(f"the DICOMweb server answered HTTP {status}") from None
     except RequestException as error:
-        raise UnreachableError(f"no answer from the DICOMweb server ({type(error).__name__})") from None
+        raise UnreachableError(f"no answer from the DICOMweb server ({_why(error)})") from None
     failed = answer.get("FailedSOPSequence") or []
     if failed:
         reason = failed[0].get("FailureReason", 0)
@@ -80,7 +81,7 @@ class Watcher:
             asked = {"StudyDate": f"{since:%Y%m%d}-"}  # not the modality: with it Orthanc 1.10 forgets the offset
             found = _all(lambda offset: client.search_for_studies(search_filters=asked, offset=offset), _STUDY)
         except (RequestException, ValueError) as error:
-            raise UnreachableError(f"no answer from the DICOMweb server ({type(error).__name__})") from None
+            raise UnreachableError(f"no answer from the DICOMweb server ({_why(error)})") from None
         for uid, row in found.items():
             count = _value(row, _COUNT)
             if "MR" not in row.get(_MODALITIES, {}).get("Value", ["MR"]) or (count and self._counts.get(uid) == count):
@@ -88,7 +89,9 @@ class Watcher:
             try:
                 if self._follow(client, uid):
                     self._counts[uid] = count
-            except (RequestException, NotDicomError, ValueError, IndexError) as error:
+            except RequestException as error:
+                log.warning("study %s cannot be fetched, tried again later: %s", name_of(uid), _why(error))
+            except (NotDicomError, ValueError, IndexError) as error:
                 log.warning("study %s cannot be fetched, tried again later: %s", name_of(uid), told(error))
 
     def _follow(self, client: DICOMwebClient, uid: str) -> bool:
@@ -113,6 +116,14 @@ class Watcher:
         self.inbox.fetched(study)
         del self._growing[uid]
         return True
+
+
+def _why(error: Exception) -> str:
+    """What went wrong with a server, in words that quote nothing."""
+    if isinstance(error, HTTPError) and error.response is not None:
+        return f"HTTP {error.response.status_code}"
+    kinds = {SSLError: "its certificate is not trusted", Timeout: "it took too long", ConnectionError: "no connection"}
+    return next((words for kind, words in kinds.items() if isinstance(error, kind)), "what it says is not DICOMweb")
 
 
 def _images(client: DICOMwebClient, uid: str) -> frozenset[tuple[str, str]]:

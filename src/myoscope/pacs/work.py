@@ -146,14 +146,17 @@ def run_analysis(command: Sequence[str], folder: Path, limit_seconds: float, loc
     with _only_analysis(lock) as held, (folder / "analysis.log").open("wb") as said:
         if (folder / "out").exists():  # of a start that was killed; only now can nobody write there any more
             shutil.rmtree(folder / "out")
-        process = subprocess.Popen(
-            arguments,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=said,
-            pass_fds=(held.fileno(),),
-            start_new_session=True,
-        )
+        try:
+            process = subprocess.Popen(
+                arguments,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=said,
+                pass_fds=(held.fileno(),),
+                start_new_session=True,
+            )
+        except OSError as error:
+            return f"the analysis cannot be started ({error.strerror}); see analysis_command in the settings"
         try:
             held.write(str(process.pid))
             held.flush()
