@@ -7,6 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from myoscope.cohort.find import find_studies
 from myoscope.errors import InputError
 from myoscope.io.names import map_role
 from myoscope.io.read import read_study
@@ -152,6 +153,28 @@ def test_phases_of_two_patients_are_refused(tmp_path: Path) -> None:
     for name in ("a_ED", "a_ES", "b_ED", "b_ES"):
         write(tmp_path / f"{name}.nii.gz")
     with pytest.raises(InputError, match="one cine image, found a, b; keep one"):
+        read_study(tmp_path)
+
+
+def test_dcm2niix_s_files_of_one_trigger_time_are_phases_by_time(tmp_path: Path) -> None:
+    names = ["sax_t120", "sax", "sax_t40", "sax_t81"]  # as they sort, 120 is before 40; at 0 ms no suffix
+    for name in names:
+        write(tmp_path / "a" / f"{name}.nii.gz")
+    write(tmp_path / "a" / "LGE_t650.nii.gz")
+    series = read_study(tmp_path / "a").get(Role.CINE)
+    assert series is not None and series.name == "sax"
+    assert [grid.stem for grid in series.files] == ["sax", "sax_t40", "sax_t81", "sax_t120"]
+    assert series.image.frame_time_ms == pytest.approx(40)
+    alone = read_study(tmp_path / "a" / "sax_t81.nii.gz").series[0].image.voxels
+    assert (series.image.voxels[2] == alone).all()
+    assert [item.name for item in find_studies([tmp_path])[0]] == ["a"]
+
+
+@pytest.mark.parametrize("why", ["a phase is missing", "torn apart"])
+def test_files_of_trigger_times_that_are_no_cine_are_refused_with_what_to_do(why: str, tmp_path: Path) -> None:
+    for ms in (40, 80, 160) if why == "a phase is missing" else (40, 80, 120):
+        write(tmp_path / f"sax_t{ms}.nii.gz", shape=(20, 18, 3 if ms == 80 and why == "torn apart" else 5))
+    with pytest.raises(InputError, match=r"one cine image, found sax_t.*NAME_t40, .* else give the DICOM"):
         read_study(tmp_path)
 
 

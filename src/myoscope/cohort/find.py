@@ -13,7 +13,7 @@ from myoscope.datasets import case_folders, layout_of, own
 from myoscope.errors import InputError
 from myoscope.io import bids
 from myoscope.io.listing import is_bystander
-from myoscope.io.names import Named, guess_role, is_label_name, read_names, stem_of
+from myoscope.io.names import TIME, Named, guess_role, is_label_name, read_names, stem_of
 from myoscope.io.nifti import is_nifti, shown
 from myoscope.study import Role
 
@@ -214,7 +214,7 @@ def _one_study(images: Iterable[Path]) -> bool:
     for path in images:
         named = _named_alone(path)
         if named is None or (named.view != "long" and named.other is None):
-            key = _FRAME.sub("", named.key if named and named.phase else stem_of(path))
+            key = TIME.sub("", _FRAME.sub("", named.key if named and named.phase else stem_of(path)))
             kept[key, path.parent] = (named and named.role) or _role(path.parent)
     roles = Counter(kept.values())
     return max(roles.values(), default=1) == 1 and not _patients_differ([key for key, _ in kept])

@@ -13,7 +13,7 @@ from myoscope.datasets import acdc
 from myoscope.errors import InputError
 from myoscope.io import bids
 from myoscope.io.listing import files_below
-from myoscope.io.names import Named, is_label_name, map_role, read_names, stem_of
+from myoscope.io.names import TIME, Named, is_label_name, map_role, read_names, stem_of
 from myoscope.io.nifti import is_nifti, read_nifti, shown
 from myoscope.io.order import looks_like_time
 from myoscope.labels import MYOPS_CODES
@@ -25,6 +25,9 @@ LABEL_VALUES, LARGEST_LABEL = 12, 20
 
 UNEVEN_MM, UNEVEN_SHARE = 0.5, 0.05
 """Distances between single slices differ at most by this, or by this share of them."""
+
+UNEVEN_TIMES = 0.25
+"""Steps between a cine's phases differ at most by this share of them, or by 2 ms, for they are rounded."""
 
 _FRAME = re.compile(r"_frame(\d+)$", re.IGNORECASE)
 _ROLES = "|".join(IMAGES)
@@ -103,6 +106,10 @@ def read_folder(
             series.append(_read(one, one.named.role or (Role.CINE if one.frames else None)))
         except LabelMapError:
             left += [(path, "a label map, by its values") for path in one.paths]
+        except InputError:
+            if len(one.paths) == 1 or not TIME.search(stem_of(one.paths[-1])):
+                raise
+            series += [_read(Found((path,), one.named), one.named.role) for path in one.paths]  # slices, not phases
     series = _whole_cine(_stacked(series, folder), left)
     if not series:
         reasons = "; ".join(f"{path.name}: {why}" for path, why in left[:4])
@@ -116,7 +123,8 @@ def read_folder(
         if len(names) > 1:
             raise InputError(
                 f"{shown(folder)}: expected one {kind} image, found {shown(', '.join(names))}; keep one of them in the "
-                "folder (the frames of one cine are named alike: NAME_ED, NAME_ES or NAME_frame01, ...)"
+                "folder (the frames of one cine are named alike: NAME_ED, NAME_ES, or NAME_frame01, ..., or as "
+                "dcm2niix has them, NAME_t40, NAME_t80, ..., at even times and of the same slices; else give the DICOM)"
             )
     return (*series, *maps), tuple(_left_out(left))
 
@@ -166,6 +174,10 @@ def _read(found: Found, role: Role | None, directions: np.ndarray | None = None)
         phases = {phase: i for i, phase in enumerate(found.frames) if phase in ("ed", "es")}
         series = acdc.read_frames(list(found.paths), (phases.get("ed"), phases.get("es")))
         series = replace(series, name=found.named.key or series.name)
+        if TIME.search(stem_of(found.paths[-1])):
+            times = [int(frame) for frame in found.frames]
+            step_ms = (times[-1] - times[0]) / (len(times) - 1)
+            series = replace(series, image=replace(series.image, frame_time_ms=step_ms))
     else:
         image, grid = read_nifti(path, directions)
         series = Series(role or Role.CINE, grid.stem, image, (grid,))
@@ -213,10 +225,13 @@ def _in_ms(series: Series, path: Path) -> Series:
 def _together(fit: Sequence[tuple[Path, Named]]) -> list[Found]:
     """Images, those that are frames of one cine put together."""
     groups: dict[tuple[str, str], list[tuple[str, Path, Named]]] = {}
+    times = _times(path for path, named in fit if named.role is Role.CINE and not named.phase)
     for path, named in fit:
         number = _FRAME.search(stem_of(path))
         if number:
             key, frame = _FRAME.sub("", stem_of(path)).lower(), f"{int(number[1]):09}"
+        elif path in times:
+            key, frame = TIME.sub("", stem_of(path)).lower(), f"{times[path]:09}"
         elif named.phase and named.role in (None, Role.CINE):
             key, frame = named.key, named.phase
         else:
@@ -231,6 +246,20 @@ def _together(fit: Sequence[tuple[Path, Named]]) -> list[Found]:
         else:
             named = replace(members[0][2], key=key) if len(members) > 1 else members[0][2]
             found.append(Found(tuple(path for _, path, _ in members), named, frames if frames[0] else ()))
+    return found
+
+
+def _times(paths: Iterable[Path]) -> dict[Path, int]:
+    """Trigger times in ms of files that dcm2niix made of one cine, one a phase, where there are three at even times."""
+    groups: dict[tuple[Path, str], dict[Path, int]] = {}
+    for path in paths:
+        time = TIME.search(stem_of(path))
+        groups.setdefault((path.parent, TIME.sub("", stem_of(path)).lower()), {})[path] = int(time[1]) if time else 0
+    found: dict[Path, int] = {}
+    for group in groups.values():
+        steps = np.diff(sorted(group.values()))
+        if len(steps) > 1 and steps.min() > 0 and np.ptp(steps) <= max(2.0, UNEVEN_TIMES * float(np.median(steps))):
+            found |= group
     return found
 
 

@@ -49,6 +49,9 @@ _PHASES: dict[Literal["ed", "es"], str] = {
 }
 _LABELS = r"gt|gd|(d|prob)?seg(s|mented|mentations?)?\d*|label(s|maps?)?\d*|masks?\d*|contours?|annotations?"
 
+TIME = re.compile(r"_t(?![12]$)(\d{1,5})$", re.IGNORECASE)
+"""How dcm2niix ends the name of one phase of a cine: its trigger time in ms; nothing where that is 0."""
+
 
 @dataclass(frozen=True)
 class Named:
