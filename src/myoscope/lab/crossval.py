@@ -77,7 +77,7 @@ def refuse_other_deal(system: str, fold: int, weights: Path) -> None:
     Raises:
         InputError: its card says another split.
     """
-    found = json.loads(weights.with_suffix(".json").read_text()).get("split")
+    found = read_card(weights).get("split")
     if found not in (None, split_of(system, fold)):
         raise InputError(
             f"{shown(weights)}: expected a model of {split_of(system, fold)}, found {found}; train it anew elsewhere"
@@ -157,7 +157,7 @@ def train_fold(system: str, cases: Sequence[Case], fold: int | None, budget: Bud
 
 def had_as_much(weights: Path, budget: Budget) -> bool:
     """Whether weights were trained for a budget, or for more of its kind."""
-    card = json.loads(weights.with_suffix(".json").read_text())
+    card = read_card(weights)
     return all((card.get(kind) or 0) >= (getattr(budget, kind) or 0) for kind in ("minutes", "steps", "epochs"))
 
 
@@ -244,7 +244,7 @@ def _started_from(system: str | None) -> dict[str, Any] | None:
     if system is None:
         return None
     path = weights_of(system)
-    card = json.loads(path.with_suffix(".json").read_text())
+    card = read_card(path)
     return {"system": system, "sha256": sha256(path.read_bytes()).hexdigest(), "trained_on": card["trained_on"]}
 
 

@@ -4,9 +4,7 @@
 float32; initialisers keep the names of the network's own tensors. The card beside gets what the clinic must know.
 """
 
-import json
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from myoscope.files import write_whole
+from myoscope.weights import read_card, weights_of
 
 OPSET = 17
 
@@ -135,12 +134,6 @@ def clinic_facts(recipe: Any, multiple: int, spacing_mm: float) -> dict[str, Any
     }
 
 
-def add_to_card(path: Path, facts: Mapping[str, Any]) -> None:
-    """Add to the card (json) beside weights."""
-    card = json.loads(path.with_suffix(".json").read_text())
-    write_whole(path.with_suffix(".json"), json.dumps({**card, **facts}, indent=2, ensure_ascii=False) + "\n")
-
-
 def main(
     weights: Annotated[
         list[Path] | None, typer.Argument(help="Weights (safetensors) of a system that analyze uses.")
@@ -149,10 +142,9 @@ def main(
     """Write the network file (ONNX) beside weights, and what the clinic must know into their card."""
     from myoscope.analysis import USED
     from myoscope.systems import system_module
-    from myoscope.weights import weights_of
 
     for path in weights or [weights_of(system) for system in USED]:
-        card = json.loads(path.with_suffix(".json").read_text())
+        card = read_card(path)
         system = card["system"]
         if card.get("members", 1) > 1:
             typer.echo(f"{system}: {card['members']} members, written by python -m myoscope.lab.members")

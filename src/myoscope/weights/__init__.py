@@ -55,6 +55,16 @@ def read_card(path: Path) -> dict[str, Any]:
     return card
 
 
+def write_card(path: Path, card: Mapping[str, Any]) -> None:
+    """Write the card (json) of weights or of a network file, beside them."""
+    write_whole(path.with_suffix(".json"), json.dumps(card, indent=2, ensure_ascii=False) + "\n")
+
+
+def add_to_card(path: Path, facts: Mapping[str, Any]) -> None:
+    """Add to the card that lies beside weights or a network file."""
+    write_card(path, {**read_card(path), **facts})
+
+
 def members_of(path: Path, card: Mapping[str, Any], part: str = "") -> list[Path]:
     """The network files of a system: NAME.onnx; NAME.1.onnx and so on where the card says `members`; of a `part`
     (first stage) NAME.PART.onnx.
@@ -74,7 +84,7 @@ def write_weights(path: Path, tensors: Mapping[str, Any], card: Mapping[str, Any
     """Write tensors (safetensors), and their card (json) beside them."""
     from safetensors.torch import save
 
-    write_whole(path.with_suffix(".json"), json.dumps(card, indent=2, ensure_ascii=False) + "\n")
+    write_card(path, card)
     write_whole(path, save({name: tensor.contiguous() for name, tensor in tensors.items()}))
 
 
@@ -126,4 +136,4 @@ def refusing(path: Path, kind: str) -> Iterator[None]:
 
 def cards() -> list[dict[str, Any]]:
     """The card of every installed model, by name."""
-    return [json.loads(p.with_suffix(".json").read_text()) for p in sorted(FOLDER.glob("*.safetensors"))]
+    return [read_card(path) for path in sorted(FOLDER.glob("*.safetensors"))]

@@ -41,7 +41,7 @@ from myoscope.systems.acdc_multitask.page import (
     summarise,
 )
 from myoscope.systems.acdc_multitask.recipe import LOCATOR, RECIPES
-from myoscope.weights import load_into, weights_of
+from myoscope.weights import add_to_card, load_into, read_card, weights_of
 
 TRAINED_HERE = [name for name in RECIPES if ".half-" in name]
 """Variants that `evaluate` trains; the others need a GPU, are trained by `--variant published`, and are scored where
@@ -63,10 +63,10 @@ def train_folds(
     """Train a variant for each fold, see `crossval.train_folds`; the card of a refit tells the cross-validation."""
     paths = crossval.train_folds(name, roots, folds, budget, runs, segmentations, device)
     for path, fold in zip(paths, folds, strict=True):
-        results, card = runs / "results.json", path.with_suffix(".json")
+        results = runs / "results.json"
         if fold is None and results.exists() and (found := json.loads(results.read_text()).get(name)):
             kept = {"diagnosis": {key: found[key] for key in KEPT_ON_CARD if key in found}, "cross_validation": None}
-            write_whole(card, json.dumps(json.loads(card.read_text()) | kept, indent=2) + "\n")
+            add_to_card(path, kept)
     return paths
 
 
@@ -122,7 +122,7 @@ def evaluate(
             kept = score_fold(cases, fold, path, (key, hearts), device)
             rows += kept["rows"]
             curves.append(kept["curve"])
-        cards = [json.loads(path.with_suffix(".json").read_text()) for path in paths.values()]
+        cards = [read_card(path) for path in paths.values()]
         about = {"folds": [k + 1 for k in paths], "of": crossval.folds_of(name), "trained": trainings(cards)}
         about |= {"training_cases": sorted({sum(card["trained_on"].values()) for card in cards})}
         about |= {"rows": rows, "curves": curves}

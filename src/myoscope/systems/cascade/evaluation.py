@@ -26,6 +26,7 @@ from myoscope.study import Case, Role
 from myoscope.systems.cascade.folds import train_folds, unpack_members, wanted
 from myoscope.systems.cascade.page import REGIONS, TEMPLATE, page_facts, write_boxes, write_worst
 from myoscope.systems.cascade.vote import votes_of
+from myoscope.weights import add_to_card, read_card
 
 __all__ = ["evaluate", "train_folds"]
 
@@ -125,7 +126,7 @@ def _one_variant(
         found = choices[held[case.id]]
         shown_of[case.id] = _without_traces(labels[found["best"], case.id], case, found[found["best"]])
     write_worst(chosen, {case.id: case for case in unseen}, shown_of, folder.parent)
-    cards = [json.loads(path.with_suffix(".json").read_text()) for path in models.values()]
+    cards = [read_card(path) for path in models.values()]
     part = {"name": name, "scores": scores, "ships": ships, "cards": cards, "plain": plain}
     if len(models) == FOLDS:
         progress(f"{name}: the vote, on phantoms")
@@ -267,9 +268,6 @@ def _refresh_card(folder: Path, name: str) -> None:
     """The card of weights that were refitted on all cases before this evaluation gets its results."""
     path = folder / "all" / f"{name}.json"
     if path.exists():
-        card = json.loads(path.read_text())
-        card |= {"cross_validation": json.loads((folder / "results.json").read_text())}
-        card |= {"chosen": json.loads((folder / "chosen.json").read_text())}
-        confidence = folder / "confidence.json"
-        card |= {"confidence": json.loads(confidence.read_text()) if confidence.exists() else card["confidence"]}
-        write_whole(path, json.dumps(card, indent=2, ensure_ascii=False) + "\n")
+        names = {"cross_validation": "results", "chosen": "chosen", "confidence": "confidence"}
+        files = {key: folder / f"{file}.json" for key, file in names.items()}
+        add_to_card(path, {key: json.loads(file.read_text()) for key, file in files.items() if file.exists()})

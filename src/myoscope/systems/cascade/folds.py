@@ -18,7 +18,7 @@ from myoscope.study import Case
 from myoscope.systems import system_module
 from myoscope.systems.cascade.recipe import RECIPES, Recipe
 from myoscope.systems.cascade.training import prior_on_canvas, train
-from myoscope.weights import members_of, network_of, read_card
+from myoscope.weights import members_of, network_of, read_card, write_card
 
 
 def train_folds(
@@ -111,8 +111,7 @@ def unpack_members(name: str, cases: Sequence[Case], paths: dict[int, Path]) -> 
         for part, of_part in files.items():
             write_whole(path.with_suffix(f".{part}.onnx" if part else ".onnx"), of_part[k].read_bytes())
         facts = {key: members[k].card[key] for key in ("minutes", "steps")}
-        text = json.dumps(own | facts | {"split": f"all but fold {k + 1} of {FOLDS}"}, indent=2, ensure_ascii=False)
-        write_whole(path.with_suffix(".json"), text + "\n")
+        write_card(path, own | facts | {"split": f"all but fold {k + 1} of {FOLDS}"})
     return paths
 
 

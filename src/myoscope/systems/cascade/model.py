@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from myoscope.files import write_whole
-from myoscope.lab.export import OneStack, add_to_card, clinic_facts, write_network
+from myoscope.lab.export import OneStack, clinic_facts, write_network
 from myoscope.systems.cascade.recipe import RECIPES, Recipe, build
-from myoscope.weights import half, load_into, members_of, read_card, read_weights, refusing, write_weights
+from myoscope.weights import add_to_card, half, load_into, members_of, read_card, read_weights, refusing, write_weights
 
 OF_FIRST = (
     *("system", "widths", "roles", "classes", "spacing_mm", "multiple", "smallest_ml", "view", "shares"),

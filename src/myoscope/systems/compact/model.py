@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from myoscope.lab.export import Plain, Seen, add_to_card, clinic_facts, write_network
+from myoscope.lab.export import Plain, Seen, clinic_facts, write_network
 from myoscope.lab.unet import UNet
 from myoscope.systems.compact.confidence import Familiar
 from myoscope.systems.compact.recipe import RECIPES, Recipe
-from myoscope.weights import half, load_into, read_weights, refusing, write_weights
+from myoscope.weights import add_to_card, half, load_into, read_weights, refusing, write_weights
 
 
 class Trained:

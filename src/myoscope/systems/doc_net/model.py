@@ -14,7 +14,6 @@ from myoscope.datasets.emidec import CLASSES
 from myoscope.diagnose.clinical_values import Linear, notes_of, read_values, value_names
 from myoscope.errors import InputError
 from myoscope.lab.augment_stacks import middle
-from myoscope.lab.export import add_to_card
 from myoscope.prediction import Classification
 from myoscope.study import Role, Study
 from myoscope.systems import system_module
@@ -22,7 +21,7 @@ from myoscope.systems.doc_net.inputs import Inputs, read_stack
 from myoscope.systems.doc_net.network import DocNet, ImageBranch
 from myoscope.systems.doc_net.recipe import BETTER, RECIPES, Recipe
 from myoscope.volume import Volume
-from myoscope.weights import read_weights, refusing, weights_of, write_weights
+from myoscope.weights import add_to_card, read_weights, refusing, weights_of, write_weights
 
 
 class Model:

@@ -29,6 +29,7 @@ from myoscope.systems.jdl.model import Model, labels_of, masks_of
 from myoscope.systems.jdl.network import METHODS
 from myoscope.systems.jdl.page import TEMPLATE, page_facts, write_boxes, write_patients, write_phantom
 from myoscope.systems.jdl.recipe import LIMITS, PRINTED_ABOVE, RECIPES
+from myoscope.weights import add_to_card, read_card
 
 SHIPS = full_name("jdl", None)
 LIMITS_KEY = "kept/limits"
@@ -159,7 +160,7 @@ def _unseen(cases: Sequence[Case], fold: int, weights: Path, device: str) -> lis
 
     Masks as `predict` writes them, then as the paper reads the networks (`PRINTED_ABOVE`).
     """
-    started = json.loads(weights.with_suffix(".json").read_text()).get("started_from") or {}
+    started = read_card(weights).get("started_from") or {}
     seen_before = set(started.get("trained_on", {}))
     crossval.refuse_other_deal(weights.stem, fold, weights)
     dealt = zip(cases, fold_of(cases, crossval.folds_of(weights.stem)), strict=True)
@@ -245,7 +246,7 @@ def score_slices(pair: Pair, case: Case) -> list[dict[str, Any]]:
 
 def _cost(weights: Path) -> dict[str, Any]:
     """What a fold cost, and on what."""
-    card = json.loads(weights.with_suffix(".json").read_text())
+    card = read_card(weights)
     kept = weights.with_name("cost.json")
     cost = json.loads(kept.read_text()) if kept.exists() else {}
     cost["slices seen"] = cost.get("steps", 0) * RECIPES[weights.stem].batch or None
@@ -259,10 +260,9 @@ def _keep_results(rows: Sequence[dict[str, Any]], runs: Path) -> None:
         return
     found = {"folds": sorted({row["fold"] for row in ours}), "scores": crossval.summarise(ours)}
     write_whole(runs / "results.json", json.dumps(found, indent=1))
-    card = weights_path(SHIPS, None, runs).with_suffix(".json")
-    if card.exists():
-        facts = json.loads(card.read_text()) | {"cross_validation": found}
-        write_whole(card, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+    refitted = weights_path(SHIPS, None, runs)
+    if refitted.with_suffix(".json").exists():
+        add_to_card(refitted, {"cross_validation": found})
 
 
 def _fold_models(masks: Mapping[str, Masks], runs: Path, device: str) -> dict[str, Model]:

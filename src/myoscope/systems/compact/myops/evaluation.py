@@ -34,6 +34,7 @@ from myoscope.systems import full_name, system_module
 from myoscope.systems.compact.myops import figures
 from myoscope.systems.compact.myops.page import TEMPLATE, page_facts, write_boxes
 from myoscope.volume import Volume
+from myoscope.weights import read_card
 
 __all__ = ["evaluate", "train_folds"]
 
@@ -178,7 +179,7 @@ def score(
         unseen = [case for case in cases if case.id not in seen]
         for row in _kept_scores(name, unseen, fold, weights, device, late if name == COMPACT else {}):
             rows.setdefault((row["system"], row["sequences"], row["case"]), row)
-        cards.append(json.loads(weights.with_suffix(".json").read_text()))
+        cards.append(read_card(weights))
     return list(rows.values()), cards
 
 

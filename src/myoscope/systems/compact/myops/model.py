@@ -6,10 +6,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from myoscope.lab.export import Plain, add_to_card, clinic_facts, write_network
+from myoscope.lab.export import Plain, clinic_facts, write_network
 from myoscope.lab.unet import UNet
 from myoscope.systems.compact.myops.recipe import RECIPES, Recipe
-from myoscope.weights import half, load_into, read_weights, refusing, write_weights
+from myoscope.weights import add_to_card, half, load_into, read_weights, refusing, write_weights
 
 
 class Trained:
