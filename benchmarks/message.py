@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from myoscope.files import write_arrays, write_whole
 from myoscope.lab.crossval import key_of, read_cases, weights_path
 from myoscope.lab.export import OneStack, clinic_facts, write_network
-from myoscope.lab.folds import FOLDS, fold_of
+from myoscope.lab.folds import FOLDS, deal
 from myoscope.lab.loop import Budget, progress_of, train
 from myoscope.lab.metrics import LGE_REGIONS, region_scores
 from myoscope.lab.statistics import interval, wilcoxon_p
@@ -105,15 +105,15 @@ def run_fold(way: str, fold: int, roots: Sequence[Path], firsts: Path, runs: Pat
     network = build(RECIPE, RECIPE.widths) if way == "plain" else Message(len(RECIPE.classes), RECIPE.widths)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     cases = [case for case in read_cases(roots) if Role.LGE in case.labels]
-    folds = fold_of(cases)
+    training, unseen = deal(cases, fold)
     with np.load(runs / "priors.npz") as kept:
         priors = {name: torch.from_numpy(kept[name]) for name in kept.files}
-    stacks = cascade.training._stacks(RECIPE, [c for c, k in zip(cases, folds, strict=True) if k != fold], None, priors)
+    stacks = cascade.training._stacks(RECIPE, training, None, priors)
     budget = Budget(minutes=minutes, clock=time.process_time)
     average = train(network, cascade.training._loss(RECIPE, stacks), budget, folder, RECIPE.optimisation, way)
     model = cascade.Model(network_of(average, folder), First.load(weights_path(SYSTEM, fold, firsts)))
     facts = {"way": way, "minutes": minutes, "steps": progress_of(folder)[0]}
-    rows = scores(model, [c for c, k in zip(cases, folds, strict=True) if k == fold])
+    rows = scores(model, unseen)
     write_whole(path, json.dumps([row | facts for row in rows], indent=1))
 
 
@@ -131,7 +131,7 @@ def keep_priors(roots: Sequence[Path], firsts: Path, runs: Path) -> None:
     found = {}
     for k in range(FOLDS):
         model = First.load(weights_path(SYSTEM, k, firsts))
-        for case in (c for c, held in zip(cases, fold_of(cases), strict=True) if held == k):
+        for case in deal(cases, k)[1]:
             found[case.id] = prior_on_canvas(RECIPE, model, case.study.get(Role.LGE)).numpy()  # type: ignore[arg-type]
     write_arrays(runs / "priors.npz", found)
 

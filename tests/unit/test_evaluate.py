@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from myoscope.lab.crossval import summarise
-from myoscope.lab.folds import fold_of
+from myoscope.lab.folds import deal, fold_of
 from myoscope.lab.metrics import LGE_REGIONS, dice, region_scores
 from myoscope.study import Case, Patient, Study
 
@@ -18,6 +18,10 @@ def test_folds_keep_scans_together_and_classes_balanced() -> None:
     assert folds[-1] == folds[3]
     assert [sum(f == k for f in folds[:-1]) for k in range(5)] == [6] * 5
     assert fold_of(cases[::-1]) == folds[::-1]
+    learns, unseen = deal(cases, folds[-1])
+    assert {"p03", "twin"} <= {case.id for case in unseen} and len(unseen) == 7
+    assert sorted(case.id for case in learns + unseen) == sorted(case.id for case in cases)
+    assert deal(cases, None) == (cases, [])
 
 
 def test_dice_by_hand() -> None:

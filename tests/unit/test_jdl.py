@@ -332,7 +332,7 @@ def test_the_papers_reading_drops_nothing(cases: list[Case], tmp_path: Path, mon
     shares[0, 0, 20, 20], shares[0, 1, 30, 30] = 0.6, 0.6
     model = SimpleNamespace(probabilities=lambda *_: shares)
     monkeypatch.setattr(evaluation, "Model", SimpleNamespace(load=lambda *_: model))
-    monkeypatch.setattr(evaluation, "fold_of", lambda some, _: [0] * len(some))
+    monkeypatch.setattr(evaluation, "deal", lambda some, *_: ([], some))
     weights = tmp_path / "jdl.unet-joint.safetensors"
     weights.write_bytes(b"")
     weights.with_suffix(".json").write_text("{}")

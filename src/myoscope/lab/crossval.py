@@ -18,7 +18,7 @@ from myoscope.errors import InputError
 from myoscope.files import write_whole
 from myoscope.io.nifti import shown
 from myoscope.lab.cache import read_cache
-from myoscope.lab.folds import FOLDS, fold_of
+from myoscope.lab.folds import FOLDS, deal, fold_of, seen_before
 from myoscope.lab.installed import installed_members
 from myoscope.lab.loop import Budget, progress_of
 from myoscope.lab.metrics import CINE_REGIONS, LGE_REGIONS, region_scores
@@ -141,7 +141,7 @@ def train_fold(system: str, cases: Sequence[Case], fold: int | None, budget: Bud
     if path.exists() and had_as_much(path, budget):
         return path
     check_folds(system, cases, [fold])
-    chosen = [case for case, k in zip(cases, fold_of(cases, folds_of(system)), strict=True) if k != fold]
+    chosen, _ = deal(cases, fold, folds_of(system))
     recipe, start, kept = module.RECIPES[system], folder / "started_from.json", folder / "recipe.json"
     if kept.exists() and (other := json.loads(kept.read_text()).get("name", system)) != system:
         raise InputError(
@@ -262,10 +262,15 @@ def _commit() -> str | None:
     return found.stdout.strip() or None
 
 
+def made_from(weights: Path, kept: Path) -> bool:
+    """Whether what is kept beside weights is there, and was made from these, not from older ones."""
+    return kept.exists() and kept.stat().st_mtime >= weights.stat().st_mtime
+
+
 def score_fold(system: str, cases: Sequence[Case], fold: int, weights: Path, device: str) -> list[dict[str, Any]]:
     """Scores of the cases that a fold's model has not seen, see `score_unseen`; kept beside the weights."""
     path = weights.with_name("scores.json")
-    if path.exists() and path.stat().st_mtime >= weights.stat().st_mtime:
+    if made_from(weights, path):
         return json.loads(path.read_text())
     rows = score_unseen(system, cases, fold, system_module(system).Model.load(weights, device))
     write_whole(path, json.dumps(rows, indent=1))
@@ -274,11 +279,9 @@ def score_fold(system: str, cases: Sequence[Case], fold: int, weights: Path, dev
 
 def score_unseen(system: str, cases: Sequence[Case], fold: int, model: Any) -> list[dict[str, Any]]:
     """Scores of the cases of a fold, one row a frame; data sets that its starting weights had seen are left out."""
-    seen_before = set((model.card["started_from"] or {}).get("trained_on", {}))
+    _, unseen = deal(cases, fold, folds_of(system))
     rows = []
-    for case, k in zip(cases, fold_of(cases, folds_of(system)), strict=True):
-        if k != fold or case.data_set in seen_before:
-            continue
+    for case in (case for case in unseen if case.data_set not in seen_before(model.card)):
         found = model.predict(case.study)
         for series in (series for series in case.study.series if series.role in found):
             predicted, truth = found[series.role], case.labels[series.role]

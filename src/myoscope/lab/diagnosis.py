@@ -31,7 +31,7 @@ from myoscope.lab.diagnosis_fit import (
     judge_nested,
     usual_distance,
 )
-from myoscope.lab.folds import FOLDS, fold_of
+from myoscope.lab.folds import FOLDS, deal
 from myoscope.lab.pages import TEMPLATES, render
 from myoscope.lab.statistics import interval, wilson
 from myoscope.measure import measure
@@ -96,12 +96,11 @@ def judge_and_fit(
 def out_of_fold(cases: Sequence[Case], runs: Path, system: str) -> dict[str, Mapping[Role, Volume]]:
     """Predicted labels of every case by the fold model that has not seen it, where that model is there."""
     result: dict[str, Mapping[Role, Volume]] = {}
-    folds = fold_of(cases)
     for fold in range(FOLDS):
         path = weights_path(system, fold, runs)
         if path.exists():
             model = system_module(system).Model.load(path)
-            unseen = [c for c, k in zip(cases, folds, strict=True) if k == fold and c.data_set != "myops"]
+            unseen = (case for case in deal(cases, fold)[1] if case.data_set != "myops")
             result |= {case.id: model.predict(case.study) for case in unseen}
     return result
 

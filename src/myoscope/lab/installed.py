@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from myoscope.errors import InputError
-from myoscope.lab.folds import FOLDS, fold_of
+from myoscope.lab.folds import FOLDS, deal
 from myoscope.study import Case
 from myoscope.systems import system_module
 from myoscope.weights import network_of, read_card
@@ -19,8 +19,7 @@ def by_member(system: str, cases: Sequence[Case]) -> list[tuple[Any, list[Case]]
     """
     known = set(read_card(network_of(system))["trained_on"])
     dealt = [case for case in cases if case.data_set in known]
-    members, folds = installed_members(system, dealt), fold_of(dealt)
-    return [(model, [c for c, k in zip(dealt, folds, strict=True) if k == own]) for own, model in enumerate(members)]
+    return [(model, deal(dealt, k)[1]) for k, model in enumerate(installed_members(system, dealt))]
 
 
 def installed_members(system: str, cases: Sequence[Case]) -> list[Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from myoscope.analysis import JOINT_LGE_SYSTEM, JOINT_SYSTEM
 from myoscope.lab.crossval import fold_models, refuse_segmentations, weights_path
-from myoscope.lab.folds import FOLDS, fold_of
+from myoscope.lab.folds import FOLDS, deal, seen_before
 from myoscope.lab.installed import by_member
 from myoscope.prediction import Prediction
 from myoscope.study import Case, Role, Series
@@ -49,8 +49,7 @@ def by_fold(
         late: For a joint map: see `scar_models`. Only cases with T2 are given then.
     """
     for fold, (model, unseen) in _models(system, cases, runs, late).items():
-        before = set((model.card.get("started_from") or {}).get("trained_on", {}))
-        wanted = (c for c in unseen if c.data_set not in before)
+        wanted = (c for c in unseen if c.data_set not in seen_before(model.card))
         yield fold, model, [c for c in wanted if not late or Role.T2 in c.labels]
 
 
@@ -65,7 +64,7 @@ def _models(
     found = {}
     for fold, path in there.items():
         seen = json.loads(path.with_name("cases.json").read_text()) if late else ()
-        own = [c for c, k in zip(cases, fold_of(cases), strict=True) if late or k == fold]
+        own = cases if late else deal(cases, fold)[1]
         found[fold] = system_module(system).Model.load(path), [c for c in own if c.id not in seen]
     return found
 

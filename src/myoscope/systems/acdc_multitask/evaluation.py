@@ -21,7 +21,7 @@ from myoscope.io.nifti import shown
 from myoscope.io.save import write_predictions
 from myoscope.lab import crossval
 from myoscope.lab.diagnosis import out_of_fold
-from myoscope.lab.folds import fold_of
+from myoscope.lab.folds import deal
 from myoscope.lab.loop import Budget
 from myoscope.lab.metrics import CINE_REGIONS, dice, hausdorff_mm
 from myoscope.lab.pages import trainings, write_page
@@ -184,17 +184,16 @@ def score_fold(
 ) -> dict[str, Any]:
     """`rows`, one a case that a fold's model has not seen, and the learning `curve`; kept beside the weights."""
     path = weights.with_name("scores.json")
-    if path.exists() and path.stat().st_mtime >= weights.stat().st_mtime:
+    if crossval.made_from(weights, path):
         kept = json.loads(path.read_text())
         if kept["hearts"] == hearts[0]:
             return kept
     model = Model.load(weights, device)
     crossval.refuse_other_deal(model.recipe.name, fold, weights)
-    dealt = list(zip(cases, fold_of(cases, RECIPES[model.recipe.name].folds), strict=True))
-    unseen = [case for case, k in dealt if k == fold]
+    known, unseen = deal(cases, fold, RECIPES[model.recipe.name].folds)
     rows = [score_case(model, case, hearts[1][case.id]) | {"fold": fold + 1} for case in unseen]
-    known = [case for case, k in dealt if k != fold][::CURVE_EVERY]
-    curve = learning_curve(model, weights.parent / "snapshots", {"training": known, "held out": unseen}, hearts[1])
+    groups = {"training": known[::CURVE_EVERY], "held out": unseen}
+    curve = learning_curve(model, weights.parent / "snapshots", groups, hearts[1])
     kept = {"hearts": hearts[0], "rows": rows, "curve": curve}
     write_whole(path, json.dumps(kept, indent=1))
     return kept

@@ -172,7 +172,7 @@ def case_set(cases: Sequence[Case]) -> str:
 def predicted(weights: Path, cases: Sequence[Case], device: str) -> Labels:
     """Label maps of unseen cases, before traces are dropped, of every row; kept beside the weights."""
     path = weights.with_name("rows.npz")
-    if not path.exists() or path.stat().st_mtime < weights.stat().st_mtime:
+    if not crossval.made_from(weights, path):
         model = CascadeModel.load(weights, device)
         found = {f"{row}/{case.id}": labels for case in cases for row, labels in _rows(model, case).items()}
         write_arrays(path, found)

@@ -11,7 +11,7 @@ from torch import Tensor
 from myoscope.errors import InputError
 from myoscope.files import write_arrays, write_whole
 from myoscope.lab import crossval
-from myoscope.lab.folds import FOLDS, fold_of
+from myoscope.lab.folds import FOLDS, deal
 from myoscope.lab.installed import installed_members
 from myoscope.lab.loop import Budget
 from myoscope.study import Case
@@ -77,7 +77,7 @@ def train_fold(
                 train_fold(recipe.first, cases, k, budget, runs, segmentations, device)
         first = crossval.weights_path(recipe.first, fold, firsts)
         priors = out_of_fold(recipe, cases, firsts, runs)
-    chosen = [case for case, k in zip(cases, fold_of(cases), strict=True) if k != fold]
+    chosen, _ = deal(cases, fold)
     folder = path.parent
     folder.mkdir(parents=True, exist_ok=True)
     seen_before = read_card(first).get("started_from") if first else None
@@ -137,10 +137,9 @@ def out_of_fold(recipe: Recipe, cases: Sequence[Case], firsts: Path, runs: Path)
         found: dict[str, np.ndarray] = {}
         for k, weights in enumerate(models):
             model = system_module(recipe.first).Model.load(weights)
-            for case, held in zip(cases, fold_of(cases), strict=True):
-                if held == k:
-                    series = [s for s in case.study.series if s.role in recipe.roles and s.role in case.labels]
-                    found[case.id] = torch.cat([prior_on_canvas(recipe, model, s) for s in series]).numpy()
+            for case in deal(cases, k)[1]:
+                series = [s for s in case.study.series if s.role in recipe.roles and s.role in case.labels]
+                found[case.id] = torch.cat([prior_on_canvas(recipe, model, s) for s in series]).numpy()
         runs.mkdir(parents=True, exist_ok=True)
         write_arrays(path, found)
     with np.load(path) as kept:

@@ -22,7 +22,7 @@ from myoscope.errors import InputError
 from myoscope.files import write_whole
 from myoscope.lab import crossval
 from myoscope.lab.diagnosis import label_maps
-from myoscope.lab.folds import FOLDS, fold_of
+from myoscope.lab.folds import FOLDS, deal
 from myoscope.lab.loop import Budget
 from myoscope.lab.pages import write_page
 from myoscope.study import Case, Role
@@ -239,7 +239,7 @@ def train_fold(
         relabel = relabelled(cases, runs, segmentations, device)
     else:
         relabel = cases
-    chosen = [case for case, k in zip(relabel, fold_of(relabel), strict=True) if k != fold]
+    chosen, _ = deal(relabel, fold)
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "started_from.json", "null")  # from no weights
     begun = time.monotonic()

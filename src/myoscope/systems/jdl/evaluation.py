@@ -18,7 +18,7 @@ from myoscope.files import write_arrays, write_whole
 from myoscope.io.nifti import shown
 from myoscope.lab import crossval
 from myoscope.lab.crossval import weights_path
-from myoscope.lab.folds import FOLDS, fold_of
+from myoscope.lab.folds import FOLDS, deal, seen_before
 from myoscope.lab.loop import Budget, progress_of
 from myoscope.lab.metrics import LGE_REGIONS, dice, region_scores
 from myoscope.lab.pages import write_page, write_table
@@ -160,13 +160,12 @@ def _unseen(cases: Sequence[Case], fold: int, weights: Path, device: str) -> lis
 
     Masks as `predict` writes them, then as the paper reads the networks (`PRINTED_ABOVE`).
     """
-    started = read_card(weights).get("started_from") or {}
-    seen_before = set(started.get("trained_on", {}))
     crossval.refuse_other_deal(weights.stem, fold, weights)
-    dealt = zip(cases, fold_of(cases, crossval.folds_of(weights.stem)), strict=True)
-    chosen = [c for c, k in dealt if k == fold and c.data_set not in seen_before]
+    before = seen_before(read_card(weights))
+    _, unseen = deal(cases, fold, crossval.folds_of(weights.stem))
+    chosen = [case for case in unseen if case.data_set not in before]
     path = weights.with_name("labels.npz")
-    if not path.exists() or path.stat().st_mtime < weights.stat().st_mtime or not _as_now(path):
+    if not (crossval.made_from(weights, path) and _as_now(path)):
         model = Model.load(weights, device)
         found = {}
         for case in chosen:
