@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,8 @@ from myoscope.segment.clean import drop_traces, keep_heart
 from myoscope.segment.confidence import prediction_of, sums_of
 from myoscope.segment.engine import Network, each
 from myoscope.segment.images import matrices, normalise, resample_slices, resampled_size, resize, softmax
-from myoscope.study import Role, Series, Study
+from myoscope.segment.model import SeriesModel
+from myoscope.study import Series
 from myoscope.volume import Volume
 
 SCOUTS = 3
@@ -29,32 +29,8 @@ Window = tuple[slice, slice]
 """Rows and columns of the network's input."""
 
 
-class SliceModel:
+class SliceModel(SeriesModel):
     """compact-cine, compact-lge, or another network that reads a slice with its neighbours."""
-
-    def __init__(self, network: Network) -> None:
-        self.network = network
-        self.card = network.card
-        self.sha256 = network.sha256
-        self.name: str = self.card["system"]
-        self.roles, self.classes, self.smallest_ml = network.roles, network.classes, network.smallest_ml
-
-    @classmethod
-    def load(cls, path: Path, device: str = "cpu", part: str = "") -> "SliceModel":  # noqa: ARG003
-        """See `Network.load`; it runs on the CPU whatever the device."""
-        return cls(Network.load(path, part))
-
-    def member(self, k: int) -> "SliceModel":
-        """One of its members alone, counted from 0."""
-        return SliceModel(self.network.member(k))
-
-    def predict(self, study: Study) -> dict[Role, Volume]:
-        """Segment every series of the study that this model reads.
-
-        Returns:
-            Label maps of `Structure` codes, uint8, on each series' grid and with its frames.
-        """
-        return {s.role: self.segment(s).labels for s in study.series if s.role in self.roles}
 
     def segment(self, series: Series) -> Prediction:
         """Segment one series, frame by frame, and say how sure that is.

@@ -1,7 +1,6 @@
 """LGE, T2 and bSSFP segmented together into one map, by a network with a channel for each."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -12,8 +11,8 @@ from myoscope.segment.alignment import alignment_notes
 from myoscope.segment.cine import SliceModel
 from myoscope.segment.clean import drop_traces, keep_heart
 from myoscope.segment.confidence import calibrate_all, unusual_distance
-from myoscope.segment.engine import Network
 from myoscope.segment.images import normalise, resample_slices, resize, softmax
+from myoscope.segment.model import NetworkModel
 from myoscope.study import Note, Role, Series, Study
 from myoscope.volume import Volume, onto_grid
 
@@ -23,24 +22,8 @@ ROLES = (Role.LGE, Role.T2, Role.BSSFP)
 WALL = (Structure.MYOCARDIUM, Structure.INFARCT, Structure.EDEMA)
 
 
-class JointModel:
+class JointModel(NetworkModel):
     """compact-myops, or another network of the same channels and classes."""
-
-    def __init__(self, network: Network) -> None:
-        self.network = network
-        self.card = network.card
-        self.sha256 = network.sha256
-        self.name: str = self.card["system"]
-        self.roles, self.classes, self.smallest_ml = network.roles, network.classes, network.smallest_ml
-
-    @classmethod
-    def load(cls, path: Path, device: str = "cpu") -> "JointModel":  # noqa: ARG003
-        """See `Network.load`; it runs on the CPU whatever the device."""
-        return cls(Network.load(path))
-
-    def member(self, k: int) -> "JointModel":
-        """One of its members alone, counted from 0."""
-        return JointModel(self.network.member(k))
 
     def predict(self, study: Study) -> dict[Role, Volume]:
         """The joint map of what the study has of LGE, T2 and bSSFP, under the role on whose grid it lies.

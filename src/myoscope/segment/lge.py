@@ -13,14 +13,15 @@ from myoscope.segment.clean import drop_traces, keep_heart, one_wall
 from myoscope.segment.confidence import prediction_of, sums_of
 from myoscope.segment.engine import Network
 from myoscope.segment.images import normalise, resample_slices, resize, softmax
-from myoscope.study import Role, Series, Study
+from myoscope.segment.model import SeriesModel
+from myoscope.study import Series
 from myoscope.volume import Volume
 
 MIRRORS = ((), (2,), (3,), (2, 3))
 """Axes (of N, C, Y, X) that each copy is mirrored along."""
 
 
-class CascadeModel:
+class CascadeModel(SeriesModel):
     """cascade.small, or another second stage, and the first stage that it goes on from (None: it is one itself).
 
     Whose probabilities decide, the card's `shares` says: "first", "second", "mean" of both, or "mirrored": the second's
@@ -28,26 +29,15 @@ class CascadeModel:
     """
 
     def __init__(self, network: Network, first: "SliceModel | CascadeModel | None" = None) -> None:
-        self.network, self.first = network, first
-        self.card = network.card
-        self.sha256 = network.sha256
-        self.name: str = self.card["system"]
-        self.roles, self.smallest_ml = network.roles, network.smallest_ml
+        super().__init__(network)
+        self.first = first
         self.decides: str = (self.card.get("chosen") or {}).get("shares", self.card.get("shares", "second"))
         self.view = int(self.card["view"])
-        self.classes: tuple[Structure, ...] = first.classes if first else network.classes
+        self.classes = first.classes if first else network.classes
 
     def member(self, k: int) -> "CascadeModel":
         """One member of each of its stages alone, counted from 0."""
         return CascadeModel(self.network.member(k), self.first and self.first.member(k))
-
-    def predict(self, study: Study) -> dict[Role, Volume]:
-        """Segment every series of the study that this model reads.
-
-        Returns:
-            Label maps of `Structure` codes, uint8, on each series' grid and with its frames.
-        """
-        return {s.role: self.segment(s).labels for s in study.series if s.role in self.roles}
 
     def segment(self, series: Series) -> Prediction:
         """Segment one series, frame by frame, and say how sure that is."""
@@ -117,13 +107,13 @@ class CascadeModel:
         return resize(whole[..., side:-side, side:-side], frame.shape[1:])
 
     @classmethod
-    def load(cls, path: Path, device: str = "cpu", part: str = "") -> "CascadeModel":  # noqa: ARG003
-        """See `Network.load`; the first stage's files are NAME.first.onnx. It runs on the CPU whatever the device."""
+    def load(cls, path: Path, device: str = "cpu", part: str = "") -> "CascadeModel":
+        """As any model from its network file; the first stage's files are NAME.first.onnx."""
         network = Network.load(path, part)
         if part or "first" not in network.card:
             return cls(network)
-        kind = CascadeModel if "view" in network.card["first"] else SliceModel
-        return cls(network, kind.load(path, part="first"))
+        kind: type[SliceModel | CascadeModel] = CascadeModel if "view" in network.card["first"] else SliceModel
+        return cls(network, kind.load(path, device, "first"))
 
 
 def prior_of(shares: np.ndarray, known: Sequence[Structure], wanted: Sequence[Structure]) -> np.ndarray:
