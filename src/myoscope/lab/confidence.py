@@ -14,12 +14,10 @@ import numpy as np
 import typer
 
 from myoscope.datasets.phantom import KEPT_ASIDE, draw, sample
-from myoscope.errors import InputError
 from myoscope.files import write_whole
-from myoscope.io.nifti import shown
 from myoscope.lab.crossval import read_cases
 from myoscope.lab.pages import TEMPLATES, render
-from myoscope.lab.unseen import by_fold, predictions, scar_models
+from myoscope.lab.unseen import Data, Runs, ScarRuns, System, by_fold, none_found, predictions, scar_models
 from myoscope.labels import Structure
 from myoscope.segment.confidence import calibrate
 from myoscope.study import Case, Role, Series
@@ -31,21 +29,18 @@ STRANGERS = 6
 
 
 def main(
-    system: Annotated[str, typer.Argument(help="compact-cine, compact-lge or compact-myops.")],
-    data: Annotated[list[Path], typer.Option(help="Roots of what the runs were trained on.")],
-    runs: Annotated[Path, typer.Option(help="Folder of `myoscope evaluate`; without fold models: those installed.")],
+    system: System,
+    data: Data,
+    runs: Runs,
     page: Annotated[Path, typer.Option(help="Where to write the results page.")],
-    segmentations: Annotated[
-        Path | None,
-        typer.Option(help="For compact-myops: runs of compact-lge, which says what is scar; default: as installed."),
-    ] = None,
+    segmentations: ScarRuns = None,
 ) -> None:
     """Write RUNS/confidence.json, which the card of the next refit takes up, and a page of how well it holds."""
     cases = read_cases(data)
     late = scar_models(system, cases, segmentations)
     pairs, distances, strange = out_of_fold(system, cases, runs, late)
     if not distances:
-        raise InputError(f"{shown(runs)}: expected runs of `evaluate {system}`, found none; give its -o folder")
+        raise none_found(system, runs)
     limit = float(np.nanpercentile(np.concatenate([d.ravel() for d in distances]), USUAL_PERCENT))
     lines = {structure.name.lower(): fit(found) for structure, found in pairs.items()}
     kept = {"lines": lines} | ({} if late else {"unusual_distance": limit})  # a joint map takes compact-lge's

@@ -34,6 +34,7 @@ from myoscope.lab.diagnosis_fit import (
 from myoscope.lab.folds import FOLDS, deal
 from myoscope.lab.pages import TEMPLATES, render
 from myoscope.lab.statistics import interval, wilson
+from myoscope.lab.unseen import none_found
 from myoscope.measure import measure
 from myoscope.measure.results import Provenance
 from myoscope.study import Case, Role
@@ -73,7 +74,7 @@ def main(
     system = SYSTEM_FOR[Role(series)]
     predicted = label_maps(cases, runs, system, Role(series))
     if not predicted:
-        raise InputError(f"{shown(runs)}: expected runs of `evaluate {system}`, found none; give its -o folder")
+        raise none_found(system, runs)
     tables = {"expert": table(wanted, expert, series), "out-of-fold predicted": table(wanted, predicted, series)}
     tables["out-of-fold predicted"] = replace(tables["out-of-fold predicted"], experts=tables["expert"])
     text, kept = judge_and_fit(series, tables, other)

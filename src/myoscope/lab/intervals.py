@@ -21,12 +21,10 @@ from scipy.optimize import nnls
 
 from myoscope import __version__
 from myoscope.analysis import JOINT_SYSTEM
-from myoscope.errors import InputError
 from myoscope.files import write_whole
-from myoscope.io.nifti import shown
 from myoscope.lab.crossval import read_cases
 from myoscope.lab.pages import TEMPLATES, render
-from myoscope.lab.unseen import by_fold, predictions, scar_models
+from myoscope.lab.unseen import Data, Runs, ScarRuns, System, by_fold, none_found, predictions, scar_models
 from myoscope.measure import measure
 from myoscope.measure.intervals import GRADES, LEVEL_PERCENT, STRUCTURES, Errors, doubt_of, interval
 from myoscope.measure.results import Measurements, Provenance
@@ -57,20 +55,17 @@ class Row:
 
 
 def main(
-    system: Annotated[str, typer.Argument(help="compact-cine, compact-lge or compact-myops.")],
-    data: Annotated[list[Path], typer.Option(help="Roots of what the runs were trained on.")],
-    runs: Annotated[Path, typer.Option(help="Folder of `myoscope evaluate`; without fold models: those installed.")],
+    system: System,
+    data: Data,
+    runs: Runs,
     out: Annotated[Path, typer.Option(help="Folder for the tables of single measurements, and the page.")],
-    segmentations: Annotated[
-        Path | None,
-        typer.Option(help="For compact-myops: runs of compact-lge, which says what is scar; default: as installed."),
-    ] = None,
+    segmentations: ScarRuns = None,
 ) -> None:
     """Write RUNS/intervals.json, which a system's card takes up, OUT/out-of-fold-SYSTEM.csv and OUT/intervals.md."""
     cases = read_cases(data)
     rows = list(out_of_fold(system, cases, runs, segmentations))
     if not rows:
-        raise InputError(f"{shown(runs)}: expected runs of `evaluate {system}`, found none; give its -o folder")
+        raise none_found(system, runs)
     write_rows(out / f"out-of-fold-{system}.csv", rows)
     write_whole(runs / "intervals.json", json.dumps(fit_all(rows), indent=1) + "\n")
     typer.echo(write_page(out))

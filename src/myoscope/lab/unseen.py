@@ -1,17 +1,34 @@
-"""What fold models say of patients that they have not seen."""
+"""What fold models say of patients that they have not seen, and the options of the commands that ask them."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from myoscope.analysis import JOINT_LGE_SYSTEM, JOINT_SYSTEM
+from myoscope.errors import InputError
+from myoscope.io.nifti import shown
 from myoscope.lab.crossval import fold_models, refuse_segmentations, weights_path
 from myoscope.lab.folds import FOLDS, deal, seen_before
 from myoscope.lab.installed import by_member
 from myoscope.prediction import Prediction
 from myoscope.study import Case, Role, Series
 from myoscope.systems import system_module
+
+System = Annotated[str, typer.Argument(help="compact-cine, compact-lge or compact-myops.")]
+Data = Annotated[list[Path], typer.Option(help="Roots of what the runs were trained on.")]
+Runs = Annotated[Path, typer.Option(help="Folder of `myoscope evaluate`; without fold models: those installed.")]
+ScarRuns = Annotated[
+    Path | None,
+    typer.Option(help="For compact-myops: runs of compact-lge, which says what is scar; default: as installed."),
+]
+
+
+def none_found(system: str, runs: Path) -> InputError:
+    """What is raised where a folder has no fold models of a system."""
+    return InputError(f"{shown(runs)}: expected runs of `evaluate {system}`, found none; give its -o folder")
 
 
 def scar_models(system: str, cases: Sequence[Case], segmentations: Path | None) -> dict[str, Any]:
