@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from myoscope.lab.loop import Budget, Optimisation
 from myoscope.labels import Structure
 from myoscope.study import Role
-from myoscope.systems.doc_net import evaluation, figures
+from myoscope.systems.doc_net import evaluation, figures, segmentation
 from myoscope.systems.doc_net.segmentation import RECIPES, Model, ScarLoss, train
 
 
@@ -82,16 +82,14 @@ def test_scar_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_slices_with_scar_are_drawn_more_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from myoscope.lab import augment
-
     seen = {}
-    real = augment.batch
+    real = segmentation.batch
 
     def note(slices, size, crop, *rest):
         seen[crop] = slices
         return real(slices, size, crop, *rest)
 
-    monkeypatch.setattr(augment, "batch", note)
+    monkeypatch.setattr(segmentation, "batch", note)
     recipe = replace(RECIPES["doc-net-segmentation"], widths=(4, 8), crop=32, locator_crop=48, batch=2)
     train(recipe, [_case(0), _case(1)], Budget(steps=4), tmp_path)
     assert seen[32].weights.tolist() == [1.0] * 7 + [2.0] * 7

@@ -5,8 +5,9 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -96,6 +97,17 @@ def learning_rate_factor(spent: float, hold: float = 0.0) -> float:
     begin = max(WARM_UP, hold)
     angle = torch.pi * max(0.0, spent - begin) / (1 - begin)
     return max(0.5 * (1 + float(torch.cos(torch.tensor(angle)))), 1e-3)
+
+
+def keep_recipe(recipe: Any, folder: Path) -> None:
+    """Make a training's folder, with its recipe in it as JSON: what goes on there, and its card, must know it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=2))
+
+
+def seed_of(recipe: Any, step: int) -> int:
+    """The seed of a step (or epoch): another for every step, and for every seed of a recipe."""
+    return recipe.seed * 1_000_003 + step
 
 
 def mixed(device: str) -> torch.autocast:

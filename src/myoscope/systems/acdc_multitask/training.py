@@ -1,8 +1,7 @@
 """How it is trained: its batches and its loss."""
 
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -10,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from myoscope.files import write_whole
-from myoscope.lab.loop import Budget, mixed, progress_of
+from myoscope.lab.loop import Budget, keep_recipe, mixed, progress_of, seed_of
+from myoscope.lab.loop import train as run
 from myoscope.study import Case
 from myoscope.systems.acdc_multitask.inputs import (
     Augmentation,
@@ -40,10 +40,7 @@ def train(recipe: Recipe, cases: Sequence[Case], budget: Budget, folder: Path, d
             from there.
         device: "cpu" or "cuda".
     """
-    from myoscope.lab.loop import train as run
-
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=2))
+    keep_recipe(recipe, folder)
     margin = MARGIN if recipe.augmentation != Augmentation() else 0
     inputs = collect(cases, recipe.crop + 2 * margin, recipe.spacing_mm)
     torch.manual_seed(recipe.seed)
@@ -66,7 +63,7 @@ def _loss(recipe: Recipe, inputs: Inputs, folder: Path, device: str) -> Callable
     def loss_of(network: nn.Module, step: int) -> Tensor:
         if step and step % recipe.snapshot_steps == 0:
             _keep(network, _snapshot(folder, step))
-        seed = recipe.seed * 1_000_003 + step
+        seed = seed_of(recipe, step)
         stacks, labels, chosen = batch(inputs, recipe.batch, recipe.crop, recipe.spacing_mm, recipe.augmentation, seed)
         images = channels(stacks).to(device).contiguous(memory_format=torch.channels_last_3d)
         torch.manual_seed(seed)  # of the dropout: a resumed run goes on as if it had not been killed

@@ -1,8 +1,6 @@
 """How it is trained: its batches and its loss."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from myoscope.lab.loop import Budget, mixed
-from myoscope.lab.slices import fit_canvas
+from myoscope.lab.loop import Budget, keep_recipe, mixed, seed_of
+from myoscope.lab.loop import train as run
+from myoscope.lab.slices import collect, fit_canvas
 from myoscope.lab.stacks import StackSet, batch, starts_of
 from myoscope.segment.images import resample_slices
 from myoscope.segment.lge import prior_of
@@ -43,10 +42,7 @@ def train(
         priors: By case what a first stage that has not seen it says (`prior_on_canvas`); default: what `first` says,
             which is only right for cases that are new to it.
     """
-    from myoscope.lab.loop import train as run
-
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=2))
+    keep_recipe(recipe, folder)
     if recipe.first and first is None:
         first = weights_of(recipe.first)
     torch.manual_seed(recipe.seed)
@@ -69,7 +65,6 @@ def prior_on_canvas(recipe: Recipe, first: Any, series: Series) -> Tensor:
 
 
 def _stacks(recipe: Recipe, cases: Sequence[Case], first: Path | None, priors: Mapping[str, Tensor] | None) -> StackSet:
-    from myoscope.lab.slices import collect
 
     slices = collect([(case, 1.0) for case in cases], recipe.roles, recipe.classes, recipe.stand_ins, recipe.spacing_mm)
     starts = starts_of(slices)
@@ -89,7 +84,7 @@ def _loss(recipe: Recipe, stacks: StackSet) -> Callable[[nn.Module, int], Tensor
     dice = DiceLoss(include_background=False, batch=True)
 
     def loss_of(network: nn.Module, step: int) -> Tensor:
-        seed = recipe.seed * 1_000_003 + step
+        seed = seed_of(recipe, step)
         inputs, labels, merges, numbers = batch(
             stacks,
             recipe.batch,

@@ -1,8 +1,7 @@
 """How it is trained: its batches and its loss."""
 
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -10,8 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from myoscope.lab.loop import Budget, mixed
-from myoscope.lab.slices import SliceSet
+from myoscope.lab.augment import batch
+from myoscope.lab.loop import Budget, keep_recipe, mixed, seed_of
+from myoscope.lab.loop import train as run
+from myoscope.lab.slices import SliceSet, collect
 from myoscope.lab.transplant import transplants
 from myoscope.lab.unet import UNet
 from myoscope.labels import SCAR, Structure
@@ -36,10 +37,7 @@ def train(recipe: Recipe, cases: Sequence[Case], budget: Budget, folder: Path, d
         folder: Where checkpoint, curve and recipe are kept; a killed run goes on from there.
         device: "cpu" or "cuda".
     """
-    from myoscope.lab.loop import train as run
-
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=2))
+    keep_recipe(recipe, folder)
     torch.manual_seed(recipe.seed)
     network = UNet(3, len(recipe.classes), recipe.widths).to(device)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -55,7 +53,6 @@ def train(recipe: Recipe, cases: Sequence[Case], budget: Budget, folder: Path, d
 
 def _slices(recipe: Recipe, cases: Sequence[Case]) -> SliceSet:
     """All slices to train on, each weighted by how often it is drawn."""
-    from myoscope.lab.slices import collect
 
     weighted = [(case, 1.0) for case in cases] + _phantoms(recipe, cases) + _transplants(recipe, cases)
     slices = collect(weighted, recipe.roles, recipe.classes, recipe.stand_ins, recipe.spacing_mm)
@@ -95,10 +92,9 @@ def _copy_weights(start: Trained, network: UNet, classes: tuple[Structure, ...])
 
 def _loss(recipe: Recipe, slices: SliceSet) -> Callable[[torch.nn.Module, int], Tensor]:
     """The loss of a step: cross-entropy + Dice over the classes that each case draws."""
-    from myoscope.lab.augment import batch
 
     def loss_of(network: torch.nn.Module, step: int) -> Tensor:
-        seed = recipe.seed * 1_000_003 + step
+        seed = seed_of(recipe, step)
         images, labels, merges = batch(slices, recipe.batch, recipe.crop, recipe.spacing_mm, recipe.strength, seed)
         with mixed(images.device.type):
             logits = network(images.contiguous(memory_format=torch.channels_last))

@@ -11,9 +11,8 @@ Dice loss alone the class of few voxels got a weight without bound wherever a ba
 probability went to 0 and stayed there: no scar was found in any patient.
 """
 
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +22,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from myoscope.errors import InputError
-from myoscope.lab.augment import Strength
-from myoscope.lab.loop import Budget, Optimisation, mixed
-from myoscope.lab.slices import normalise, resample_slices
+from myoscope.lab.augment import Strength, batch
+from myoscope.lab.loop import Budget, Optimisation, keep_recipe, mixed, seed_of
+from myoscope.lab.loop import train as run
+from myoscope.lab.slices import collect, normalise, resample_slices
 from myoscope.lab.unet import UNet
 from myoscope.labels import Structure
 from myoscope.measure.wall import largest_piece
@@ -165,10 +165,7 @@ def train(recipe: Recipe, cases: Sequence[Case], budget: Budget, folder: Path, d
     """
     from monai.losses import DiceLoss
 
-    from myoscope.lab.loop import train as run
-
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=2))
+    keep_recipe(recipe, folder)
     locate = _Stage(
         _LOCATED,
         {structure: Structure.BACKGROUND for structure in Structure if structure != Structure.LV},
@@ -236,8 +233,6 @@ def _part(budget: Budget, share: float) -> Budget:
 
 def _loss(recipe: Recipe, stage: _Stage, cases: Sequence[Case], device: str) -> Callable[[nn.Module, int], Tensor]:
     """The loss of a step on one augmented batch of single slices."""
-    from myoscope.lab.augment import batch
-    from myoscope.lab.slices import collect
 
     weighted = [(case, 1.0) for case in cases]
     slices = collect(weighted, recipe.roles, stage.classes, stage.stand_ins, stage.spacing_mm)
@@ -247,7 +242,7 @@ def _loss(recipe: Recipe, stage: _Stage, cases: Sequence[Case], device: str) -> 
     slices = slices.to(torch.device(device))
 
     def loss_of(network: nn.Module, step: int) -> Tensor:
-        seed = recipe.seed * 1_000_003 + step
+        seed = seed_of(recipe, step)
         images, labels, _ = batch(slices, recipe.batch, stage.crop, stage.spacing_mm, stage.strength, seed)
         with mixed(images.device.type):
             logits = network(images[:, 1:2].contiguous(memory_format=torch.channels_last))

@@ -1,10 +1,9 @@
 """How it is trained: its batches and its loss."""
 
-import json
 import time
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from myoscope.lab.augment_stacks import apply, draw
-from myoscope.lab.loop import Budget, load_state, save_state
+from myoscope.lab.loop import Budget, keep_recipe, load_state, save_state, seed_of
 from myoscope.study import Case
 from myoscope.systems.doc_net.inputs import Inputs, collect
 from myoscope.systems.doc_net.model import Model, build
@@ -37,8 +36,7 @@ def train(recipe: Recipe, cases: Sequence[Case], budget: Budget, folder: Path, d
         folder: Where checkpoint and recipe are kept; a killed run goes on from there.
         device: "cpu" or "cuda".
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=2))
+    keep_recipe(recipe, folder)
     return fit(recipe, collect(recipe, cases), budget, folder, device)
 
 
@@ -108,7 +106,7 @@ def _descend(
     batches = -(-len(inputs.classes) // recipe.batch)
     budget = budget.in_steps(len(inputs.classes), recipe.batch)
     while epoch < recipe.epochs and budget.spent(epoch * batches, budget.clock() - begun) < 1:
-        torch.manual_seed(recipe.seed * 1_000_003 + epoch)
+        torch.manual_seed(seed_of(recipe, epoch))
         changed = _augmented(recipe, inputs)
         network.train()
         for chosen in torch.randperm(len(inputs.classes)).split(recipe.batch):

@@ -1,16 +1,16 @@
 """How it is trained: its batches and its loss."""
 
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from myoscope.lab.loop import Budget, mixed
-from myoscope.lab.slices import SliceSet
+from myoscope.lab.augment import batch
+from myoscope.lab.loop import Budget, keep_recipe, mixed, seed_of
+from myoscope.lab.loop import train as run
+from myoscope.lab.slices import SliceSet, collect
 from myoscope.study import Case
 from myoscope.systems.jdl.model import Model, build
 from myoscope.systems.jdl.recipe import Recipe
@@ -28,11 +28,8 @@ def train(recipe: Recipe, cases: Sequence[Case], budget: Budget, folder: Path, d
         folder: Where checkpoint, curve and recipe are kept; a killed run goes on from there.
         device: "cpu" or "cuda".
     """
-    from myoscope.lab.loop import train as run
-    from myoscope.lab.slices import collect
 
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=2))
+    keep_recipe(recipe, folder)
     torch.manual_seed(recipe.seed)
     network = build(recipe, device)
     weighted = [(case, 1.0) for case in cases]
@@ -55,10 +52,9 @@ def mask_loss(logits: Tensor, truth: Tensor, dice_weight: float) -> Tensor:
 
 def _loss(recipe: Recipe, slices: SliceSet) -> Callable[[nn.Module, int], Tensor]:
     """The loss of a step: lambda x the wall's + the scar's."""
-    from myoscope.lab.augment import batch
 
     def loss_of(network: nn.Module, step: int) -> Tensor:
-        seed = recipe.seed * 1_000_003 + step
+        seed = seed_of(recipe, step)
         images, labels, _ = batch(slices, recipe.batch, recipe.crop, recipe.spacing_mm, recipe.strength, seed)
         drawn, diseased = ((labels >= k)[:, None].float() for k in (1, 2))  # infarct is part of the wall
         torch.manual_seed(seed)  # dropout draws from torch's own generator

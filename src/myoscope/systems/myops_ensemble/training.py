@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from myoscope.errors import InputError
-from myoscope.lab.loop import Budget, Optimisation, mixed, progress_of
+from myoscope.lab.loop import Budget, Optimisation, keep_recipe, mixed, progress_of, seed_of
+from myoscope.lab.loop import train as run
 from myoscope.lab.slices import resample_labels
 from myoscope.segment.joint import joint_channels
 from myoscope.study import Case
@@ -36,13 +37,10 @@ def train(recipe: Recipe, cases: Sequence[Case], budget: Budget, folder: Path, d
     Raises:
         InputError: no case has all three sequences, labelled.
     """
-    from myoscope.lab.loop import train as run
-
     cases = [case for case in cases if set(ROLES) <= set(case.labels)]
     if not cases:
         raise InputError(f"expected cases with labelled bSSFP, LGE and T2 for {recipe.name}, found none")
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=2))
+    keep_recipe(recipe, folder)
     (folder / "cases.json").write_text(json.dumps([case.id for case in cases]))
     where = torch.device(device)
     images, codes = (x.to(where) for x in collect(recipe, cases))
@@ -109,7 +107,7 @@ def _loss(
     recipe: Recipe, kind: str, block: Block, images: Tensor, codes: Tensor
 ) -> Callable[[torch.nn.Module, int], Tensor]:
     def loss_of(network: torch.nn.Module, step: int) -> Tensor:
-        seed = recipe.seed * 1_000_003 + step
+        seed = seed_of(recipe, step)
         rng = torch.Generator().manual_seed(seed)
         chosen = torch.randint(len(images), (recipe.batch[kind],), generator=rng).to(images.device)
         pixels, drawn = augmented(images[chosen][:, _channels(block)], codes[chosen], recipe, rng)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from myoscope.datasets.phantom import PhantomParameters
 from myoscope.lab.augment_sequences import sequence_batch
-from myoscope.lab.loop import Budget, mixed
+from myoscope.lab.loop import Budget, keep_recipe, mixed, seed_of
+from myoscope.lab.loop import train as run
 from myoscope.lab.slices import CANVAS, SliceSet, merge_matrix, one_frame
 from myoscope.lab.unet import UNet
 from myoscope.labels import Structure
@@ -33,10 +34,7 @@ def train(recipe: Recipe, cases: Sequence[Case], budget: Budget, folder: Path, d
         folder: Where checkpoint, curve, recipe and the names of the cases are kept; a killed run goes on from there.
         device: "cpu" or "cuda".
     """
-    from myoscope.lab.loop import train as run
-
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=2))
+    keep_recipe(recipe, folder)
     (folder / "cases.json").write_text(json.dumps([case.id for case in cases]))
     torch.manual_seed(recipe.seed)
     network = UNet(len(recipe.roles), len(recipe.classes), recipe.widths).to(device)
@@ -144,7 +142,7 @@ def _loss(recipe: Recipe, slices: SliceSet) -> Callable[[torch.nn.Module, int], 
     def loss_of(network: torch.nn.Module, step: int) -> Tensor:
         images, labels, merges = sequence_batch(
             slices, recipe.batch, recipe.crop, recipe.spacing_mm, recipe.strength, recipe.sequences,
-            recipe.seed * 1_000_003 + step,
+            seed_of(recipe, step),
         )  # fmt: skip
         with mixed(images.device.type):
             logits = network(images.contiguous(memory_format=torch.channels_last))
