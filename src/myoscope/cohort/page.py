@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from myoscope import __version__
@@ -20,7 +19,7 @@ from myoscope.cohort.state import Out
 from myoscope.cohort.thumbnails import NAME
 from myoscope.diagnose.words import class_words, percent_words
 from myoscope.measure.results import NOTICE
-from myoscope.report.page import printable
+from myoscope.report.page import pages_of, printable
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -45,27 +44,24 @@ def render(state: Out, rows: Sequence[Mapping[str, Any]]) -> str:
     )
     script = (TEMPLATES / "index.js").read_text(encoding="utf-8")
     data = json.dumps({"names": [NUMBERS[name] for name in names], "studies": studies}, ensure_ascii=True)
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     statuses = [row["status"] for row in rows]
-    return environment.get_template("index.html.j2").render(
-        counts={status: statuses.count(status) for status in ("done", "failed", "waiting")},
-        doubtful=sum(one["status"] == "done" and one["doubt"] > 0 for one in studies),
-        names=[NUMBERS[name] for name in names],
-        classes=sorted({one["group"] for one in studies if one["group"]}),
-        histograms=[histogram(name, *NUMBERS[name], rows) for name in names],
-        ranges=any(ranges_of(name) for name in names),
-        data=Markup(data.replace("<", "\\u003c")),
-        script=Markup(script),
-        digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        style=Markup((TEMPLATES / "index.css").read_text(encoding="utf-8")),
-        notice=NOTICE,
-        version=__version__,
+    return (
+        pages_of(TEMPLATES)
+        .get_template("index.html.j2")
+        .render(
+            counts={status: statuses.count(status) for status in ("done", "failed", "waiting")},
+            doubtful=sum(one["status"] == "done" and one["doubt"] > 0 for one in studies),
+            names=[NUMBERS[name] for name in names],
+            classes=sorted({one["group"] for one in studies if one["group"]}),
+            histograms=[histogram(name, *NUMBERS[name], rows) for name in names],
+            ranges=any(ranges_of(name) for name in names),
+            data=Markup(data.replace("<", "\\u003c")),
+            script=Markup(script),
+            digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+            style=Markup((TEMPLATES / "index.css").read_text(encoding="utf-8")),
+            notice=NOTICE,
+            version=__version__,
+        )
     )
 
 

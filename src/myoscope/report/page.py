@@ -165,16 +165,21 @@ def css_text(text: str) -> str:
     return "".join(c if c.isascii() and c.isalnum() else f"\\{ord(c):x} " for c in printable(text))
 
 
-@cache
-def _template() -> Any:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
+def pages_of(templates: Path) -> Environment:
+    """How every page is made from templates: what comes in is escaped and printable, and nothing may be undefined."""
+    return Environment(
+        loader=FileSystemLoader(templates),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         finalize=printable,
     )
+
+
+@cache
+def _template() -> Any:
+    environment = pages_of(TEMPLATES)
     environment.filters |= {
         "css_text": css_text,
         "name": describe,

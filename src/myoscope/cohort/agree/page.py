@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from myoscope import __version__
@@ -14,7 +13,7 @@ from myoscope.cohort.agree.coverage import Coverage
 from myoscope.cohort.agree.statistics import Agreement, Estimate
 from myoscope.measure.intervals import LEVEL_PERCENT
 from myoscope.measure.results import NOTICE
-from myoscope.report.page import printable
+from myoscope.report.page import pages_of
 
 if TYPE_CHECKING:
     from myoscope.cohort.agree import Row
@@ -36,27 +35,23 @@ def render(
     why_no_calibration: str,
 ) -> str:
     """The page, self-contained and without scripts."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=printable,
-    )
-    return environment.get_template("agree.html.j2").render(
-        n=len(compared),
-        overall=[_cells(row) for row in rows if row.by == "all"],
-        grouped=[_cells(row) for row in rows if row.by != "all"],
-        plots=[_plot(row, compared) for row in rows if row.by == "all" and row.name in PLOTTED],
-        overlaps=_overlaps(compared),
-        worst=_worst(compared, rows),
-        problems=list(problems),
-        held=held,
-        level=LEVEL_PERCENT,
-        why_no_calibration=why_no_calibration,
-        notice=NOTICE,
-        version=__version__,
+    return (
+        pages_of(TEMPLATES)
+        .get_template("agree.html.j2")
+        .render(
+            n=len(compared),
+            overall=[_cells(row) for row in rows if row.by == "all"],
+            grouped=[_cells(row) for row in rows if row.by != "all"],
+            plots=[_plot(row, compared) for row in rows if row.by == "all" and row.name in PLOTTED],
+            overlaps=_overlaps(compared),
+            worst=_worst(compared, rows),
+            problems=list(problems),
+            held=held,
+            level=LEVEL_PERCENT,
+            why_no_calibration=why_no_calibration,
+            notice=NOTICE,
+            version=__version__,
+        )
     )
 
 
