@@ -66,6 +66,11 @@ def folds_of(system: str) -> int:
     return getattr(system_module(system).RECIPES[system], "folds", FOLDS)
 
 
+def first_folds(system: str, count: int) -> range:
+    """The first so many of a system's folds, or all where it has fewer."""
+    return range(min(count, folds_of(system)))
+
+
 def split_of(system: str, fold: int | None) -> str:
     """What a model was trained on, as its card says."""
     return "all cases" if fold is None else f"all but fold {fold + 1} of {folds_of(system)}"

@@ -104,32 +104,18 @@ def evaluate(
     cases = [case for case in crossval.read_cases(roots) if case.group in CLASSES and Role.CINE in case.labels]
     wanted = [name for name in RECIPES if name not in TRAINED_HERE] if published else list(RECIPES)
     trained_here = wanted if published else TRAINED_HERE
-    crossval.check_folds(wanted[0], cases, range(min(folds, crossval.folds_of(wanted[0]))))
+    crossval.check_folds(wanted[0], cases, crossval.first_folds(wanted[0], folds))
     progress("finding the hearts")
-    key, hearts = find_hearts(cases, runs, segmentations)
+    hearts = find_hearts(cases, runs, segmentations)
     found: dict[str, dict[str, Any]] = {}
     text = ""
     for name in wanted:
-        dealt = range(min(folds, crossval.folds_of(name)))
         if budget and name in trained_here:
-            train_folds(name, roots, dealt, budget, runs, None, device)
-        paths = {k: p for k in dealt if (p := crossval.weights_path(name, k, runs)).exists()}
-        if not paths:
+            train_folds(name, roots, crossval.first_folds(name, folds), budget, runs, None, device)
+        scores = score_variant(name, cases, runs, folds, hearts, device, progress)
+        if scores is None:
             continue
-        rows, curves = [], []
-        for fold, path in paths.items():
-            progress(f"{name}: scoring fold {fold + 1}")
-            kept = score_fold(cases, fold, path, (key, hearts), device)
-            rows += kept["rows"]
-            curves.append(kept["curve"])
-        cards = [read_card(path) for path in paths.values()]
-        about = {"folds": [k + 1 for k in paths], "of": crossval.folds_of(name), "trained": trainings(cards)}
-        about |= {"training_cases": sorted({sum(card["trained_on"].values()) for card in cards})}
-        about |= {"rows": rows, "curves": curves}
-        found[name] = summarise(rows) | about
-        if "probabilities" in rows[0]:
-            said = {row["case"]: Classification(dict(zip(CLASSES, row["probabilities"], strict=True))) for row in rows}
-            write_predictions(paths[min(paths)].parents[1], said)
+        found[name] = scores
         write_whole(runs / "results.json", json.dumps(found, indent=1))
         draw_curves(found, runs / f"{system}-curves.svg")
         draw_confusions(found, runs / f"{system}-confusion.svg")
@@ -139,10 +125,46 @@ def evaluate(
     if figures.compared(found):
         progress("drawing")
         figures.write_phantom(found, runs, runs / f"{system}-slices.svg", device)
-        figures.write_patients(found, {c.id: c for c in cases}, hearts, runs, runs / "patients.png", device)
+        figures.write_patients(found, {c.id: c for c in cases}, hearts[1], runs, runs / "patients.png", device)
     if not found:
         raise InputError(f"{shown(runs)}: expected trained folds, found none; add --minutes, --steps or --epochs")
     return text
+
+
+def score_variant(
+    name: str,
+    cases: Sequence[Case],
+    runs: Path,
+    folds: int,
+    hearts: tuple[str, Mapping[str, Heart]],
+    device: str,
+    progress: Callable[[str], None],
+) -> dict[str, Any] | None:
+    """What the folds of a variant that RUNS holds make of unseen cases, for results.json; None where it holds none.
+
+    Its probabilities are written as `predict` writes them.
+    """
+    dealt = crossval.first_folds(name, folds)
+    paths = {k: p for k in dealt if (p := crossval.weights_path(name, k, runs)).exists()}
+    if not paths:
+        return None
+    scored = []
+    for fold, path in paths.items():
+        progress(f"{name}: scoring fold {fold + 1}")
+        scored.append(score_fold(cases, fold, path, hearts, device))
+    rows = [row for kept in scored for row in kept["rows"]]
+    if "probabilities" in rows[0]:
+        said = {row["case"]: Classification(dict(zip(CLASSES, row["probabilities"], strict=True))) for row in rows}
+        write_predictions(paths[min(paths)].parents[1], said)
+    cards = [read_card(path) for path in paths.values()]
+    return summarise(rows) | {
+        "folds": [k + 1 for k in paths],
+        "of": crossval.folds_of(name),
+        "trained": trainings(cards),
+        "training_cases": sorted({sum(card["trained_on"].values()) for card in cards}),
+        "rows": rows,
+        "curves": [kept["curve"] for kept in scored],
+    }
 
 
 def find_hearts(cases: Sequence[Case], runs: Path, segmentations: Path | None) -> tuple[str, dict[str, Heart]]:

@@ -116,8 +116,9 @@ def evaluate(
     cases = _with_lge(crossval.read_cases(roots))
     names = [f"{'jdl.published-joint' if published else SHIPS}".replace("joint", method) for method in METHODS]
     if budget:
-        crossval.check_folds(names[0], cases, range(min(folds, crossval.folds_of(names[0]))))
-        for fold in range(min(folds, crossval.folds_of(names[0]))):
+        dealt = crossval.first_folds(names[0], folds)
+        crossval.check_folds(names[0], cases, dealt)
+        for fold in dealt:
             for name in names:
                 progress(f"{name}: training fold {fold + 1} if it is missing")
                 _train_fold(name, cases, fold, budget, runs, device)
@@ -127,7 +128,7 @@ def evaluate(
     masks: dict[str, Masks] = {}
     for name in names if published else RECIPES:
         found: dict[str, tuple[np.ndarray | None, np.ndarray]] = {}
-        for fold in range(min(folds, crossval.folds_of(name))):
+        for fold in crossval.first_folds(name, folds):
             weights = weights_path(name, fold, runs)
             if not weights.exists():
                 continue
