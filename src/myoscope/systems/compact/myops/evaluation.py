@@ -79,14 +79,7 @@ def evaluate(
     if not cases:
         raise InputError(f"expected cases with labelled bSSFP, LGE and T2 for {system}, found none; add MyoPS")
     late = scar_models(COMPACT, known, segmentations) if segmentations else installed_scar_models(known, progress)
-    if system == COMPACT:
-        places = [(COMPACT, runs)]
-    elif published:
-        places = [(name, runs) for name in names]
-    else:
-        beside = runs / COMPACT if (runs / COMPACT).is_dir() else runs.parent / COMPACT
-        recipes = sorted(system_module(system).RECIPES, key=lambda name: (*names, name).index(name))
-        places = [(name, runs) for name in recipes] + [(COMPACT, beside)]
+    places = [(name, runs) for name in names] if published or system == COMPACT else places_of(system, names, runs)
     scored = [score(name, cases, folder, folds, device, late, progress) for name, folder in places]
     if places[-1][0] == COMPACT and not scored[-1][1] and (members := members_of(system, known, progress)):
         scored[-1] = score_members(members[:folds], known, cases, late, progress)
@@ -101,17 +94,21 @@ def evaluate(
     write_whole(runs / "results.json", json.dumps({"folds": used, "scores": for_card(system, summary)}, indent=1))
     write_boxes(rows, runs / f"{system}-boxes.svg")
     absent = [name for name, _ in places if name not in cards]
-    drawn = (
-        None
-        if system == COMPACT
-        else next((name for name in names[::-1] if name in {row["system"] for row in rows}), None)
-    )
+    there = {row["system"] for row in rows} - {COMPACT}
+    drawn = next((name for name in names[::-1] if name in there), None)
     if drawn:
         progress(f"{drawn}: drawing")
         write_figures(drawn, rows, {case.id: case for case in cases}, runs, device)
     facts = page_facts(system, [root.name for root in roots], summary, cards, absent, card_of(late))
     facts |= {"drawn": drawn, "published": published, "from_runs": segmentations is not None}
     return write_page(TEMPLATE, facts, runs)
+
+
+def places_of(system: str, first: Sequence[str], runs: Path) -> list[tuple[str, Path]]:
+    """The variants to score, some of them first and compact-myops last, and where the folds of each lie."""
+    beside = runs / COMPACT if (runs / COMPACT).is_dir() else runs.parent / COMPACT
+    recipes = sorted(system_module(system).RECIPES, key=lambda name: (*first, name).index(name))
+    return [*((name, runs) for name in recipes), (COMPACT, beside)]
 
 
 def members_of(system: str, known: Sequence[Case], progress: Callable[[str], None]) -> list[Any]:
