@@ -58,23 +58,14 @@ def agree(out: Path, reference: Path, page: Path, patients: Path | None = None) 
         raise InputError(f"{shown(reference)}: no such file or folder; check the path")
     classes = _classes(patients) if patients else {}
     compared, problems = [], []
-    tables = read_numbers(reference) if reference.is_file() else None
-    references: Mapping[str, Any] = contours_below(reference) if tables is None else tables
+    is_table = reference.is_file()
+    references: Mapping[str, Any] = read_numbers(reference) if is_table else contours_below(reference)
     names = _names(references, state, studies)
-    for study in [study for study in studies if study in names]:
-        theirs = references[names[study]]
-        measured = json.loads((state.studies / study / "measurements.json").read_text())
+    for study, name in names.items():
         group = classes.get(study) or classes.get(_name(study)) or (state.done(study) or {}).get("class")
         groups = {"class": str(group)} if group else {}
-        if tables is not None:
-            ours = (intervals_of(measured), weights_of(measured))
-            compared.append(Compared(study, numbers(measured), theirs, groups, (), *ours))
-            continue
         try:
-            images = _images(state.studies / study, measured)
-            labels = labels_at(theirs, images)
-            folder = state.studies / study
-            compared.append(compare_labels(images, folder, labels, measured, groups | _scanner(images)))
+            compared.append(_compared(state.studies / study, references[name], is_table, groups))
         except InputError as error:
             problems.append(str(error))
     if not compared:
@@ -82,8 +73,9 @@ def agree(out: Path, reference: Path, page: Path, patients: Path | None = None) 
         raise InputError(
             f"{shown(reference)}: expected a reference named after studies of {shown(out)}, found none{hint}"
         )
-    left = len(tables) - len(names) if tables is not None else 0
-    left_out = [*problems, *[f"{left} of {len(references)} lines of the reference name no study here."] * bool(left)]
+    left_out = list(problems)
+    if is_table and (left := len(references) - len(names)):
+        left_out.append(f"{left} of {len(references)} lines of the reference name no study here.")
     left_out += _twice(state, [one.study for one in compared])
     rows = agreements(compared)
     if not rows:
@@ -100,6 +92,20 @@ def agree(out: Path, reference: Path, page: Path, patients: Path | None = None) 
         calibration.write(path)
         lines.append(f"calibration of {len(calibration.factors)} intervals: {path}")
     return lines
+
+
+def _compared(folder: Path, theirs: Any, is_table: bool, groups: Mapping[str, str]) -> Compared:
+    """A study of the cohort beside its line of a table, or its contours.
+
+    Raises:
+        InputError: the images are not to be had, or the contours do not fit them.
+    """
+    measured = json.loads((folder / "measurements.json").read_text())
+    if is_table:
+        how_sure = intervals_of(measured), weights_of(measured)
+        return Compared(folder.name, numbers(measured), theirs, groups, (), *how_sure)
+    images = _images(folder, measured)
+    return compare_labels(images, folder, labels_at(theirs, images), measured, {**groups, **_scanner(images)})
 
 
 def _images(folder: Path, measured: Mapping[str, Any]) -> Study:
