@@ -52,6 +52,12 @@ class Desk:
         self.editor = tab
         return True
 
+    def end(self, tab: str) -> None:
+        """The tab edits no more; nothing to do where it did not."""
+        if self.editor == tab:
+            self.editor = None
+            self.tell({"free": True}, but=tab)
+
     async def listen(self, tab: str) -> AsyncIterator[str]:
         """Events for a tab as lines of JSON; a space keeps the line open."""
         queue = self.tabs[tab] = asyncio.Queue()
@@ -66,97 +72,111 @@ class Desk:
         finally:
             if self.tabs.get(tab) is queue:
                 del self.tabs[tab]
-                if self.editor == tab:
-                    self.editor = None
-                    self.tell({"free": True})
+                self.end(tab)
 
 
-def make_app(session: Session, keys: Keys, port: int) -> Starlette:
-    """The application for one session."""
-    desk, lock = Desk(), asyncio.Lock()
-    static = {
-        item.name: (item.read_bytes(), KINDS[item.name[item.name.rindex(".") :]])
-        for item in files("myoscope.review").joinpath("static").iterdir()
-    }
+class Answers:
+    """What is answered to each request, for one session."""
 
-    async def page(request: Request) -> Response:
+    def __init__(self, session: Session, keys: Keys) -> None:
+        self.session, self.keys = session, keys
+        self.desk, self.lock = Desk(), asyncio.Lock()
+        self.static = {
+            item.name: (item.read_bytes(), KINDS[item.name[item.name.rindex(".") :]])
+            for item in files("myoscope.review").joinpath("static").iterdir()
+        }
+
+    async def page(self, request: Request) -> Response:
+        """The page, and the files that it asks for."""
         name = request.path_params.get("name", "index.html")
-        if name not in static:
+        if name not in self.static:
             raise HTTPException(404, "no such file")
-        body, kind = static[name]
+        body, kind = self.static[name]
         return Response(body, media_type=kind)
 
-    async def enter(request: Request) -> Response:
+    async def enter(self, request: Request) -> Response:
+        """A key for the token that the address carries."""
         said = await _json(request)
-        key = keys.enter(str(said.get("token", "")))
+        key = self.keys.enter(str(said.get("token", "")))
         if key is None:
             raise HTTPException(403, "this address is wrong or was used already; the terminal shows one that is good")
         return JSONResponse({"key": key})
 
-    async def study(request: Request) -> Response:
-        async with lock:
-            other = desk.editor not in (None, _tab(request))
-            return JSONResponse({**_describe(session), "state": session.state(), "other_tab": other})
+    async def study(self, request: Request) -> Response:
+        """The study and how far its editing is."""
+        async with self.lock:
+            other = self.desk.editor not in (None, _tab(request))
+            return JSONResponse({**_describe(self.session), "state": self.session.state(), "other_tab": other})
 
-    async def image(request: Request) -> Response:
-        series, t = _frame(session, request)
-        return Response(await run_in_threadpool(frame_bytes, series.image, t, session.levels[series.role]))
+    async def image(self, request: Request) -> Response:
+        """The pixels of a frame."""
+        series, t = _frame(self.session, request)
+        return Response(await run_in_threadpool(frame_bytes, series.image, t, self.session.levels[series.role]))
 
-    async def labels(request: Request) -> Response:
-        series, t = _frame(session, request)
-        return Response(session.labels[series.role][t].tobytes())
+    async def labels(self, request: Request) -> Response:
+        """The label map of a frame."""
+        series, t = _frame(self.session, request)
+        return Response(self.session.labels[series.role][t].tobytes())
 
-    async def events(request: Request) -> Response:
-        return StreamingResponse(desk.listen(_tab(request)), media_type="application/x-ndjson")
+    async def events(self, request: Request) -> Response:
+        """What happens, as long as the tab listens."""
+        return StreamingResponse(self.desk.listen(_tab(request)), media_type="application/x-ndjson")
 
-    async def begin(request: Request) -> Response:
+    async def begin(self, request: Request) -> Response:
+        """Let the tab edit."""
         said = await _json(request)
-        if not desk.begin(_tab(request), said.get("take_over") is True):
+        if not self.desk.begin(_tab(request), said.get("take_over") is True):
             raise HTTPException(409, "another tab edits this study")
         return JSONResponse({"editing": True})
 
-    async def end(request: Request) -> Response:
-        if desk.editor == _tab(request):
-            desk.editor = None
-            desk.tell({"free": True}, but=_tab(request))
+    async def end(self, request: Request) -> Response:
+        """The tab edits no more."""
+        self.desk.end(_tab(request))
         return JSONResponse({"editing": False})
 
-    def changing(change: Callable[[Any], dict[str, Any]], slow: bool = False) -> Answer:
+    def changing(self, change: Callable[[Any], dict[str, Any]], slow: bool = False) -> Answer:
+        """The answer to what changes the labels: only the tab that edits may, and the others are told."""
+
         async def answer(request: Request) -> Response:
             said = await _json(request)
-            if desk.editor != _tab(request):
+            if self.desk.editor != _tab(request):
                 raise HTTPException(409, "this tab does not edit; begin first")
-            async with lock:
+            async with self.lock:
                 state = await run_in_threadpool(change, said) if slow else change(said)
             told = said if "patches" in said else state["changed"]
-            desk.tell({"state": state, "changed": told}, but=_tab(request))
+            self.desk.tell({"state": state, "changed": told}, but=_tab(request))
             return JSONResponse(state)
 
         return answer
 
-    async def refused(_: Request, error: Exception) -> Response:
-        if isinstance(error, HTTPException):
-            return JSONResponse({"error": error.detail}, error.status_code)
-        return JSONResponse({"error": str(error)}, 400)
 
+async def _refused(_: Request, error: Exception) -> Response:
+    if isinstance(error, HTTPException):
+        return JSONResponse({"error": error.detail}, error.status_code)
+    return JSONResponse({"error": str(error)}, 400)
+
+
+def make_app(session: Session, keys: Keys, port: int) -> Starlette:
+    """The application for one session."""
+    to = Answers(session, keys)
     return Starlette(
         routes=[
-            Route("/", page),
-            Route("/static/{name}", page),
-            Route("/api/enter", enter, methods=["POST"]),
-            Route("/api/study", study),
-            Route("/api/image/{role}/{t:int}", image),
-            Route("/api/labels/{role}/{t:int}", labels),
-            Route("/api/events", events),
-            Route("/api/begin", begin, methods=["POST"]),
-            Route("/api/end", end, methods=["POST"]),
-            Route("/api/do", changing(session.do), methods=["POST"]),
-            Route("/api/undo", changing(lambda _: session.undo()), methods=["POST"]),
-            Route("/api/redo", changing(lambda _: session.redo()), methods=["POST"]),
-            Route("/api/save", changing(lambda _: session.save(), slow=True), methods=["POST"]),
+            Route("/", to.page),
+            Route("/static/{name}", to.page),
+            Route("/api/enter", to.enter, methods=["POST"]),
+            Route("/api/study", to.study),
+            Route("/api/image/{role}/{t:int}", to.image),
+            Route("/api/labels/{role}/{t:int}", to.labels),
+            Route("/api/events", to.events),
+            Route("/api/begin", to.begin, methods=["POST"]),
+            Route("/api/end", to.end, methods=["POST"]),
+            Route("/api/do", to.changing(session.do), methods=["POST"]),
+            Route("/api/undo", to.changing(lambda _: session.undo()), methods=["POST"]),
+            Route("/api/redo", to.changing(lambda _: session.redo()), methods=["POST"]),
+            Route("/api/save", to.changing(lambda _: session.save(), slow=True), methods=["POST"]),
         ],
         middleware=[Middleware(Guard, port=port, keys=keys)],
-        exception_handlers={HTTPException: refused, InputError: refused},
+        exception_handlers={HTTPException: _refused, InputError: _refused},
     )
 
 
