@@ -46,6 +46,25 @@ class Chest:
     seed: int
 
 
+@dataclass(frozen=True)
+class _Slice:
+    """A slice: its place on the axis, rows (Y, 1) and columns (1, X), and smooth noise there (Y, X), coarse to fine."""
+
+    s: float
+    y: np.ndarray
+    x: np.ndarray
+    pixel_mm: float
+    coarse: np.ndarray
+    medium: np.ndarray
+    fine: np.ndarray
+    grain: np.ndarray
+
+    def over(self, below: np.ndarray, distance_mm: np.ndarray, tissue: np.ndarray | float) -> np.ndarray:
+        """A tissue in front of what is below, where its distance from its border is positive; half and half on it."""
+        share = np.clip(distance_mm / self.pixel_mm + 0.5, 0, 1)
+        return below * (1 - share) + tissue * share
+
+
 class ChestPainter:
     """Signal of everything but the ventricles, for one chest and one series' signals.
 
@@ -71,52 +90,61 @@ class ChestPainter:
 
     def paint(self, s: float, ys: np.ndarray, xs: np.ndarray) -> np.ndarray:
         """One slice: its place on the axis, its rows and columns (1-D, mm); gives (len(ys), len(xs)) float32."""
-        chest, signal, r = self.chest, self.signal, self.chest.heart_mm
-        pixel = float(ys[1] - ys[0])
-        coarse, medium, fine, grain = (f(s, ys, xs) for f in (self.coarse, self.medium, self.fine, self.grain))
-        y, x = ys[:, None], xs[None]
+        noise = (field(s, ys, xs) for field in (self.coarse, self.medium, self.fine, self.grain))
+        at = _Slice(s, ys[:, None], xs[None], float(ys[1] - ys[0]), *noise)
+        image = self._lung(at)
+        image = self._abdomen(image, at, np.stack([field(s, ys, xs) for field in self.organs]))
+        image = self._mediastinum(image, at)
+        return self._chest_wall(image, at)
 
-        def over(below: np.ndarray, distance_mm: np.ndarray, tissue: np.ndarray | float) -> np.ndarray:
-            share = np.clip(distance_mm / pixel + 0.5, 0, 1)
-            return below * (1 - share) + tissue * share
+    def _lung(self, at: _Slice) -> np.ndarray:
+        lung = self.signal["lung"] * (1 + 0.12 * at.fine + 0.12 * at.grain)
+        vessels = 2.5 * (at.grain - 2.0 + 0.3 * at.medium)
+        return at.over(lung, vessels, self.signal["blood"] * 0.6)
 
-        lung = signal["lung"] * (1 + 0.12 * fine + 0.12 * grain)
-        vessels = 2.5 * (grain - 2.0 + 0.3 * medium)
-        image = over(lung, vessels, signal["blood"] * 0.6)
-
-        organs = np.stack([f(s, ys, xs) for f in self.organs])
+    def _abdomen(self, image: np.ndarray, at: _Slice, organs: np.ndarray) -> np.ndarray:
+        """The diaphragm, and below it organs in fat, and the liver."""
+        signal, r = self.signal, self.chest.heart_mm
         best = np.sort(organs, axis=0)
-        shade = self.shades[organs.argmax(0)] * (1 + 0.15 * medium + 0.12 * fine + 0.1 * grain)
-        abdomen = over(np.full_like(shade, signal["fat"] * 0.75), 7 * (best[-1] - best[-2]) - 2 - 2.5 * medium, shade)
-        liver = signal["liver"] * (1 + 0.08 * medium + 0.06 * grain)
-        liver = over(liver, 3 * (fine - 1.9), signal["blood"] * 0.7)
-        liver_edge = -0.5 * r - x - 0.2 * (y - r) + 25 * coarse + 8 * medium + 0.5 * s
-        abdomen = over(abdomen, liver_edge + 3, signal["fat"] * 0.8)
-        abdomen = over(abdomen, liver_edge, liver)
+        shade = self.shades[organs.argmax(0)] * (1 + 0.15 * at.medium + 0.12 * at.fine + 0.1 * at.grain)
+        edge = 7 * (best[-1] - best[-2]) - 2 - 2.5 * at.medium
+        abdomen = at.over(np.full_like(shade, signal["fat"] * 0.75), edge, shade)
+        liver = signal["liver"] * (1 + 0.08 * at.medium + 0.06 * at.grain)
+        liver = at.over(liver, 3 * (at.fine - 1.9), signal["blood"] * 0.7)
+        liver_edge = -0.5 * r - at.x - 0.2 * (at.y - r) + 25 * at.coarse + 8 * at.medium + 0.5 * at.s
+        abdomen = at.over(abdomen, liver_edge + 3, signal["fat"] * 0.8)
+        abdomen = at.over(abdomen, liver_edge, liver)
         peak, bend, slope = self.dome
-        dome = chest.diaphragm_mm - 0.35 * max(s, 0) + bend * (x - peak) ** 2 + slope * x + 7 * coarse + 2 * medium
-        image = over(image, y - dome, signal["muscle"])
-        image = over(image, y - dome - 2.5, abdomen)
+        dome = self.chest.diaphragm_mm - 0.35 * max(at.s, 0) + bend * (at.x - peak) ** 2 + slope * at.x
+        dome = dome + 7 * at.coarse + 2 * at.medium
+        image = at.over(image, at.y - dome, signal["muscle"])
+        return at.over(image, at.y - dome - 2.5, abdomen)
 
-        middle = r * 1.3 - 0.6 * max(s, 0) - np.hypot((x + 0.75 * r) / 1.15, y + 0.1 * r) + 5 * medium
-        fatty = signal["fat"] * np.clip(0.5 + 0.12 * medium + 0.15 * fine, 0.2, 0.75)
-        image = over(image, middle, fatty)
-        if s < 0.55 * r:
-            image = over(image, 1.02 * r - np.hypot(x + 0.2 * r, y) + 2 * medium, fatty)
-            for vx, vy, size in self.vessels:
-                distance = size + 4 * medium - np.hypot(x - vx, y - vy)
-                image = over(image, distance, signal["muscle"] * 1.3)
-                image = over(image, distance - 1.5, signal["blood"] * (0.9 + 0.06 * fine))
-        ax, ay, size = self.aorta
-        distance = size - np.hypot(x - ax, y - ay)
-        image = over(image, distance + 1.5, signal["muscle"])
-        image = over(image, distance, signal["blood"] * 0.95)
+    def _mediastinum(self, image: np.ndarray, at: _Slice) -> np.ndarray:
+        """Fat around the heart, the atria and great vessels at its base, and the descending aorta."""
+        signal, r = self.signal, self.chest.heart_mm
+        middle = r * 1.3 - 0.6 * max(at.s, 0) - np.hypot((at.x + 0.75 * r) / 1.15, at.y + 0.1 * r) + 5 * at.medium
+        fatty = signal["fat"] * np.clip(0.5 + 0.12 * at.medium + 0.15 * at.fine, 0.2, 0.75)
+        image = at.over(image, middle, fatty)
+        if at.s < 0.55 * r:
+            image = at.over(image, 1.02 * r - np.hypot(at.x + 0.2 * r, at.y) + 2 * at.medium, fatty)
+            for x, y, size in self.vessels:
+                distance = size + 4 * at.medium - np.hypot(at.x - x, at.y - y)
+                image = at.over(image, distance, signal["muscle"] * 1.3)
+                image = at.over(image, distance - 1.5, signal["blood"] * (0.9 + 0.06 * at.fine))
+        x, y, size = self.aorta
+        distance = size - np.hypot(at.x - x, at.y - y)
+        image = at.over(image, distance + 1.5, signal["muscle"])
+        return at.over(image, distance, signal["blood"] * 0.95)
 
-        dx, dy = x - chest.centre[0] - 0.12 * s, y - chest.centre[1]
+    def _chest_wall(self, image: np.ndarray, at: _Slice) -> np.ndarray:
+        """Ribs, muscle and fat, and the air outside."""
+        chest, signal = self.chest, self.signal
+        dx, dy = at.x - chest.centre[0] - 0.12 * at.s, at.y - chest.centre[1]
         rho = (np.abs(dx / chest.half_size[0]) ** 2.6 + np.abs(dy / chest.half_size[1]) ** 2.6) ** (1 / 2.6)
-        depth = (1 - rho) * min(chest.half_size) + 7 * coarse + 2 * medium
-        fat_mm = np.maximum(chest.fat_mm * (1 + 0.5 * coarse + 0.2 * medium), 3)
-        ribs = np.where(fine > 0.9, signal["fat"] * 0.5, signal["muscle"] * (1 + 0.2 * fine))
-        image = over(image, fat_mm + chest.muscle_mm * (1 + 0.3 * medium) - depth, ribs)
-        image = over(image, fat_mm - depth, signal["fat"] * (1 + 0.08 * medium))
-        return (image * np.clip(depth / pixel + 0.5, 0, 1)).astype(np.float32)
+        depth = (1 - rho) * min(chest.half_size) + 7 * at.coarse + 2 * at.medium
+        fat_mm = np.maximum(chest.fat_mm * (1 + 0.5 * at.coarse + 0.2 * at.medium), 3)
+        ribs = np.where(at.fine > 0.9, signal["fat"] * 0.5, signal["muscle"] * (1 + 0.2 * at.fine))
+        image = at.over(image, fat_mm + chest.muscle_mm * (1 + 0.3 * at.medium) - depth, ribs)
+        image = at.over(image, fat_mm - depth, signal["fat"] * (1 + 0.08 * at.medium))
+        return (image * np.clip(depth / at.pixel_mm + 0.5, 0, 1)).astype(np.float32)
