@@ -128,7 +128,6 @@ def with_previous(result: Result, earlier: Earlier) -> Result:
 
 def analyze(
     study: Study | Path | str,
-    device: str = "cpu",  # noqa: ARG001
     progress: Callable[[str], None] = lambda _: None,
     models: Path | None = None,
     papillary: Papillary = "blood",
@@ -144,7 +143,6 @@ def analyze(
 
     Args:
         study: From `read_study`, or the path of one.
-        device: Kept for old calls; the networks run on the CPU.
         progress: Called with a few words before each step.
         models: Folder of network files and cards of one's own, which go before the installed ones.
         papillary: What the LV's papillary muscles and trabeculae count as, see `measure.papillary`.
