@@ -121,7 +121,7 @@ def network_of(average: nn.Module, folder: Path) -> Network:
     """What was trained, as a network file."""
     path = folder / "network.onnx"
     write_network(path, OneStack(average), torch.zeros(3, 1 + len(RECIPE.classes), RECIPE.view, RECIPE.view))
-    card = clinic_facts(RECIPE, 1, RECIPE.spacing_mm) | {"system": RECIPE.name, "view": RECIPE.view}
+    card = clinic_facts(RECIPE, 1) | {"system": RECIPE.name, "view": RECIPE.view}
     return Network((path.read_bytes(),), card)
 
 

@@ -55,6 +55,10 @@ class Draw:
     low_resolution: Tensor
     spike: Tensor
 
+    def to(self, device: torch.device) -> "Draw":
+        """The same parameters on another device."""
+        return Draw(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
+
 
 def draw(centres: Tensor, strength: Strength, crop: int, spacing_mm: float, rng: torch.Generator) -> Draw:
     """Draw the parameters of a batch.
@@ -176,8 +180,7 @@ def batch(
     device = slices.images.device
     rng = torch.Generator().manual_seed(seed)
     chosen = torch.multinomial(slices.weights.cpu(), size, replacement=True, generator=rng)
-    parameters = draw(slices.centres[chosen.to(device)], strength, crop, spacing_mm, rng)
-    parameters = Draw(*(getattr(parameters, name).to(device) for name in Draw.__dataclass_fields__))
+    parameters = draw(slices.centres[chosen.to(device)], strength, crop, spacing_mm, rng).to(device)
     lone = torch.rand(size, 1, generator=rng) < strength.lone_slice
     reverse = torch.rand(size, 1, generator=rng) < 0.5
     chosen = chosen.to(device)

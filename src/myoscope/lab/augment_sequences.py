@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from myoscope.lab.augment import Draw, Strength, apply, draw
+from myoscope.lab.augment import Strength, apply, draw
 from myoscope.lab.slices import CANVAS, SliceSet
 
 
@@ -64,8 +64,7 @@ def sequence_batch(
         name: getattr(parameters, name)[::channels].repeat_interleave(channels, 0) for name in ("affine", "elastic")
     }
     geometry["affine"][:, :, 2] += offset.flatten(0, 1)
-    parameters = replace(parameters, **geometry)
-    parameters = Draw(*(getattr(parameters, name).to(device) for name in Draw.__dataclass_fields__))
+    parameters = replace(parameters, **geometry).to(device)
     images = slices.images[near.flatten()][:, None].float() / 255
     labels = slices.labels[chosen].repeat_interleave(channels, 0)
     pixels, codes = apply(parameters, images, labels, crop, torch.Generator(device).manual_seed(seed))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from myoscope.files import write_whole
-from myoscope.weights import read_card, weights_of
+from myoscope.weights import add_to_card, read_card, weights_of
 
 OPSET = 17
 
@@ -123,12 +123,27 @@ def _halve(graph: Any) -> None:
     graph.node.extend([*casts, *nodes])
 
 
-def clinic_facts(recipe: Any, multiple: int, spacing_mm: float) -> dict[str, Any]:
+def export_slices(path: Path, network: nn.Module, recipe: Any, multiple: int, channels: int) -> None:
+    """Write the network file of a network on slices of any size beside its weights, and what it must say on their card.
+
+    Args:
+        path: NAME.safetensors.
+        network: What the file computes.
+        recipe: With what `clinic_facts` reads.
+        multiple: What the sides of its input must be divisible by.
+        channels: Of its input.
+    """
+    side = 8 * multiple
+    write_network(path.with_suffix(".onnx"), network, torch.zeros(2, channels, side, side))
+    add_to_card(path, clinic_facts(recipe, multiple))
+
+
+def clinic_facts(recipe: Any, multiple: int) -> dict[str, Any]:
     """What a card must tell the clinic of a network, beside the name of the system."""
     return {
         "roles": [str(role) for role in recipe.roles],
         "classes": [structure.name.lower() for structure in recipe.classes],
-        "spacing_mm": spacing_mm,
+        "spacing_mm": recipe.spacing_mm,
         "multiple": multiple,
         "smallest_ml": {structure.name.lower(): ml for structure, ml in recipe.smallest_ml.items()},
     }

@@ -4,13 +4,13 @@ Brightness is changed slice by slice. Geometry is a stack's, but for a small sli
 every breath alike). What the first stage says is at times spoilt, so that the second does not learn to repeat it.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from myoscope.lab.augment import Draw, Strength, draw, recolour, sampling_grid
+from myoscope.lab.augment import Strength, draw, recolour, sampling_grid
 from myoscope.lab.slices import SliceSet
 
 
@@ -87,8 +87,7 @@ def batch(
     lead = torch.searchsorted(number, number)
     affine = parameters.affine[lead]
     affine[:, :, 2] += torch.randn((len(index), 2), generator=rng) * slip_mm / spacing_mm * 2 / _side(stacks)
-    parameters = replace(parameters, affine=affine, elastic=parameters.elastic[lead])
-    parameters = Draw(*(getattr(parameters, field.name).to(device) for field in fields(Draw)))
+    parameters = replace(parameters, affine=affine, elastic=parameters.elastic[lead]).to(device)
     index = index.to(device)
     grid = sampling_grid(parameters, crop)
     images = F.grid_sample(stacks.slices.images[index][:, None].float() / 255, grid, align_corners=False)

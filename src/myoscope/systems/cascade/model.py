@@ -47,7 +47,7 @@ class Trained:
         channels = 1 + (len(recipe.classes) if recipe.first else 0)
         write_network(path.with_suffix(".onnx"), self.exported(), torch.zeros(3, channels, recipe.view, recipe.view))
         multiple: Any = self.network.multiple
-        facts = clinic_facts(recipe, multiple, recipe.spacing_mm) | {"view": recipe.view, "shares": recipe.shares}
+        facts = clinic_facts(recipe, multiple) | {"view": recipe.view, "shares": recipe.shares}
         if self.first:
             card = read_card(self.first)
             network, *_ = members_of(self.first, card)  # of an installed one, the member whose weights these are

@@ -3,16 +3,15 @@
 import copy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from myoscope.lab.export import Plain, Seen, clinic_facts, write_network
+from myoscope.lab.export import Plain, Seen, export_slices
 from myoscope.lab.unet import UNet
 from myoscope.systems.compact.confidence import Familiar
 from myoscope.systems.compact.recipe import RECIPES, Recipe
-from myoscope.weights import add_to_card, half, load_into, read_weights, refusing, write_weights
+from myoscope.weights import half, load_into, read_weights, refusing, write_weights
 
 
 class Trained:
@@ -30,13 +29,7 @@ class Trained:
 
     def export(self, path: Path) -> None:
         """Write the network file (ONNX) that `analyze` runs beside the weights, and what it must know into the card."""
-        add_to_card(path, self.write_network(path.with_suffix(".onnx")))
-
-    def write_network(self, path: Path) -> dict[str, Any]:
-        """Write NAME.onnx; gives what the clinic must know."""
-        side = 8 * self.network.multiple
-        write_network(path, self.exported(), torch.zeros(2, 3, side, side))
-        return clinic_facts(self.recipe, self.network.multiple, self.recipe.spacing_mm)
+        export_slices(path, self.exported(), self.recipe, self.network.multiple, channels=3)
 
     def exported(self) -> nn.Module:
         """What the network file computes."""

@@ -3,13 +3,12 @@
 import copy
 from pathlib import Path
 
-import torch
 from torch import nn
 
-from myoscope.lab.export import Plain, clinic_facts, write_network
+from myoscope.lab.export import Plain, export_slices
 from myoscope.lab.unet import UNet
 from myoscope.systems.compact.myops.recipe import RECIPES, Recipe
-from myoscope.weights import add_to_card, half, load_into, read_weights, refusing, write_weights
+from myoscope.weights import half, load_into, read_weights, refusing, write_weights
 
 
 class Trained:
@@ -26,9 +25,7 @@ class Trained:
 
     def export(self, path: Path) -> None:
         """Write the network file (ONNX) that `analyze` runs beside the weights, and what it must know into the card."""
-        side = 8 * self.network.multiple
-        write_network(path.with_suffix(".onnx"), self.exported(), torch.zeros(2, len(self.recipe.roles), side, side))
-        add_to_card(path, clinic_facts(self.recipe, self.network.multiple, self.recipe.spacing_mm))
+        export_slices(path, self.exported(), self.recipe, self.network.multiple, len(self.recipe.roles))
 
     def exported(self) -> nn.Module:
         """What the network file computes."""
