@@ -1,9 +1,11 @@
 """The systems by name: one line each. Their modules, and torch with them, are imported only when one is asked for.
 
 A system is a package or a module with `RECIPES` (by full name, the default first), `Model` and
-`train(recipe, cases, budget, folder, device) -> Model`. `Model.load(path, device)` reads what `save(path, card)` wrote;
-`predict(study)` gives label maps by role, or a `Classification`. Where the common cross-validation of label maps
-(`lab.crossval`) does not fit, a package has its own `evaluate` and `train_folds` in `evaluation.py`.
+`train(recipe, cases, budget, folder, device) -> Model`, which is given training cases only, and keeps checkpoint, curve
+and recipe in the folder: a killed run goes on from there. `Model.load(path, device)` ("cpu" or "cuda") reads what
+`save(path, card)` wrote; `predict(study)` gives label maps by role, or a `Classification`. Where the common
+cross-validation of label maps (`lab.crossval`) does not fit, a package has its own `evaluate` and `train_folds`, with
+the same arguments, in `evaluation.py`.
 """
 
 from importlib import import_module

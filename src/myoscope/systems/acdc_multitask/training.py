@@ -30,16 +30,7 @@ MARGIN = 12
 
 
 def train(recipe: Recipe, cases: Sequence[Case], budget: Budget, folder: Path, device: str = "cpu") -> Model:
-    """Train on labelled cases until the budget is spent.
-
-    Args:
-        recipe: What to train.
-        cases: Training cases only.
-        budget: When to stop.
-        folder: Where checkpoint, curve, recipe and the snapshots of the learning curve are kept; a killed run goes on
-            from there.
-        device: "cpu" or "cuda".
-    """
+    """Train on labelled cases until the budget is spent; the folder keeps the snapshots of the learning curve too."""
     keep_recipe(recipe, folder)
     margin = MARGIN if recipe.augmentation != Augmentation() else 0
     inputs = collect(cases, recipe.crop + 2 * margin, recipe.spacing_mm)

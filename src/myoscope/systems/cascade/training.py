@@ -33,11 +33,6 @@ def train(
     """Train one stage on labelled cases until the budget is spent.
 
     Args:
-        recipe: What to train.
-        cases: Training cases only.
-        budget: When to stop.
-        folder: Where checkpoint, curve and recipe are kept; a killed run goes on from there.
-        device: "cpu" or "cuda".
         first: Weights of the first stage that the model will go on from; default: the installed ones.
         priors: By case what a first stage that has not seen it says (`prior_on_canvas`); default: what `first` says,
             which is only right for cases that are new to it.

@@ -28,15 +28,7 @@ FAMILIAR_SLICES = 800
 
 
 def train(recipe: Recipe, cases: Sequence[Case], budget: Budget, folder: Path, device: str = "cpu") -> Trained:
-    """Train on labelled cases (and phantoms, as the recipe says) until the budget is spent.
-
-    Args:
-        recipe: What to train.
-        cases: Training cases only.
-        budget: When to stop.
-        folder: Where checkpoint, curve and recipe are kept; a killed run goes on from there.
-        device: "cpu" or "cuda".
-    """
+    """Train on labelled cases (and phantoms, as the recipe says) until the budget is spent."""
     keep_recipe(recipe, folder)
     torch.manual_seed(recipe.seed)
     network = UNet(3, len(recipe.classes), recipe.widths).to(device)

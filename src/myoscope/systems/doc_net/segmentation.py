@@ -154,15 +154,7 @@ def _run(network: nn.Module, slices: Tensor) -> Tensor:
 
 
 def train(recipe: Recipe, cases: Sequence[Case], budget: Budget, folder: Path, device: str = "cpu") -> Model:
-    """Train both networks on labelled cases; a killed run goes on from `folder`.
-
-    Args:
-        recipe: What to train.
-        cases: Training cases only.
-        budget: For both; a quarter goes into the first.
-        folder: Where checkpoints, curves and recipe are kept.
-        device: "cpu" or "cuda".
-    """
+    """Train both networks on labelled cases; a quarter of the budget goes into the first."""
     from monai.losses import DiceLoss
 
     keep_recipe(recipe, folder)

@@ -29,12 +29,7 @@ CHECKPOINT_SECONDS = 30.0
 def train(recipe: Recipe, cases: Sequence[Case], budget: Budget, folder: Path, device: str = "cpu") -> Model:
     """Train on cases with the labels that they carry: expert's, or of models that have not seen them.
 
-    Args:
-        recipe: What to train.
-        cases: Training cases only; an eighth is set aside to choose the epoch.
-        budget: Training ends with the recipe's last epoch or the budget, whichever comes first.
-        folder: Where checkpoint and recipe are kept; a killed run goes on from there.
-        device: "cpu" or "cuda".
+    An eighth is set aside to choose the epoch. It ends with the recipe's last epoch or the budget, whichever is first.
     """
     keep_recipe(recipe, folder)
     return fit(recipe, collect(recipe, cases), budget, folder, device)

@@ -19,15 +19,7 @@ SMOOTHING = 1e-6
 
 
 def train(recipe: Recipe, cases: Sequence[Case], budget: Budget, folder: Path, device: str = "cpu") -> Model:
-    """Train on labelled cases until the budget is spent; two-step's networks are trained at once, without a message.
-
-    Args:
-        recipe: What to train.
-        cases: Training cases only.
-        budget: When to stop.
-        folder: Where checkpoint, curve and recipe are kept; a killed run goes on from there.
-        device: "cpu" or "cuda".
-    """
+    """Train on labelled cases until the budget is spent; two-step's networks are trained at once, without a message."""
 
     keep_recipe(recipe, folder)
     torch.manual_seed(recipe.seed)

@@ -25,14 +25,10 @@ from myoscope.systems.myops_ensemble.recipe import ROLES, Recipe, members
 
 
 def train(recipe: Recipe, cases: Sequence[Case], budget: Budget, folder: Path, device: str = "cpu") -> Model:
-    """Train every network on the cases that have all three sequences, one after the other; minutes are shared out.
+    """Train every network on the cases that have all three sequences, one after the other.
 
-    Args:
-        recipe: What to train.
-        cases: Training cases only; a budget in steps or epochs is each network's.
-        budget: When to stop.
-        folder: Where recipe, names of the cases and a folder a network are kept; a killed run goes on from there.
-        device: "cpu" or "cuda".
+    Minutes are shared out; a budget in steps or epochs is each network's. The folder keeps the names of the cases, and
+    a folder for each network.
 
     Raises:
         InputError: no case has all three sequences, labelled.

@@ -25,14 +25,9 @@ from myoscope.volume import Volume
 
 
 def train(recipe: Recipe, cases: Sequence[Case], budget: Budget, folder: Path, device: str = "cpu") -> Trained:
-    """Train on labelled cases until the budget is spent.
+    """Train until the budget is spent, on cases with LGE, T2 or bSSFP labels; of others the cine serves as bSSFP.
 
-    Args:
-        recipe: What to train.
-        cases: Training cases only: any with LGE, T2 or bSSFP; of others the cine serves as bSSFP.
-        budget: When to stop.
-        folder: Where checkpoint, curve, recipe and the names of the cases are kept; a killed run goes on from there.
-        device: "cpu" or "cuda".
+    The folder keeps the names of the cases too.
     """
     keep_recipe(recipe, folder)
     (folder / "cases.json").write_text(json.dumps([case.id for case in cases]))
