@@ -76,11 +76,22 @@ def slurm_cluster(settings: Slurm) -> Any:
     )
 
 
+Place = tuple[Any, float | None, int | None]
+"""A Dask client, the GB a study may take (None: whatever there is) and how many workers, if known."""
+
+DASK = {
+    "distributed.admin.log-format": "%(message)s",
+    "distributed.scheduler.allowed-failures": 3,
+    "distributed.worker.profile.enabled": False,  # nobody looks at it; with the ticks a third of what Dask takes
+    "distributed.admin.tick.interval": "1s",
+}
+
+
 @contextmanager
 def client_of(
     workers: int | None = None, scheduler: str | None = None, slurm: Path | None = None, memory_gb: float | None = None
-) -> Iterator[tuple[Any, float | None, int | None]]:
-    """A Dask client; with it the GB a study may take (None: whatever there is) and how many workers, if known.
+) -> Iterator[Place]:
+    """Where the studies are analysed: by a scheduler's workers, SLURM's jobs, or this machine.
 
     Raises:
         InputError: two places at once, or nobody answers at the scheduler's address.
@@ -90,46 +101,59 @@ def client_of(
     if workers is not None and (scheduler or slurm):
         raise InputError("--workers is for this machine; a scheduler has its own, --slurm takes jobs in its settings")
     import dask
-    from distributed import Client, LocalCluster
 
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what becomes of each study is said elsewhere
-    settings_of_dask = {
-        "distributed.admin.log-format": "%(message)s",
-        "distributed.scheduler.allowed-failures": 3,
-        "distributed.worker.profile.enabled": False,  # nobody looks at it; with the ticks a third of what Dask takes
-        "distributed.admin.tick.interval": "1s",
-    }
-    with dask.config.set(settings_of_dask):
-        if scheduler:
-            try:
-                client = Client(scheduler, timeout=WAIT_SECONDS)
-            except (OSError, ValueError, TimeoutError):
-                raise InputError(f"--scheduler {scheduler}: nobody answers there; start `dask scheduler`") from None
-            with client:
-                yield client, memory_gb, None
-        elif slurm:
-            settings = read_slurm(slurm)
-            with slurm_cluster(settings) as cluster, Client(cluster) as client:
-                cluster.adapt(minimum_jobs=settings.jobs, maximum_jobs=settings.jobs)  # also replaces jobs that ended
-                yield client, memory_gb or settings.memory_gb_per_worker, settings.jobs * settings.workers_per_job
-        else:
-            count = workers or len(os.sched_getaffinity(0))
-            # The workers are threads: what they analyse in are processes of their own (see `work`).
-            with (
-                LocalCluster(
-                    n_workers=count,
-                    threads_per_worker=1,
-                    processes=False,
-                    memory_limit=None,
-                    dashboard_address=LOOPBACK,
-                    worker_dashboard_address=LOOPBACK,
-                ) as cluster,
-                Client(cluster) as client,
-            ):
-                try:
-                    yield client, memory_gb or _total_gb() / count, count
-                finally:
-                    kill_children()
+    if scheduler:
+        place = _at_scheduler(scheduler, memory_gb)
+    else:
+        place = _by_slurm(slurm, memory_gb) if slurm else _on_this_machine(workers, memory_gb)
+    with dask.config.set(DASK), place as found:
+        yield found
+
+
+@contextmanager
+def _at_scheduler(address: str, memory_gb: float | None) -> Iterator[Place]:
+    from distributed import Client
+
+    try:
+        client = Client(address, timeout=WAIT_SECONDS)
+    except (OSError, ValueError, TimeoutError):
+        raise InputError(f"--scheduler {address}: nobody answers there; start `dask scheduler`") from None
+    with client:
+        yield client, memory_gb, None
+
+
+@contextmanager
+def _by_slurm(path: Path, memory_gb: float | None) -> Iterator[Place]:
+    from distributed import Client
+
+    settings = read_slurm(path)
+    with slurm_cluster(settings) as cluster, Client(cluster) as client:
+        cluster.adapt(minimum_jobs=settings.jobs, maximum_jobs=settings.jobs)  # also replaces jobs that ended
+        yield client, memory_gb or settings.memory_gb_per_worker, settings.jobs * settings.workers_per_job
+
+
+@contextmanager
+def _on_this_machine(workers: int | None, memory_gb: float | None) -> Iterator[Place]:
+    """The workers are threads: what they analyse in are processes of their own (see `work`)."""
+    from distributed import Client, LocalCluster
+
+    count = workers or len(os.sched_getaffinity(0))
+    with (
+        LocalCluster(
+            n_workers=count,
+            threads_per_worker=1,
+            processes=False,
+            memory_limit=None,
+            dashboard_address=LOOPBACK,
+            worker_dashboard_address=LOOPBACK,
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        try:
+            yield client, memory_gb or _total_gb() / count, count
+        finally:
+            kill_children()
 
 
 def _total_gb() -> float:
