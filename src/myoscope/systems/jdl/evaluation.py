@@ -125,23 +125,20 @@ def evaluate(
     rows: list[dict[str, Any]] = []
     slices: list[dict[str, Any]] = []
     costs: dict[str, list[dict[str, Any]]] = {}
-    masks: dict[str, Masks] = {}
+    masks: dict[str, dict[str, Pair]] = {}
     for name in names if published else RECIPES:
-        found: dict[str, tuple[np.ndarray | None, np.ndarray]] = {}
+        variant = name.partition(".")[2]
         for fold in crossval.first_folds(name, folds):
             weights = weights_path(name, fold, runs)
             if not weights.exists():
                 continue
             progress(f"{name}: scoring fold {fold + 1}")
             for case, pair, printed in _unseen(cases, fold, weights, device):
-                found[case.id] = pair
-                facts = {"variant": name.partition(".")[2], "case": case.id, "group": case.group, "fold": fold + 1}
+                masks.setdefault(variant, {})[case.id] = pair
+                facts = {"variant": variant, "case": case.id, "group": case.group, "fold": fold + 1}
                 rows.append(facts | {"data": case.data_set} | score(pair, printed, case))
-                for reading, masks_read in (("ours", _as_written(pair)), ("paper's", printed)):
-                    slices += [facts | {"reading": reading} | row for row in score_slices(masks_read, case)]
-            costs.setdefault(name.partition(".")[2], []).append(_cost(weights))
-        if found:
-            masks[name.partition(".")[2]] = found
+                slices += [facts | row for row in score_readings(pair, printed, case)]
+            costs.setdefault(variant, []).append(_cost(weights))
     if not rows:
         raise InputError(
             f"{shown(runs)}: expected trained folds of {SHIPS}, found none; add --minutes, --steps or --epochs"
@@ -214,6 +211,12 @@ def _as_written(pair: Pair) -> Pair:
     """Wall (None where it is not looked for) and scar of the labels that `predict` writes."""
     labels = labels_of(*pair)
     return None if pair[0] is None else np.isin(labels, LV_WALL), np.isin(labels, SCAR)
+
+
+def score_readings(pair: Pair, printed: Pair, case: Case) -> list[dict[str, Any]]:
+    """`score_slices` of a case as `predict` writes it ("ours"), then as the paper reads the networks."""
+    readings = {"ours": _as_written(pair), "paper's": printed}
+    return [{"reading": name} | row for name, read in readings.items() for row in score_slices(read, case)]
 
 
 def score_slices(pair: Pair, case: Case) -> list[dict[str, Any]]:
