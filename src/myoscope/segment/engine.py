@@ -19,8 +19,6 @@ from myoscope.weights import members_of, read_card
 SLICES_AT_ONCE = 4
 """More need more memory and no less time, and give the same numbers."""
 
-PRECISION = "float32"
-
 
 def cores() -> int:
     """How many processors a study may use: OMP_NUM_THREADS, where it is set, or all that this process has."""
