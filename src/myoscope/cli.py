@@ -9,7 +9,7 @@ import typer
 
 from myoscope import __version__
 from myoscope.cohort.cli import agree, cohort
-from myoscope.console import Device, Out, progress, run
+from myoscope.console import Device, Out, needed, progress, run
 from myoscope.errors import InputError
 from myoscope.lab.cli import app as laboratory
 
@@ -195,15 +195,9 @@ def review(
     from myoscope.review.opened import alone_at, open_study
 
     found = open_study(out, study)
-    try:
+    with needed("review", "review", ("starlette", "uvicorn")):
         from myoscope.review.server import serve
         from myoscope.review.session import Session
-    except ModuleNotFoundError as error:
-        if error.name not in ("starlette", "uvicorn"):
-            raise
-        raise InputError(
-            f"review: expected the package {error.name}, found none; pip install 'myoscope[review]'"
-        ) from None
     with alone_at(out):
         with progress() as say:
             say("reading images and label maps")
@@ -220,14 +214,10 @@ def pacs(settings: Path) -> None:
     from myoscope.pacs.settings import read_settings
 
     chosen = read_settings(settings)
-    try:
+    with needed("pacs", "pacs", ("pydicom", "pynetdicom", "dicomweb_client", "requests")):
         from myoscope.pacs.service import serve
 
         serve(chosen)
-    except ModuleNotFoundError as error:
-        if error.name not in ("pydicom", "pynetdicom", "dicomweb_client", "requests"):
-            raise
-        raise InputError(f"pacs: expected the package {error.name}, found none; pip install 'myoscope[pacs]'") from None
 
 
 app.command()(cohort)

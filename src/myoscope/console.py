@@ -41,6 +41,23 @@ def progress() -> Iterator[Any]:
         yield lambda step: status.update(step.replace("[", "("))
 
 
+@contextmanager
+def needed(command: str, extra: str, packages: Sequence[str]) -> Iterator[None]:
+    """Say which package of an extra is missing, and how to get it.
+
+    Raises:
+        InputError: one of the packages is not installed.
+    """
+    try:
+        yield
+    except ImportError as error:
+        if (error.name or "").split(".")[0] not in packages:
+            raise
+        raise InputError(
+            f"{command}: expected the package {error.name}, found none; pip install 'myoscope[{extra}]'"
+        ) from None
+
+
 def each(items: Sequence[T], words: str) -> Iterator[T]:
     """Go through items: with a bar on a terminal, elsewhere after one line that says how many there are."""
     from rich.console import Console
