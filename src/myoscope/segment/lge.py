@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
@@ -107,7 +108,7 @@ class CascadeModel(SeriesModel):
         return resize(whole[..., side:-side, side:-side], frame.shape[1:])
 
     @classmethod
-    def load(cls, path: Path, device: str = "cpu", part: str = "") -> "CascadeModel":
+    def load(cls, path: Path, device: str = "cpu", part: str = "") -> Self:
         """As any model from its network file; the first stage's files are NAME.first.onnx."""
         network = Network.load(path, part)
         if part or "first" not in network.card:

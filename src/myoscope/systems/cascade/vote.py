@@ -22,14 +22,14 @@ class Model(CascadeModel):
     """What `predict` runs: one model, or the vote of the fold models that a folder holds."""
 
     @classmethod
-    def load(cls, path: Path, device: str = "cpu", part: str = "") -> CascadeModel:
+    def load(cls, path: Path, device: str = "cpu", part: str = "") -> "Model":
         """A model from its weights, or the vote of RUNS/VARIANT/fold-1 to fold-5 from RUNS/VARIANT.
 
         Raises:
             InputError: a file is missing or does not fit, or the folder does not hold a model of every fold.
         """
         if not path.is_dir():
-            return CascadeModel.load(path, device, part)
+            return super().load(path, device, part)
         found = [sorted(path.glob(f"fold-{k}/cascade.*.safetensors")) for k in range(1, FOLDS + 1)]
         if not all(len(some) == 1 for some in found):
             missing = [f"fold-{k}" for k, some in enumerate(found, 1) if len(some) != 1]
@@ -40,7 +40,7 @@ class Model(CascadeModel):
         return Voting([CascadeModel.load(some[0], device) for some in found])
 
 
-class Voting(CascadeModel):
+class Voting(Model):
     """Models that vote: each draws its labels, and a voxel becomes what most of them drew.
 
     Where votes are even, which the paper leaves open, the mean of the probabilities decides.
