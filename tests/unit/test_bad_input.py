@@ -405,19 +405,6 @@ def test_a_real_process_says_the_same(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["analyze", "--help"], ["--version"], ["models"], ["schema"]])
-def test_help_and_lists_do_not_wait_for_torch(arguments: list[str]) -> None:
-    code = (
-        "import sys, myoscope.cli\n"
-        f"sys.argv = ['myoscope', *{arguments}]\n"
-        "try:\n    myoscope.cli.main()\n"
-        "except SystemExit as stopped:\n    assert not stopped.code, stopped.code\n"
-        "slow = {'torch', 'torchvision', 'monai', 'sklearn'} & set(sys.modules)\n"
-        "assert not slow, slow\n"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-
-
 @pytest.mark.parametrize("given", ["42", "0.1", "nan"])
 def test_a_hematocrit_that_no_patient_has(given: str, refuse: Callable[..., str], tmp_path: Path) -> None:
     line = refuse(tmp_path, "--hematocrit", given)

@@ -47,3 +47,16 @@ def test_make_demo_says_what_pip_does(tmp_path: Path) -> None:
         shutil.copy(ROOT / name, tmp_path)
     said = subprocess.run(["make", "-n", "demo"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     assert "Installing myoscope" in said and "pip install" in said and "--quiet" not in said
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["analyze", "--help"], ["--version"], ["models"], ["schema"]])
+def test_help_and_lists_do_not_wait_for_torch(arguments: list[str]) -> None:
+    code = (
+        "import sys, myoscope.cli\n"
+        f"sys.argv = ['myoscope', *{arguments}]\n"
+        "try:\n    myoscope.cli.main()\n"
+        "except SystemExit as stopped:\n    assert not stopped.code, stopped.code\n"
+        "slow = {'torch', 'torchvision', 'monai', 'sklearn'} & set(sys.modules)\n"
+        "assert not slow, slow\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
