@@ -45,23 +45,20 @@ def render(state: Out, rows: Sequence[Mapping[str, Any]]) -> str:
     script = (TEMPLATES / "index.js").read_text(encoding="utf-8")
     data = json.dumps({"names": [NUMBERS[name] for name in names], "studies": studies}, ensure_ascii=True)
     statuses = [row["status"] for row in rows]
-    return (
-        pages_of(TEMPLATES)
-        .get_template("index.html.j2")
-        .render(
-            counts={status: statuses.count(status) for status in ("done", "failed", "waiting")},
-            doubtful=sum(one["status"] == "done" and one["doubt"] > 0 for one in studies),
-            names=[NUMBERS[name] for name in names],
-            classes=sorted({one["group"] for one in studies if one["group"]}),
-            histograms=[histogram(name, *NUMBERS[name], rows) for name in names],
-            ranges=any(ranges_of(name) for name in names),
-            data=Markup(data.replace("<", "\\u003c")),
-            script=Markup(script),
-            digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-            style=Markup((TEMPLATES / "index.css").read_text(encoding="utf-8")),
-            notice=NOTICE,
-            version=__version__,
-        )
+    template = pages_of(TEMPLATES).get_template("index.html.j2")
+    return template.render(
+        counts={status: statuses.count(status) for status in ("done", "failed", "waiting")},
+        doubtful=sum(one["status"] == "done" and one["doubt"] > 0 for one in studies),
+        names=[NUMBERS[name] for name in names],
+        classes=sorted({one["group"] for one in studies if one["group"]}),
+        histograms=[histogram(name, *NUMBERS[name], rows) for name in names],
+        ranges=any(ranges_of(name) for name in names),
+        data=Markup(data.replace("<", "\\u003c")),
+        script=Markup(script),
+        digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        style=Markup((TEMPLATES / "index.css").read_text(encoding="utf-8")),
+        notice=NOTICE,
+        version=__version__,
     )
 
 

@@ -35,23 +35,20 @@ def render(
     why_no_calibration: str,
 ) -> str:
     """The page, self-contained and without scripts."""
-    return (
-        pages_of(TEMPLATES)
-        .get_template("agree.html.j2")
-        .render(
-            n=len(compared),
-            overall=[_cells(row) for row in rows if row.by == "all"],
-            grouped=[_cells(row) for row in rows if row.by != "all"],
-            plots=[_plot(row, compared) for row in rows if row.by == "all" and row.name in PLOTTED],
-            overlaps=_overlaps(compared),
-            worst=_worst(compared, rows),
-            problems=list(problems),
-            held=held,
-            level=LEVEL_PERCENT,
-            why_no_calibration=why_no_calibration,
-            notice=NOTICE,
-            version=__version__,
-        )
+    template = pages_of(TEMPLATES).get_template("agree.html.j2")
+    return template.render(
+        n=len(compared),
+        overall=[_cells(row) for row in rows if row.by == "all"],
+        grouped=[_cells(row) for row in rows if row.by != "all"],
+        plots=[_plot(row, compared) for row in rows if row.by == "all" and row.name in PLOTTED],
+        overlaps=_overlaps(compared),
+        worst=_worst(compared, rows),
+        problems=list(problems),
+        held=held,
+        level=LEVEL_PERCENT,
+        why_no_calibration=why_no_calibration,
+        notice=NOTICE,
+        version=__version__,
     )
 
 
