@@ -285,6 +285,17 @@ def cohort_of(root: Path, studies: dict[str, float], with_intervals: bool = Fals
     return root
 
 
+def test_a_result_that_was_damaged_is_named(tmp_path: Path) -> None:
+    out = cohort_of(tmp_path, {"a": 100.0, "b": 120.0, "c": 90.0, "d": 95.0})
+    (tmp_path / "t.csv").write_text("study,lv.edv_ml\na,1\nb,2\nc,3\nd,4\n")
+    path = out / "studies" / "b" / "measurements.json"
+    for damage in (lambda: path.write_text(path.read_text()[:40]), path.unlink):
+        damage()
+        lines = " ".join(agree(out, tmp_path / "t.csv", tmp_path / "page.html"))
+        assert "3 studies compared, 1 could not be" in lines
+        assert "b/measurements.json: expected what analyze wrote, found none that can be read" in lines
+
+
 def test_coverage_is_counted_and_a_calibration_written(tmp_path: Path) -> None:
     """Readers lie 3 ml below ours, give or take 2: an interval from 4 below to 2 above holds less than it says."""
     rng = np.random.default_rng(0)

@@ -142,7 +142,7 @@ def _studies(state: Out) -> tuple[list[Derived], list[str]]:
         if any(why != "was drawn by hand" for why in handwork(folder).values()):
             notes.append(f"{folder.name}: not in BIDS: label maps were changed after they were measured; measure it.")
             continue
-        measured = json.loads((folder / "measurements.json").read_text())
+        measured = state.measurements(folder.name)
         found.append(Derived(folder.name, *labels_of(folder.name), measured, record))
     return sorted(found, key=lambda one: one.place.id), notes
 

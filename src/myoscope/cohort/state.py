@@ -84,6 +84,20 @@ class Out:
         """The `run.json` of a study that is done, or None."""
         return _read(self.studies / study / "run.json")
 
+    def measurements(self, study: str) -> dict[str, Any]:
+        """What `measurements.json` of a study that is done holds.
+
+        Raises:
+            InputError: it is gone, or was damaged.
+        """
+        path = self.studies / study / "measurements.json"
+        if (found := _read(path)) is None:
+            raise InputError(
+                f"{shown(path)}: expected what analyze wrote, found none that can be read; delete that study's folder "
+                "and repeat the cohort"
+            )
+        return found
+
     def failure(self, study: str) -> dict[str, Any] | None:
         """What is known of a study that failed, or None."""
         return _read(self.failed / f"{study}.json")
@@ -143,6 +157,6 @@ def _weights() -> str:
 def _read(path: Path) -> dict[str, Any] | None:
     try:
         found = json.loads(path.read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError):  # of text that is no UTF-8 too
         return None
     return found if isinstance(found, dict) else None

@@ -65,7 +65,7 @@ def _row(state: Out, study: str, old: str, twins: Mapping[str, list[str]]) -> di
 
     record, failure = state.done(study), state.failure(study)
     if record and not failure:
-        measured = json.loads((state.studies / study / "measurements.json").read_text())
+        measured = state.measurements(study)
         measured["quality"]["flags"] += [FLAG] * bool(twins)
         reason = "; ".join(filter(None, [old, in_words(twins) if twins else ""]))
         first = {"study": study, "status": "done", "reason": reason, "class": record.get("class")}

@@ -65,7 +65,7 @@ def agree(out: Path, reference: Path, page: Path, patients: Path | None = None) 
         group = classes.get(study) or classes.get(_name(study)) or (state.done(study) or {}).get("class")
         groups = {"class": str(group)} if group else {}
         try:
-            compared.append(_compared(state.studies / study, references[name], is_table, groups))
+            compared.append(_compared(state, study, references[name], is_table, groups))
         except InputError as error:
             problems.append(str(error))
     if not compared:
@@ -94,13 +94,13 @@ def agree(out: Path, reference: Path, page: Path, patients: Path | None = None) 
     return lines
 
 
-def _compared(folder: Path, theirs: Any, is_table: bool, groups: Mapping[str, str]) -> Compared:
+def _compared(state: Out, study: str, theirs: Any, is_table: bool, groups: Mapping[str, str]) -> Compared:
     """A study of the cohort beside its line of a table, or its contours.
 
     Raises:
-        InputError: the images are not to be had, or the contours do not fit them.
+        InputError: its result was damaged, the images are not to be had, or the contours do not fit them.
     """
-    measured = json.loads((folder / "measurements.json").read_text())
+    folder, measured = state.studies / study, state.measurements(study)
     if is_table:
         how_sure = intervals_of(measured), weights_of(measured)
         return Compared(folder.name, numbers(measured), theirs, groups, (), *how_sure)
