@@ -53,7 +53,7 @@ def read_participant(place: Place) -> tuple[Patient, list[str]]:
     except OSError as error:
         return Patient(), [f"it cannot be read ({error.strerror})"]
     except (UnicodeDecodeError, csv.Error):
-        return Patient(), ["it is no table in UTF-8"]
+        return Patient(), ["it cannot be read (no table in UTF-8)"]
     lines = [row for row in rows if row.get("participant_id") == name]
     if len(lines) != 1:
         return Patient(), [f"it has {len(lines)} lines of this subject, expected one"]
