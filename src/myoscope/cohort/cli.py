@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 import typer
 
 from myoscope.errors import InputError
-from myoscope.io.nifti import shown
 
 
 def cohort(
@@ -69,6 +68,8 @@ def agree(
     if page.suffix.lower() != ".html":
         raise InputError(f"{page.name}: expected a name that ends with .html; change -o")
     if not page.parent.is_dir():
+        from myoscope.io.nifti import shown
+
         raise InputError(f"{shown(page)}: expected a folder to write the page into, found none; make it first")
     with needed("agree"):
         from myoscope.cohort.agree import agree as compare
