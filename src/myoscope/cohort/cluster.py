@@ -101,6 +101,7 @@ def client_of(
     if workers is not None and (scheduler or slurm):
         raise InputError("--workers is for this machine; a scheduler has its own, --slurm takes jobs in its settings")
     import dask
+    import distributed as _  # noqa: F401  (its defaults must be there before some are changed)
 
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what becomes of each study is said elsewhere
     if scheduler:
