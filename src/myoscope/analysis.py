@@ -42,7 +42,7 @@ JOINT_SYSTEM = "compact-myops"
 """The system that segments LGE, T2 and bSSFP of a study with T2 together, where its weights are installed..."""
 
 JOINT_LGE_SYSTEM = "compact-lge"
-"""... and the one that says what of that map's wall is scar, where there is LGE."""
+"""... and the one that has a say in what of that map's wall is scar, where there is LGE."""
 
 USED = (*dict.fromkeys([*SYSTEM_FOR.values(), JOINT_LGE_SYSTEM]), JOINT_SYSTEM)
 """The systems whose network files an analysis may run."""
@@ -184,7 +184,7 @@ def _analyzed(study: Study, progress: Callable[[str], None], models: Path | None
         series, found = model.segment_joint(study, _model(JOINT_LGE_SYSTEM, models))
         how = f", one map on the grid of {series.role}"
         if series.role is Role.LGE:
-            how += f"; infarct and no-reflow by {JOINT_LGE_SYSTEM}"
+            how += f"; infarct by it and {JOINT_LGE_SYSTEM}, no-reflow by {JOINT_LGE_SYSTEM}"
         else:  # without LGE nobody can tell scar from edema
             voxels = found.labels.voxels
             edema = np.where(voxels == Structure.INFARCT, np.uint8(Structure.EDEMA), voxels)

@@ -233,12 +233,26 @@ def test_scar_is_what_the_lge_shows_of_the_wall() -> None:
     ours, lge = sure(codes, 0.6), {s: np.zeros(codes.shape) for s in compact.RECIPES["compact-lge"].classes}
     left = np.broadcast_to(np.arange(codes.shape[2]) < 50, codes.shape)
     lge[Structure.MYOCARDIUM], lge[Structure.INFARCT] = np.where(left, 0.1, 0.9), np.where(left, 0.9, 0.1)
-    both = scar_from_lge(ours, lge)
+    both = scar_from_lge(ours, lge, share=1.0)
     assert np.allclose(sum(both.values()), sum(ours.values()))
     found, wall = codes_of(both), np.isin(codes, WALL)
     assert np.array_equal(found == Structure.INFARCT, wall & left)
     kept = ~np.isin(codes, (Structure.INFARCT,)) & ~(wall & left)
     assert np.array_equal(found[kept], codes[kept])
+
+
+def test_scar_is_a_mean_of_both_and_no_reflow_as_the_lge_divides_it() -> None:
+    ours = {
+        s: np.full((1, 1, 1), v)
+        for s, v in zip(compact_myops.RECIPES["compact-myops"].classes, [0.1, 0, 0.3, 0.4, 0.2, 0], strict=True)
+    }
+    lge = {Structure.MYOCARDIUM: 0.2, Structure.INFARCT: 0.3, Structure.NO_REFLOW: 0.1}
+    both = scar_from_lge(ours, {s: np.full((1, 1, 1), v) for s, v in lge.items()}, share=0.25)
+    scar = 0.25 * 0.9 * 4 / 6 + 0.75 * 0.4
+    wanted = {Structure.INFARCT: scar * 3 / 4, Structure.NO_REFLOW: scar / 4}
+    wanted |= {Structure.MYOCARDIUM: (0.9 - scar) * 3 / 5, Structure.EDEMA: (0.9 - scar) * 2 / 5}
+    assert {s: both[s].item() for s in wanted} == pytest.approx({s: wanted[s] for s in wanted})
+    assert sum(both.values()).item() == pytest.approx(1.0)
 
 
 def test_without_scar_on_lge_little_edema_is_a_mistake() -> None:
@@ -284,7 +298,7 @@ def test_a_study_with_t2_gets_one_joint_map(
     assert m.lv.mass_g == pytest.approx(m.lge.myocardium_g)
     assert {p.role: p.labels_from for p in m.provenance.series} == dict.fromkeys(
         ("bssfp", "lge", "t2"),
-        "compact-myops, one map on the grid of lge; infarct and no-reflow by compact-lge",
+        "compact-myops, one map on the grid of lge; infarct by it and compact-lge, no-reflow by compact-lge",
     )
     assert set(m.quality.confidence["lge"]) == {"infarct"}  # all that is ill is infarct here; the rest has no line
     page = result.save(tmp_path).read_text()

@@ -133,7 +133,7 @@ def test_a_class_that_does_not_fit_is_no_proposal():
 
 
 def test_a_flag_on_a_joint_map_is_about_all_that_it_speaks_for():
-    origin = "compact-myops, one map on the grid of lge; infarct and no-reflow by compact-lge"
+    origin = "compact-myops, one map on the grid of lge; infarct by it and compact-lge, no-reflow by compact-lge"
     series = [
         SeriesProvenance(role=role, files=[], slices=3, frames=1, spacing_mm=SPACING, labels_from=origin)
         for role in ("lge", "t2")

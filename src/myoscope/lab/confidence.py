@@ -61,8 +61,8 @@ def out_of_fold(
         system: Name of the system.
         cases: What its runs were trained on.
         runs: Its runs.
-        late: For a joint map: by case the model that says what of it is scar. Only cases with T2 are judged then, and
-            no strange images.
+        late: For a joint map: by case the model that has a say in its scar. Only cases with T2 are judged then, and no
+            strange images.
 
     Returns:
         For each structure rows of (fold, raw probability, share that the expert agrees with); the distances (T, Z) of

@@ -22,7 +22,7 @@ Data = Annotated[list[Path], typer.Option(help="Roots of what the runs were trai
 Runs = Annotated[Path, typer.Option(help="Folder of `myoscope evaluate`; without fold models: those installed.")]
 ScarRuns = Annotated[
     Path | None,
-    typer.Option(help="For compact-myops: runs of compact-lge, which says what is scar; default: as installed."),
+    typer.Option(help="For compact-myops: runs of compact-lge, for the scar; default: as installed."),
 ]
 
 
@@ -32,7 +32,7 @@ def none_found(system: str, runs: Path) -> InputError:
 
 
 def scar_models(system: str, cases: Sequence[Case], segmentations: Path | None) -> dict[str, Any]:
-    """By case the fold model that says what of a joint map is scar, and has not seen it; none for other systems.
+    """By case the fold model that has a say in the scar of a joint map, and has not seen it; none for other systems.
 
     Args:
         system: Name of the system.

@@ -21,6 +21,12 @@ ROLES = (Role.LGE, Role.T2, Role.BSSFP)
 
 WALL = (Structure.MYOCARDIUM, Structure.INFARCT, Structure.EDEMA)
 
+LGE_SHARE = 0.5
+"""Share of the network of LGE alone in what is scar."""
+
+SCAR_ML = 3.5
+"""Less scar in a joint map with LGE is none: more than any healthy heart was given, see docs/decisions.md."""
+
 
 class JointModel(NetworkModel):
     """compact-myops, or another network of the same channels and classes."""
@@ -40,7 +46,7 @@ class JointModel(NetworkModel):
 
         Args:
             study: With one of these series at least.
-            lge: A model of LGE alone that says what is scar, where there is LGE.
+            lge: A model of LGE alone that has a say in what is scar, where there is LGE.
 
         Returns:
             The series on whose grid the joint map lies, and the map (`Structure` codes) with how sure it is.
@@ -57,11 +63,10 @@ class JointModel(NetworkModel):
         if with_lge:
             theirs, distances = with_lge.shares(channels[Role.LGE], image)
             of = scar_from_lge(of, by_class(with_lge.classes, theirs))
-            found = codes_of(of)
-            if not np.isin(with_lge.draw(theirs, image.voxel_ml), SCAR).any():
-                found = without_scar(found, self.smallest_ml[Structure.EDEMA], image.voxel_ml)
-            unusual = unusual_distance(with_lge.card)
+            found, unusual = codes_of(of), unusual_distance(with_lge.card)
         found = drop_traces(keep_heart(found), self.smallest_ml, image.voxel_ml)
+        if with_lge and np.isin(found, SCAR).sum() * image.voxel_ml < SCAR_ML:
+            found = without_scar(found, self.smallest_ml[Structure.EDEMA], image.voxel_ml)
         masks = {s: found == s for s in of if s}
         raw = {s: float(of[s][mask].mean(dtype=float)) for s, mask in masks.items() if mask.any()}
         right, errors = (calibrate_all(raw, self.card), self.card.get("intervals")) if with_lge else ({}, None)
@@ -116,22 +121,26 @@ def codes_of(shares: Mapping[Structure, np.ndarray]) -> np.ndarray:
 
 
 def scar_from_lge(
-    ours: Mapping[Structure, np.ndarray], lge: Mapping[Structure, np.ndarray]
+    ours: Mapping[Structure, np.ndarray], lge: Mapping[Structure, np.ndarray], share: float = LGE_SHARE
 ) -> dict[Structure, np.ndarray]:
-    """Class probabilities whose wall is this system's, and whose scar is what a network of LGE alone sees of it there.
+    """Class probabilities whose wall is this system's, and whose scar is a mean of both systems'.
 
-    The rest of the wall stays divided between normal and edema as it was.
+    The rest of the wall stays divided between normal and edema as it was. What of the scar is no-reflow is asked of the
+    network of LGE alone.
 
     Args:
         ours: This system's probabilities (Z, Y, X) by class.
         lge: Those of the network of LGE alone, which knows no edema.
+        share: Its share in the mean.
     """
     wall = np.sum([ours[s] for s in WALL], 0)
-    scar = [lge[s] for s in SCAR]
-    share = wall / (sum(scar) + lge[Structure.MYOCARDIUM]).clip(1e-6)
-    changed = {s: seen * share for s, seen in zip(SCAR, scar, strict=True)}
-    rest = (wall - sum(changed.values())) / (wall - ours[Structure.INFARCT]).clip(1e-6)
-    return {**ours, **{s: ours[s] * rest for s in (Structure.MYOCARDIUM, Structure.EDEMA)}, **changed}
+    seen = lge[Structure.INFARCT] + lge[Structure.NO_REFLOW]
+    theirs = wall * seen / (seen + lge[Structure.MYOCARDIUM]).clip(1e-6)
+    scar = share * theirs + (1 - share) * ours[Structure.INFARCT]
+    dark = scar * lge[Structure.NO_REFLOW] / seen.clip(1e-6)
+    rest = (wall - scar) / (wall - ours[Structure.INFARCT]).clip(1e-6)
+    divided = {s: ours[s] * rest for s in (Structure.MYOCARDIUM, Structure.EDEMA)}
+    return {**ours, **divided, Structure.INFARCT: scar - dark, Structure.NO_REFLOW: dark}
 
 
 def without_scar(labels: np.ndarray, edema_ml: float, voxel_ml: float) -> np.ndarray:

@@ -6,8 +6,8 @@ without T2, scar without LGE) is added to the normal myocardium before the loss 
 taken over the regions that the MyoPS challenge scores: scar, and scar with edema. Not from a paper; trained from
 scratch, so that what a fold is tested on was never seen.
 
-Where there is LGE, a network of LGE alone (compact-lge, trained on more of it for longer) may say what of the wall is
-scar and no-reflow, and whether there is any: `scar_from_lge`, `without_scar`.
+Where there is LGE, a network of LGE alone (compact-lge, trained on more of it) has a say in what of the wall is
+scar, and tells no-reflow: `scar_from_lge`, `without_scar`.
 """
 
 from myoscope.segment.joint import JointModel as Model

@@ -212,7 +212,7 @@ def _kept_scores(
 
 
 def _scores(name: str, cases: Sequence[Case], fold: int, model: Any, late: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One row a case and subset of sequences, two where compact-lge says what is scar."""
+    """One row a case and subset of sequences, two where compact-lge has a say in what is scar."""
     rows = []
     for case in cases:
         for roles in subsets() if name == COMPACT else [SEQUENCES]:

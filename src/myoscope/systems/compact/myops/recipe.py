@@ -49,7 +49,7 @@ class Recipe:
     smallest_ml: dict[Structure, float] = field(
         default_factory=lambda: {Structure.INFARCT: 1.0, Structure.NO_REFLOW: 1.0, Structure.EDEMA: 20.0}
     )
-    """Less is taken for a mistake; of edema only where a network of LGE alone finds no scar."""
+    """Less is taken for a mistake; of edema only where there is LGE and no scar."""
     optimisation: Optimisation = field(default_factory=lambda: Optimisation(hold=0.6))
     seed: int = 0
 
