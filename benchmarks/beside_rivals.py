@@ -49,8 +49,8 @@ def cine(rivals: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def late(rivals: dict[str, Any]) -> list[dict[str, Any]]:
-    """compact-lge on EMIDEC, and on the cases for which a rival's scores are published."""
-    rows = [r for r in scores_of("compact-lge") if r["data"] == "emidec"]
+    """cascade.small on EMIDEC, and on the cases for which a rival's scores are published."""
+    rows = [r for r in scores_of("cascade.small") if r["data"] == "emidec"]
     theirs = rivals["myopari"]
     shared = [r for r in rows if r["case"].removeprefix("Case_") in theirs["cases"]]
     lines = []

@@ -31,11 +31,12 @@ from myoscope.prediction import Prediction
 from myoscope.report import render
 from myoscope.segment.cine import SliceModel
 from myoscope.segment.joint import JointModel
+from myoscope.segment.lge import CascadeModel
 from myoscope.study import Role, Series, Study
 from myoscope.volume import Volume
 from myoscope.weights import FOLDER, is_installed, network_of
 
-SYSTEM_FOR = {Role.CINE: "compact-cine", Role.BSSFP: "compact-cine", Role.LGE: "compact-lge"}
+SYSTEM_FOR = {Role.CINE: "compact-cine", Role.BSSFP: "compact-cine", Role.LGE: "cascade.small"}
 """The system that segments each role on its own; T2 has none."""
 
 JOINT_SYSTEM = "compact-myops"
@@ -44,6 +45,7 @@ JOINT_SYSTEM = "compact-myops"
 JOINT_LGE_SYSTEM = "compact-lge"
 """... and the one that has a say in what of that map's wall is scar, where there is LGE."""
 
+_KINDS: dict[str, Any] = {JOINT_SYSTEM: JointModel, SYSTEM_FOR[Role.LGE]: CascadeModel}
 USED = (*dict.fromkeys([*SYSTEM_FOR.values(), JOINT_LGE_SYSTEM]), JOINT_SYSTEM)
 """The systems whose network files an analysis may run."""
 
@@ -296,5 +298,4 @@ def _series_provenance(series: Series, origin: Mapping[str, Any]) -> SeriesProve
 @lru_cache(maxsize=4)
 def _model(system: str, models: Path | None = None) -> Any:
     """A system's model, installed or of one's own, loaded once."""
-    kind: Any = JointModel if system == JOINT_SYSTEM else SliceModel
-    return kind.load(network_of(system, models))
+    return _KINDS.get(system, SliceModel).load(network_of(system, models))

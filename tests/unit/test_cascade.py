@@ -280,6 +280,26 @@ def test_installed_members_are_tried_each_on_what_it_has_not_seen(
     for k in range(1, 6):
         one = json.loads((tmp_path / "new" / "small" / f"fold-{k}" / "cascade.small.json").read_text())
         assert (one["steps"], one["split"]) == (1, f"all but fold {k} of 5")
+        assert one["chosen"]["shares"] in evaluation.STAGES[1:]
+
+
+def test_a_fold_is_told_what_was_chosen_on_the_others_and_what_its_first_stage_saw_is_not_scored(
+    cases: list[Case], firsts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cases = [dataclasses.replace(case, data_set="myops" if i < 2 else "emidec") for i, case in enumerate(cases)]
+    monkeypatch.setitem(RECIPES, "cascade.small", TINY)
+    monkeypatch.setattr(crossval, "read_cases", lambda _: cases)
+    told = lambda _, some: {"shares": "mean", "smallest_ml": {"infarct": 1.0, "no_reflow": 1.0}, "of": sorted(some)}  # noqa: E731
+    monkeypatch.setattr(evaluation, "shipping", told)
+    monkeypatch.setattr(evaluation, "phantoms", lambda count, _: cases[: min(count, 2)])
+    runs = tmp_path / "runs"
+    paths = evaluation.train_folds("cascade.small", [], range(5), Budget(steps=1), runs, firsts, "cpu")
+    page = evaluation.evaluate("cascade", [Path("emidec"), Path("myops")], runs, None, 5, None, "cpu")
+    assert "myops is not scored: what the first stage began with had seen it." in page
+    scored = {case.id: k for case, k in zip(cases, crossval.fold_of(cases), strict=True) if case.data_set == "emidec"}
+    for k, path in enumerate(paths):
+        card = json.loads(path.with_suffix(".json").read_text())
+        assert card["chosen"]["of"] == sorted(i for i, fold in scored.items() if fold != k)
 
 
 def test_a_larger_budget_goes_on(

@@ -291,9 +291,9 @@ def test_baselines_and_page_from_a_small_run(
     assert by_title["ST elevation alone"]["accuracy"] == 100
     assert by_title["automatic scar volume above a threshold"]["accuracy"] == 100
     blind = [replace(c, labels={Role.LGE: _without_scar(c.labels[Role.LGE])}) for c in cases]
-    maps = [maps_facts("compact-lge", cases, cases), maps_facts("doc-net-segmentation", blind, cases)]
+    maps = [maps_facts("cascade.small", cases, cases), maps_facts("doc-net-segmentation", blind, cases)]
     page = render(TEMPLATE, page_facts(rows, ["emidec"], True, maps=maps))
-    assert "compact-lge | 100.0 ± 0.0 | 100.0 ± 0.0 | 100.0 ± 0.0 (10) | 0.0 ± 0.0 | 10 of 10 | 10 of 10 |" in page
+    assert "cascade.small | 100.0 ± 0.0 | 100.0 ± 0.0 | 100.0 ± 0.0 (10) | 0.0 ± 0.0 | 10 of 10 | 10 of 10 |" in page
     assert "two steps | 100.0 ± 0.0 | 100.0 ± 0.0 | 0.0 ± 0.0 (10)" in page
     assert "| 0 of 10 | 10 of 10 |" in page
     tuned = [retuned(RECIPES[f"doc-net.{name}"]) for name in ("clinic-net", "doc-net")]
@@ -307,7 +307,7 @@ def test_baselines_and_page_from_a_small_run(
 def test_folds_dealt_otherwise_are_refused(cases: list[Case], tmp_path: Path) -> None:
     runs = tmp_path / "lge"
     for k in range(5):
-        weights = weights_path("compact-lge", k, runs)
+        weights = weights_path("cascade.small", k, runs)
         weights.parent.mkdir(parents=True)
         weights.write_bytes(b"")
         weights.with_name("scores.json").write_text(json.dumps([{"case": "other"}]))
@@ -367,5 +367,5 @@ def test_training_a_variant_leaves_weights_and_card(
     assert path == tmp_path / "fold-1" / "doc-net.linear+.safetensors"
     model = Model.load(path)
     assert model.card["trained_on"] == {"emidec": 16}
-    assert (model.card["segmentation"], model.card["repeated_splits"]) == ("compact-lge", None)
+    assert (model.card["segmentation"], model.card["repeated_splits"]) == ("cascade.small", None)
     assert "CC BY-NC-SA" in model.card["licence"]

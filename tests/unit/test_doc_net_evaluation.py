@@ -35,14 +35,14 @@ def test_the_evaluation_compares_what_the_paper_does() -> None:
     for network in ("DOC-NET", "Clinic-NET+", "DOC-NET+"):
         assert (network, 1, "expert") in titles
     for network in ("Clinic-NET+", "DOC-NET+"):
-        assert {(network, 2, "doc-net-segmentation"), (network, 2, "compact-lge")} <= titles
+        assert {(network, 2, "doc-net-segmentation"), (network, 2, "cascade.small")} <= titles
     expert = next(e for e in own.entries(False) if e.title == "DOC-NET+" and e.labels == "expert")
     assert expert.recipe.volumes == MANUAL
     assert (expert.recipe.learning_rate, expert.recipe.epochs, expert.recipe.batch) == (1e-5, 170, 1)
-    assert not any(e.labels == "compact-lge" for e in own.entries(False))
+    assert not any(e.labels == "cascade.small" for e in own.entries(False))
     printed = own.entries(True, as_printed=True)  # the paper's Tables 1 and 2, and nothing of ours
     assert [(e.title, e.table) for e in printed] == [
         ("Clinic-NET", 1), ("DOC-NET", 1), ("Clinic-NET+", 1), ("DOC-NET+", 1), ("Clinic-NET+", 2), ("DOC-NET+", 2),
     ]  # fmt: skip
-    assert all(e.recipe and e.recipe.learning_rate == 1e-5 and e.labels != "compact-lge" for e in printed)
+    assert all(e.recipe and e.recipe.learning_rate == 1e-5 and e.labels != "cascade.small" for e in printed)
     assert {e.recipe.crop for e in printed if e.recipe and e.recipe.channels} == {128}

@@ -15,7 +15,7 @@ import typer
 
 from myoscope.datasets.phantom import KEPT_ASIDE, draw, sample
 from myoscope.files import write_whole
-from myoscope.lab.crossval import read_cases
+from myoscope.lab.crossval import read_cases, runs_of
 from myoscope.lab.pages import TEMPLATES, render
 from myoscope.lab.unseen import Data, Runs, ScarRuns, System, by_fold, none_found, predictions, scar_models
 from myoscope.labels import Structure
@@ -44,7 +44,7 @@ def main(
     limit = float(np.nanpercentile(np.concatenate([d.ravel() for d in distances]), USUAL_PERCENT))
     lines = {structure.name.lower(): fit(found) for structure, found in pairs.items()}
     kept = {"lines": lines} | ({} if late else {"unusual_distance": limit})  # a joint map takes compact-lge's
-    write_whole(runs / "confidence.json", json.dumps(kept, indent=1) + "\n")
+    write_whole(runs_of(system, runs) / "confidence.json", json.dumps(kept, indent=1) + "\n")
     page.write_text(render(TEMPLATE, page_facts(system, pairs, distances, strange, limit)))
     typer.echo(page.read_text())
 

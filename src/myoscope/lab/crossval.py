@@ -94,8 +94,12 @@ def weights_path(system: str, fold: int | None, runs: Path) -> Path:
 
     Runs of a variant lie one level deeper: RUNS/VARIANT/fold-K/SYSTEM.VARIANT.safetensors.
     """
-    folder = runs / system.partition(".")[2] / ("all" if fold is None else f"fold-{fold + 1}")
-    return folder / f"{system}.safetensors"
+    return runs_of(system, runs) / ("all" if fold is None else f"fold-{fold + 1}") / f"{system}.safetensors"
+
+
+def runs_of(system: str, runs: Path) -> Path:
+    """Where a system's folds lie, and what was measured on them: RUNS, of a variant RUNS/VARIANT."""
+    return runs / system.partition(".")[2]
 
 
 def key_of(models: Iterable[Path], words: Iterable[str] = ()) -> str:

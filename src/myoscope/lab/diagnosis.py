@@ -31,7 +31,7 @@ from myoscope.lab.diagnosis_fit import (
     judge_nested,
     usual_distance,
 )
-from myoscope.lab.folds import FOLDS, deal
+from myoscope.lab.folds import FOLDS, deal, seen_before
 from myoscope.lab.pages import TEMPLATES, render
 from myoscope.lab.statistics import interval, wilson
 from myoscope.lab.unseen import none_found
@@ -40,6 +40,7 @@ from myoscope.measure.results import Provenance
 from myoscope.study import Case, Role
 from myoscope.systems import system_module
 from myoscope.volume import Volume
+from myoscope.weights import read_card
 
 TEMPLATE = TEMPLATES / "diagnosis.md.j2"
 ORDER = {"cine": list(acdc.CLASSES), "lge": list(emidec.CLASSES)}
@@ -101,19 +102,20 @@ def out_of_fold(cases: Sequence[Case], runs: Path, system: str) -> dict[str, Map
         path = weights_path(system, fold, runs)
         if path.exists():
             model = system_module(system).Model.load(path)
-            unseen = (case for case in deal(cases, fold)[1] if case.data_set != "myops")
+            unseen = (case for case in deal(cases, fold)[1] if case.data_set not in seen_before(model.card))
             result |= {case.id: model.predict(case.study) for case in unseen}
     return result
 
 
 def label_maps(cases: Sequence[Case], runs: Path, system: str, role: Role) -> dict[str, Mapping[Role, Volume]]:
     """Out-of-fold label maps of one role by case, kept in RUNS for as long as the models and the cases are the same."""
-    paths = (weights_path(system, fold, runs) for fold in range(FOLDS))
-    key = key_of((path for path in paths if path.exists()), sorted(case.id for case in cases))
+    paths = [path for fold in range(FOLDS) if (path := weights_path(system, fold, runs)).exists()]
+    chosen = [f"{read_card(path).get('chosen')}" for path in paths if path.with_suffix(".json").exists()]
+    key = key_of(paths, [*sorted(case.id for case in cases), *chosen])
     path = runs / f"labels-{system}-{key}.npz"
     if not path.exists():
-        found = {case_id: labels[role].voxels for case_id, labels in out_of_fold(cases, runs, system).items()}
-        write_arrays(path, found)
+        found = out_of_fold(cases, runs, system)
+        write_arrays(path, {name: labels[role].voxels for name, labels in found.items() if role in labels})
     images = {case.id: series.image for case in cases if (series := case.study.get(role))}
     with np.load(path) as kept:
         return {name: {role: images[name].with_voxels(kept[name])} for name in kept.files}

@@ -22,7 +22,7 @@ from scipy.optimize import nnls
 from myoscope import __version__
 from myoscope.analysis import JOINT_SYSTEM
 from myoscope.files import write_whole
-from myoscope.lab.crossval import read_cases
+from myoscope.lab.crossval import read_cases, runs_of
 from myoscope.lab.pages import TEMPLATES, render
 from myoscope.lab.unseen import Data, Runs, ScarRuns, System, by_fold, none_found, predictions, scar_models
 from myoscope.measure import measure
@@ -67,7 +67,7 @@ def main(
     if not rows:
         raise none_found(system, runs)
     write_rows(out / f"out-of-fold-{system}.csv", rows)
-    write_whole(runs / "intervals.json", json.dumps(fit_all(rows), indent=1) + "\n")
+    write_whole(runs_of(system, runs) / "intervals.json", json.dumps(fit_all(rows), indent=1) + "\n")
     typer.echo(write_page(out))
 
 

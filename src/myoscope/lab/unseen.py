@@ -17,7 +17,7 @@ from myoscope.prediction import Prediction
 from myoscope.study import Case, Role, Series
 from myoscope.systems import system_module
 
-System = Annotated[str, typer.Argument(help="compact-cine, compact-lge or compact-myops.")]
+System = Annotated[str, typer.Argument(help="compact-cine, cascade.small, compact-lge or compact-myops.")]
 Data = Annotated[list[Path], typer.Option(help="Roots of what the runs were trained on.")]
 Runs = Annotated[Path, typer.Option(help="Folder of `myoscope evaluate`; without fold models: those installed.")]
 ScarRuns = Annotated[

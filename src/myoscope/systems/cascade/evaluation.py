@@ -12,7 +12,7 @@ import numpy as np
 
 from myoscope.files import write_arrays, write_whole
 from myoscope.lab import crossval
-from myoscope.lab.folds import FOLDS, fold_of
+from myoscope.lab.folds import FOLDS, fold_of, seen_before
 from myoscope.lab.loop import Budget
 from myoscope.lab.metrics import LGE_REGIONS, border_hausdorff_mm, dice, region_scores
 from myoscope.lab.pages import write_page, write_table
@@ -71,7 +71,8 @@ def evaluate(
     Where a budget is given, missing folds of `cascade.small` (published: of both stages of
     `cascade.published`, and nothing else is scored) are trained. Where RUNS holds none, the installed members are
     put there, each as the fold that it is. Every variant has its `scores.csv`, `results.json` and `chosen.json` in
-    its own folder of RUNS, where a refit on all cases, and `lab.members`, find them for their card.
+    its own folder of RUNS, where a refit on all cases, and `lab.members`, find them for their card. The card of a fold
+    model gets what was chosen on the other folds, so that whoever runs it out of fold has that.
 
     Raises:
         InputError: no fold is trained or installed.
@@ -93,8 +94,10 @@ def evaluate(
 def _one_variant(
     name: str, cases: Sequence[Case], models: Mapping[int, Path], device: str, progress: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Score a variant's folds, and write what a refit's card takes up."""
-    held = {case.id: k for case, k in zip(cases, fold_of(cases), strict=True) if k in models}
+    """Score a variant's folds, but for data sets that its first stage began with, and write what a card takes up."""
+    before = {name for path in models.values() for name in seen_before(read_card(path))}
+    dealt = zip(cases, fold_of(cases), strict=True)
+    held = {case.id: k for case, k in dealt if k in models and case.data_set not in before}
     unseen = [case for case in cases if case.id in held]
     labels: Labels = {}
     for k, path in models.items():
@@ -114,11 +117,16 @@ def _one_variant(
     scores += chosen
     folder = next(iter(models.values())).parent.parent
     write_table(folder / "scores.csv", scores)
-    final = choose(plain, list(held), STAGES[1:])  # the first stage alone is a system of its own
-    ships = {"shares": final["best"], "smallest_ml": final[final["best"]]}
+    ships = shipping(plain, list(held))
     write_whole(folder / "chosen.json", json.dumps(ships, indent=1))
-    shipped = [s for s in scores if s["row"] == final["best"]]
-    summary = crossval.summarise([{"data": case_set(unseen), "phase": "", **s} for s in shipped])
+    for k, path in models.items():
+        if others := [i for i, f in held.items() if f != k]:
+            add_to_card(path, {"chosen": shipping(plain, others)})
+    sets = {case.id: case.data_set for case in unseen}
+    shipped = [{"data": sets[str(s["case"])], "phase": "", **s} for s in scores if s["row"] == ships["shares"]]
+    for k, path in models.items():
+        write_whole(path.with_name("scores.json"), json.dumps([s for s in shipped if s["fold"] == k + 1], indent=1))
+    summary = crossval.summarise(shipped)
     write_whole(folder / "results.json", json.dumps({"folds": [k + 1 for k in models], "scores": summary}, indent=1))
     _refresh_card(folder, name)
     shown_of = {}
@@ -162,11 +170,6 @@ def _of_phantoms(scores: Sequence[Mapping[str, float]]) -> dict[str, Any]:
     found: dict[str, Any] = {r: [100 * s[f"{r} dice"] for s in scores if s[f"{r} true ml"] > 0] for r in REGIONS}
     found["error_ml"] = [abs(s["infarction ml"] - s["infarction true ml"]) for s in scores]
     return {name: summary(values) for name, values in found.items()}
-
-
-def case_set(cases: Sequence[Case]) -> str:
-    """The data sets of cases, in words."""
-    return " + ".join(sorted({case.data_set for case in cases}))
 
 
 def predicted(weights: Path, cases: Sequence[Case], device: str) -> Labels:
@@ -253,6 +256,12 @@ def choose(
     for row in stages[1:]:
         best = row if sums[row] > sums[best] + WORTH else best
     return found | {"best": best}
+
+
+def shipping(plain: Mapping[str, Mapping[str, Mapping[str, float]]], cases: Sequence[str]) -> dict[str, Any]:
+    """What a card says was chosen on some cases; the first stage alone is a system of its own."""
+    found = choose(plain, cases, STAGES[1:])
+    return {"shares": found["best"], "smallest_ml": found[found["best"]]}
 
 
 def _dice_above(scores: Sequence[Mapping[str, float]], region: str, least_ml: float) -> float:

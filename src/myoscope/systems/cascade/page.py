@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from myoscope.files import write_whole
-from myoscope.lab.folds import FOLDS
+from myoscope.lab.folds import FOLDS, seen_before
 from myoscope.lab.pages import save_svg, trainings
 from myoscope.lab.statistics import summary
 from myoscope.study import Case, Role
@@ -63,6 +63,8 @@ def _variant(part: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": part["name"],
         "trainings": trainings(part["cards"]),
+        "learned_from": part["cards"][0].get("trained_on", {}),
+        "not_scored": sorted(seen_before(part["cards"][0]) & {*part["cards"][0].get("trained_on", {})}),
         "folds": folds,
         "first": _beside_paper("table_1", {"ours": rows["coarse"], "ours, cleaned": rows["first"]}, folds),
         "second": _beside_paper("table_2", {"ours": rows["second"], "ours, as chosen": rows["chosen"]}, folds),

@@ -67,7 +67,7 @@ class Entry:
 
 
 def entries(with_better: bool, as_printed: bool = False) -> list[Entry]:
-    """What is compared, in the order of the page; rows fed by compact-lge only where its label maps are given.
+    """What is compared, in the order of the page; rows fed by cascade.small only where its label maps are given.
 
     `as_printed`: the paper's rows alone, DOC-NET on stacks of the paper's size.
     """
@@ -184,7 +184,7 @@ def relabelled(cases: Sequence[Case], runs: Path, segmentations: Path | None, de
     Args:
         cases: With the expert's labels.
         runs: Where the fold models of the paper's own segmentation lie, or are trained, in `segmentation/`.
-        segmentations: Runs of `evaluate compact-lge`, which is to be used instead.
+        segmentations: Runs of `evaluate cascade`, whose cascade.small is to be used instead.
         device: "cpu" or "cuda".
 
     Raises:

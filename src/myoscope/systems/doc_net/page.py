@@ -20,7 +20,7 @@ LABELS = {
     "": "none",
     "expert": "expert's",
     "doc-net-segmentation": "automatic, the paper's two steps",
-    "compact-lge": "automatic, compact-lge",
+    "cascade.small": "automatic, cascade.small",
 }
 
 

@@ -56,7 +56,7 @@ class Recipe:
 
 
 _CLINIC, _DOC, _CHANNELS = (20, 30, 10), (33, 50, 16), (4, 8, 16, 32, 64, 16, 8)
-OWN_SEGMENTATION, BETTER = "doc-net-segmentation", "compact-lge"
+OWN_SEGMENTATION, BETTER = "doc-net-segmentation", "cascade.small"
 
 RECIPES = {
     recipe.name: recipe
