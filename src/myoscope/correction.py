@@ -1,7 +1,7 @@
 """Measure again after a person changed label maps: what an earlier analysis left, and what becomes of it."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,8 @@ class Before:
     """What an earlier analysis left in OUT.
 
     `automatic` has the maps as they were drawn before a person changed anything; `joint` is the role of a joint map;
-    `told` are facts of the patient that no file said (None: nobody knows which).
+    `told` are facts of the patient that no file said (None: nobody knows which); `lost` are roles whose map it had and
+    that is gone.
     """
 
     measurements: Measurements
@@ -53,6 +54,19 @@ class Before:
     automatic: Mapping[Role, Volume]
     joint: Role | None
     told: Sequence[str] | None = None
+    lost: tuple[Role, ...] = ()
+
+    def refuse_lost(self, given: Collection[Role] = ()) -> None:
+        """Refuse to go on without a map that the analysis left: its numbers would go with it, unsaid.
+
+        Raises:
+            InputError: one is gone, and is not among those given.
+        """
+        if lost := [role for role in self.lost if role not in given]:
+            raise InputError(
+                f"expected the label map of {', '.join(lost)} that the analysis left with its study.json, found none; "
+                "put it back, or analyze again"
+            )
 
     @property
     def origins(self) -> dict[str, SeriesProvenance]:
@@ -91,7 +105,8 @@ def read_before(out: Path, study: Study) -> Before:
     kept = {s.role: found for s in study.series if (found := stored_labels(folder / "automatic", s))}
     record = read_record(out)
     told = record.input.told if record and record.input else None
-    return Before(measurements, labels, {**_as_written(out, labels), **kept}, _joint_role(measurements), told)
+    lost = tuple(dict.fromkeys(label.role for label in (record.labels if record else []) if label.role not in labels))
+    return Before(measurements, labels, {**_as_written(out, labels), **kept}, _joint_role(measurements), told, lost)
 
 
 def _as_written(out: Path, labels: Mapping[Role, Volume]) -> dict[Role, Volume]:
@@ -145,8 +160,12 @@ def remeasure(
     Returns:
         As `analyze`, with who drew what and how many voxels a person changed in `provenance`; a network's confidence
         in a map that was changed is dropped.
+
+    Raises:
+        InputError: a map of the earlier analysis is gone, and none is given for it.
     """
     if before:
+        before.refuse_lost(labels)
         study = _with_facts(study, before)
     chosen: dict[str, Any] = dict(by_hand if by_hand is not None else before.by_hand if before else {})
     study = replace(study, series=tuple(replace(s, **chosen) if s.role is Role.CINE else s for s in study.series))

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from dicom_results import measured, phantom
-from myoscope.correction import remeasure
+from myoscope.correction import read_before, remeasure
+from myoscope.errors import InputError
 from myoscope.io.read import read_study
 from myoscope.io.save import write_study
 from myoscope.labels import LV_WALL, Structure
@@ -221,6 +222,19 @@ def test_maps_changed_by_another_program(session: Session) -> None:
     aside = list(session.out.glob(".review-journal-*.jsonl"))
     assert len(aside) == 1
     aside[0].unlink()
+
+
+def test_a_map_that_is_gone_does_not_take_its_numbers_along_unsaid(folder: Path, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(folder / "out", tmp_path / "out"))
+    study = read_study(folder / "study")
+    (out / "segmentations" / "lge_seg.nii.gz").unlink()
+    with pytest.raises(InputError, match="expected the label map of lge that the analysis left"):
+        Session(out, study)
+    before = read_before(out, study)
+    with pytest.raises(InputError, match="label map of lge"):
+        remeasure(study, before.labels, before)
+    whole = read_before(folder / "out", study).labels
+    assert remeasure(study, whole, before).measurements.lge.infarct_ml is not None
 
 
 def test_a_save_that_was_interrupted(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,6 +43,7 @@ class Session:
         self.out, self.study = out, study
         self.seen, self.aside = _on_disk(out), out / f"review-{datetime.now(UTC):%Y%m%dT%H%M%S}"
         self.before: Before = read_before(out, study)
+        self.before.refuse_lost()
         self.labels = {s.role: self._codes(s.role) for s in study.series}
         self.levels: dict[Role, Levels] = {s.role: levels_of(s.image, self.labels[s.role]) for s in study.series}
         self.counts = {role: count_voxels(codes) for role, codes in self.labels.items()}
