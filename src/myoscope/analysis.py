@@ -198,7 +198,7 @@ def _analyzed(study: Study, progress: Callable[[str], None], models: Path | None
     for series in study.series:
         if series.role in SYSTEM_FOR and series.role not in origins:
             progress(f"segmenting {series.role}")
-            model = _model(SYSTEM_FOR[series.role], models)
+            model = _model(_system_for(series.role, models), models)
             predictions[series.role] = model.segment(series)
             origins[series.role] = _origin(model, models)
     if not predictions:
@@ -215,15 +215,27 @@ def check_models(models: Path | None) -> None:
     Raises:
         InputError: there is none.
     """
-    if models and not any(network_of(system, models).parent != FOLDER for system in USED):
+    if models and not any(_is_own(system, models) for system in USED):
         names = ", ".join(f"{system}.onnx" for system in USED)
         raise InputError(f"{models.name}: expected network files with their cards ({names}), found none of them")
 
 
+def _is_own(system: str, models: Path | None) -> bool:
+    """Whether a folder of one's own has a system's network file."""
+    return network_of(system, models).parent != FOLDER
+
+
+def _system_for(role: Role, models: Path | None) -> str:
+    """See `SYSTEM_FOR`; one's own network of LGE goes before the installed cascade, which has it for a first stage."""
+    system = SYSTEM_FOR[role]
+    own_alone = role is Role.LGE and _is_own(JOINT_LGE_SYSTEM, models) and not _is_own(system, models)
+    return JOINT_LGE_SYSTEM if own_alone else system
+
+
 def _origin(model: Any, models: Path | None, how: str = "") -> dict[str, Any]:
-    own = models and network_of(model.name, models).parent != FOLDER
+    own = " (network file of the user's own, given by --models)" if _is_own(model.name, models) else ""
     return {
-        "labels_from": model.name + (" (network file of the user's own, given by --models)" if own else "") + how,
+        "labels_from": model.name + own + how,
         "weights_sha256": model.sha256,
         "weights_members": model.network.members_sha256 if len(model.network.files) > 1 else [],
         "weights_licence": model.card.get("licence"),

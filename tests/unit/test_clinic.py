@@ -93,6 +93,19 @@ def test_members_are_averaged_and_own_networks_go_first(study: Study, tmp_path: 
     assert provenance.weights_members == [one.sha256] * 2
 
 
+def test_ones_own_first_stage_alone_goes_before_the_installed_cascade(study: Study, tmp_path: Path) -> None:
+    series = study.get(Role.LGE)
+    assert series
+    found = analysis.analyze(replace(study, series=(series,))).measurements.provenance.series[0]
+    assert found.labels_from == analysis.SYSTEM_FOR[Role.LGE]
+    installed = network_of("compact-lge")
+    for i in range(1, 6):
+        (tmp_path / f"compact-lge.{i}.onnx").write_bytes(installed.with_name(f"compact-lge.{i}.onnx").read_bytes())
+    (tmp_path / "compact-lge.json").write_bytes(installed.with_suffix(".json").read_bytes())
+    own = analysis.analyze(replace(study, series=(series,)), models=tmp_path).measurements.provenance.series[0]
+    assert own.labels_from.startswith("compact-lge (network file of the user's own")
+
+
 def test_a_folder_without_networks_and_a_broken_network_are_refused(study: Study, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected network files"):
         analysis.analyze(study, models=tmp_path)
