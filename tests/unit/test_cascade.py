@@ -21,7 +21,7 @@ from myoscope.lab.stacks import Spoil, batch, spoilt, with_background
 from myoscope.labels import Structure
 from myoscope.segment.cine import SliceModel
 from myoscope.segment.clean import one_wall
-from myoscope.segment.lge import MIRRORS, CascadeModel, prior_of, spread
+from myoscope.segment.lge import MIRRORS, CascadeModel, only_present, prior_of, spread
 from myoscope.study import Case, Role
 from myoscope.systems import cascade
 from myoscope.systems.cascade import evaluation
@@ -141,6 +141,21 @@ def test_rv_is_left_to_the_first_stage() -> None:
     assert prior_of(first, known, known[:2]).flatten().tolist() == pytest.approx([0.5, 0.5])
     second = np.array([0.8, 0.2]).reshape(1, 2, 1, 1)
     assert spread(second, first, known, known[:2]).flatten().tolist() == pytest.approx([0.32, 0.2, 0.48])
+
+
+def test_the_first_stage_says_whether_there_is_any_scar_and_no_reflow() -> None:
+    classes = tuple(Structure)[:5]
+    shares = np.random.default_rng(0).dirichlet(np.ones(5), (2, 3, 3)).transpose(0, 3, 1, 2)
+    found = np.full((2, 3, 3), Structure.MYOCARDIUM, np.uint8)
+    wall = only_present(shares, found, classes)
+    scar = [classes.index(s) for s in (Structure.INFARCT, Structure.NO_REFLOW)]
+    assert not wall[:, scar].any() and np.allclose(wall.sum(1), 1)
+    assert np.allclose(wall[:, classes.index(Structure.LV)], shares[:, classes.index(Structure.LV)])
+    found[0, 0, 0] = Structure.INFARCT
+    light = only_present(shares, found, classes)
+    assert np.allclose(light[:, scar[0]], shares[:, scar].sum(1)) and not light[:, scar[1]].any()
+    found[1, 1, 1] = Structure.NO_REFLOW
+    assert (only_present(shares, found, classes) == shares).all()
 
 
 def test_scar_away_from_the_wall_is_ruled_out() -> None:

@@ -6,7 +6,7 @@ from typing import Self
 
 import numpy as np
 
-from myoscope.labels import Structure
+from myoscope.labels import SCAR, Structure
 from myoscope.measure.wall import largest_piece
 from myoscope.prediction import Prediction
 from myoscope.segment.cine import SliceModel
@@ -24,6 +24,9 @@ MIRRORS = ((), (2,), (3,), (2, 3))
 
 class CascadeModel(SeriesModel):
     """cascade.small, or another second stage, and the first stage that it goes on from (None: it is one itself).
+
+    Whether there is infarct and no-reflow at all a first stage says that knows how little of them is a mistake
+    (`smallest_ml`); where they are, the second.
 
     Whose probabilities decide, the card's `shares` says: "first", "second", "mean" of both, or "mirrored": the second's
     on the image and its mirrored copies.
@@ -80,8 +83,10 @@ class CascadeModel(SeriesModel):
         if not (first.argmax(1) > 0).any():
             return first, first, far
         prior = prior_of(first, self.classes, self.network.classes)
-        second = self._look(frame, grid, prior, mirrors)
-        return first, spread(second, first, self.classes, self.network.classes), far
+        second = spread(self._look(frame, grid, prior, mirrors), first, self.classes, self.network.classes)
+        if self.first.smallest_ml:
+            second = only_present(second, self.first.draw(first, grid.voxel_ml), self.classes)
+        return first, second, far
 
     def _look(
         self, frame: np.ndarray, grid: Volume, prior: np.ndarray | None, mirrors: Sequence[tuple[int, ...]]
@@ -135,6 +140,17 @@ def spread(second: np.ndarray, first: np.ndarray, known: Sequence[Structure], dr
     shares[:, left] = second[:, :1] * share
     shares[:, ground] -= shares[:, left].sum(1)
     return shares
+
+
+def only_present(shares: np.ndarray, found: np.ndarray, classes: Sequence[Structure]) -> np.ndarray:
+    """Probabilities (Z, C, Y, X) without no-reflow, or without any scar, where labels (Z, Y, X) show none of it."""
+    result = shares.copy()
+    for parts, becomes in (((Structure.NO_REFLOW,), Structure.INFARCT), (SCAR, Structure.MYOCARDIUM)):
+        if not np.isin(found, parts).any():
+            gone = [classes.index(part) for part in parts]
+            result[:, classes.index(becomes)] += result[:, gone].sum(1)
+            result[:, gone] = 0
+    return result
 
 
 def heart_centre(shares: np.ndarray) -> tuple[float, float]:
