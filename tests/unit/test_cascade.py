@@ -199,6 +199,7 @@ def test_chosen_shares_come_with_the_card(first: Path, tmp_path: Path) -> None:
     loaded = saved(cascade.recipe.build(TINY, TINY.widths), first, tmp_path, {"chosen": chosen})
     assert loaded.decides == "mean"
     assert loaded.smallest_ml == {Structure.INFARCT: 2.5, Structure.NO_REFLOW: 0.75}
+    assert loaded.first.smallest_ml == SliceModel.load(first.with_suffix(".onnx")).smallest_ml
     assert loaded.card["first"]["sha256"] == hashlib.sha256(first.read_bytes()).hexdigest()
     assert loaded.first.sha256 == hashlib.sha256(first.with_suffix(".onnx").read_bytes()).hexdigest()
 

@@ -48,7 +48,9 @@ class Network:
         card = read_card(path)
         files = tuple(file.read_bytes() for file in members_of(path, card, part))
         try:
-            network = cls(files, {**card, **card[part]} if part else card)
+            if part:  # what was chosen for the whole says nothing of a part
+                card = {key: value for key, value in card.items() if key != "chosen"} | card[part]
+            network = cls(files, card)
             network.check()
         except (KeyError, ValueError, TypeError) as error:
             raise InputError(
