@@ -295,7 +295,7 @@ def test_installed_members_are_tried_each_on_what_it_has_not_seen(
     assert evaluation.evaluate("cascade", [Path("emidec")], tmp_path / "new", None, 5, None, "cpu") == page
     for k in range(1, 6):
         one = json.loads((tmp_path / "new" / "small" / f"fold-{k}" / "cascade.small.json").read_text())
-        assert (one["steps"], one["split"]) == (1, f"all but fold {k} of 5")
+        assert (one["steps"], one["split"], one["trained_on"]) == (1, f"all but fold {k} of 5", {"emidec": 4})
         assert one["chosen"]["shares"] in evaluation.STAGES[1:]
 
 

@@ -1,6 +1,7 @@
 """Train the stages of the cascade fold by fold: the second on what fold models of the first say of unseen cases."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -111,6 +112,7 @@ def unpack_members(name: str, cases: Sequence[Case], paths: dict[int, Path]) -> 
         for part, of_part in files.items():
             write_whole(path.with_suffix(f".{part}.onnx" if part else ".onnx"), of_part[k].read_bytes())
         facts = {key: members[k].card[key] for key in ("minutes", "steps")}
+        facts["trained_on"] = dict(Counter(case.data_set for case in deal(cases, k)[0]))
         write_card(path, own | facts | {"split": f"all but fold {k + 1} of {FOLDS}"})
     return paths
 
